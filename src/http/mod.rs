@@ -1,0 +1,1 @@
+//! PURE: HTTP/1.1 without sockets.

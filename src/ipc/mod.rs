@@ -1,0 +1,1 @@
+//! PURE: the wire between master and worker.

@@ -1,0 +1,16 @@
+//! handoff: a prefork server for Linux.
+
+pub mod http;
+pub mod ipc;
+pub mod master;
+
+/// Names one worker *process*: 1, 2, 3 … in the order of their start, never
+/// used twice by a master. Node calls it `cluster.worker.id`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct WorkerId(pub u32);
+
+impl std::fmt::Display for WorkerId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
+    }
+}

@@ -1,0 +1,4 @@
+//! The master.
+pub mod dispatcher;
+pub mod scheduler;
+pub mod supervisor;
