@@ -3,6 +3,7 @@
 pub mod http;
 pub mod ipc;
 pub mod master;
+mod sys;
 
 /// Names one worker *process*: 1, 2, 3 … in the order of their start, never
 /// used twice by a master. Node calls it `cluster.worker.id`.

@@ -1,0 +1,117 @@
+//! The fence: every system call of the project, and all its `unsafe`.
+//!
+//! One file wraps one kernel object. What goes in and out is safe: owned and
+//! borrowed descriptors, slices, values. Nothing in here decides anything.
+//!
+//! ```text
+//!   epoll    what is ready            socket   listen, accept, recv, send
+//!   unix     pairs, SCM_RIGHTS        signal   mask, signalfd
+//!   process  spawn, pidfd, waitid     memory   a sealed, shared region
+//!   event    eventfd                  limit    RLIMIT_NOFILE
+//! ```
+//!
+//! Three manners hold throughout. A descriptor is close-on-exec from its
+//! first instant. "It would block" is a value (`None`), not an error. `EINTR`
+//! never leaves this folder.
+
+#![allow(unsafe_code)]
+
+use std::fmt;
+use std::io;
+
+pub(crate) mod epoll;
+pub(crate) mod event;
+pub(crate) mod limit;
+pub(crate) mod memory;
+pub(crate) mod process;
+pub(crate) mod signal;
+pub(crate) mod socket;
+pub(crate) mod unix;
+
+/// A system call that failed: which one, and `errno`.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Error {
+    call: &'static str,
+    errno: i32,
+}
+
+pub(crate) type Result<T> = std::result::Result<T, Error>;
+
+impl Error {
+    /// What `call` has just left in `errno`.
+    fn last(call: &'static str) -> Error {
+        let errno = io::Error::last_os_error().raw_os_error().unwrap_or(0);
+        Error { call, errno }
+    }
+
+    pub(crate) fn errno(self) -> i32 {
+        self.errno
+    }
+
+    /// The process or the system has no descriptor (or memory for one) left.
+    pub(crate) fn is_out_of_descriptors(self) -> bool {
+        matches!(
+            self.errno,
+            libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM
+        )
+    }
+
+    /// Too many descriptors of this user are on their way: unix(7) counts
+    /// those that were sent and not yet received against `RLIMIT_NOFILE`.
+    pub(crate) fn is_too_many_in_flight(self) -> bool {
+        self.errno == libc::ETOOMANYREFS
+    }
+
+    pub(crate) fn is_address_in_use(self) -> bool {
+        self.errno == libc::EADDRINUSE
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = io::Error::from_raw_os_error(self.errno).to_string();
+        let words = text.split(" (os error").next().unwrap_or(&text);
+        write!(f, "{}: {words}", self.call)
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self} ({})", self.errno)
+    }
+}
+
+impl std::error::Error for Error {}
+
+impl From<Error> for io::Error {
+    fn from(error: Error) -> io::Error {
+        io::Error::from_raw_os_error(error.errno)
+    }
+}
+
+/// Calls `libc::$name` until it is not interrupted; a negative result is an
+/// [`Error`] that carries the call's name. The caller vouches for `unsafe`.
+macro_rules! syscall {
+    ($name:ident ( $($argument:expr),* $(,)? )) => {
+        loop {
+            let result = libc::$name($($argument),*);
+            if result >= 0 {
+                break Ok(result);
+            }
+            let error = $crate::sys::Error::last(stringify!($name));
+            if error.errno() != libc::EINTR {
+                break Err(error);
+            }
+        }
+    };
+}
+pub(crate) use syscall;
+
+/// Turns "would block" into a value.
+fn unless_blocked<T>(result: Result<T>) -> Result<Option<T>> {
+    match result {
+        Ok(value) => Ok(Some(value)),
+        Err(error) if error.errno == libc::EAGAIN => Ok(None),
+        Err(error) => Err(error),
+    }
+}

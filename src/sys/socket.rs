@@ -1,0 +1,341 @@
+//! socket(7), tcp(7), unix(7): listening, accepting, and moving bytes.
+
+use std::mem::size_of;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use super::{Error, Result, syscall, unless_blocked};
+
+/// A listening TCP socket. The options are set on the listener once and
+/// inherited by every connection, so that none costs a call per connection.
+pub(crate) fn listen_tcp(
+    address: SocketAddr,
+    backlog: i32,
+) -> Result<OwnedFd> {
+    let family = match address {
+        SocketAddr::V4(_) => libc::AF_INET,
+        SocketAddr::V6(_) => libc::AF_INET6,
+    };
+    let socket = stream_socket(family)?;
+    set_option(socket.as_fd(), libc::SOL_SOCKET, libc::SO_REUSEADDR, 1)?;
+    set_option(socket.as_fd(), libc::IPPROTO_TCP, libc::TCP_NODELAY, 1)?;
+    let (storage, length) = from_socket_address(address);
+    let pointer = (&raw const storage).cast();
+    // SAFETY: `storage` holds `length` bytes of an address.
+    unsafe { syscall!(bind(socket.as_raw_fd(), pointer, length)) }?;
+    // SAFETY: no pointers are involved.
+    unsafe { syscall!(listen(socket.as_raw_fd(), backlog)) }?;
+    Ok(socket)
+}
+
+/// A listening unix-domain socket, bound to a path that must not exist yet.
+pub(crate) fn listen_unix(path: &Path, backlog: i32) -> Result<OwnedFd> {
+    let socket = stream_socket(libc::AF_UNIX)?;
+    // SAFETY: `sockaddr_un` is plain data; all zeroes is a value of it.
+    let mut address: libc::sockaddr_un = unsafe { std::mem::zeroed() };
+    address.sun_family = libc::AF_UNIX as libc::sa_family_t;
+    let bytes = path.as_os_str().as_bytes();
+    // One byte stays zero: unix(7) wants the path to end with it.
+    if bytes.len() >= address.sun_path.len() || bytes.contains(&0) {
+        return Err(Error { call: "bind", errno: libc::ENAMETOOLONG });
+    }
+    for (to, from) in address.sun_path.iter_mut().zip(bytes) {
+        *to = *from as libc::c_char;
+    }
+    let length = size_of::<libc::sockaddr_un>() as libc::socklen_t;
+    let pointer = (&raw const address).cast();
+    // SAFETY: `address` holds `length` bytes of an address.
+    unsafe { syscall!(bind(socket.as_raw_fd(), pointer, length)) }?;
+    // SAFETY: no pointers are involved.
+    unsafe { syscall!(listen(socket.as_raw_fd(), backlog)) }?;
+    Ok(socket)
+}
+
+fn stream_socket(family: i32) -> Result<OwnedFd> {
+    let kind = libc::SOCK_STREAM | libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
+    // SAFETY: no pointers are involved.
+    let fd = unsafe { syscall!(socket(family, kind, 0)) }?;
+    // SAFETY: the descriptor is new, so nobody else owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// `TCP_DEFER_ACCEPT`: a connection is accepted when its first bytes are
+/// there, or after about `seconds` without any; 0 turns it off. It halves the
+/// price of a hand-off, and is wrong where the server speaks first.
+pub(crate) fn set_defer_accept(
+    listener: BorrowedFd<'_>,
+    seconds: i32,
+) -> Result<()> {
+    set_option(listener, libc::IPPROTO_TCP, libc::TCP_DEFER_ACCEPT, seconds)
+}
+
+fn set_option(
+    socket: BorrowedFd<'_>,
+    level: i32,
+    name: i32,
+    value: i32,
+) -> Result<()> {
+    let length = size_of::<i32>() as libc::socklen_t;
+    let (fd, pointer) = (socket.as_raw_fd(), (&raw const value).cast());
+    // SAFETY: `value` is readable for `length` bytes.
+    unsafe { syscall!(setsockopt(fd, level, name, pointer, length)) }?;
+    Ok(())
+}
+
+/// What came of asking a listener for a connection.
+#[derive(Debug)]
+pub(crate) enum Accepted {
+    /// A non-blocking connection; the address is that of an IP peer.
+    Connection(OwnedFd, Option<SocketAddr>),
+    /// The queue is empty.
+    Nothing,
+    /// The connection was over before it was taken: accept(2), "Error
+    /// handling". There may be others behind it.
+    Aborted,
+}
+
+pub(crate) fn accept(listener: BorrowedFd<'_>) -> Result<Accepted> {
+    // SAFETY: `sockaddr_storage` is plain data; all zeroes is a value of it.
+    let mut storage: libc::sockaddr_storage = unsafe { std::mem::zeroed() };
+    let mut length = size_of::<libc::sockaddr_storage>() as libc::socklen_t;
+    let flags = libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
+    let (fd, pointer) = (listener.as_raw_fd(), (&raw mut storage).cast());
+    // SAFETY: `storage` is writable for `length` bytes.
+    match unsafe { syscall!(accept4(fd, pointer, &mut length, flags)) } {
+        Ok(connection) => {
+            // SAFETY: the descriptor is new, so nobody else owns it.
+            let connection = unsafe { OwnedFd::from_raw_fd(connection) };
+            Ok(Accepted::Connection(connection, to_socket_address(&storage)))
+        }
+        Err(error) => match error.errno() {
+            libc::EAGAIN => Ok(Accepted::Nothing),
+            libc::ECONNABORTED
+            | libc::EPROTO
+            | libc::EPERM
+            | libc::ENETDOWN
+            | libc::ENOPROTOOPT
+            | libc::EHOSTDOWN
+            | libc::ENONET
+            | libc::EHOSTUNREACH
+            | libc::ENETUNREACH
+            | libc::ETIMEDOUT => Ok(Accepted::Aborted),
+            _ => Err(error),
+        },
+    }
+}
+
+/// Reads once. `None`: nothing there yet. `Some(0)`: the peer's end.
+pub(crate) fn receive(
+    socket: BorrowedFd<'_>,
+    buffer: &mut [u8],
+) -> Result<Option<usize>> {
+    let (fd, to, room) =
+        (socket.as_raw_fd(), buffer.as_mut_ptr(), buffer.len());
+    // SAFETY: `to` is writable for `room` bytes.
+    let result = unsafe { syscall!(recv(fd, to.cast(), room, 0)) };
+    unless_blocked(result.map(|count| count as usize))
+}
+
+/// Writes once. `None`: no room yet. A peer that is gone is an error, never
+/// `SIGPIPE`.
+pub(crate) fn send(
+    socket: BorrowedFd<'_>,
+    bytes: &[u8],
+) -> Result<Option<usize>> {
+    let (fd, from, length) = (socket.as_raw_fd(), bytes.as_ptr(), bytes.len());
+    let flags = libc::MSG_NOSIGNAL;
+    // SAFETY: `from` is readable for `length` bytes.
+    let result = unsafe { syscall!(send(fd, from.cast(), length, flags)) };
+    unless_blocked(result.map(|count| count as usize))
+}
+
+/// Which direction of a connection to end.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Direction {
+    Write,
+    Both,
+}
+
+/// Ends a direction now, whoever else holds a copy of the descriptor; close(2)
+/// would wait for the last of them.
+pub(crate) fn shutdown(
+    socket: BorrowedFd<'_>,
+    direction: Direction,
+) -> Result<()> {
+    let how = match direction {
+        Direction::Write => libc::SHUT_WR,
+        Direction::Both => libc::SHUT_RDWR,
+    };
+    // SAFETY: no pointers are involved.
+    unsafe { syscall!(shutdown(socket.as_raw_fd(), how)) }?;
+    Ok(())
+}
+
+/// Where an IP socket is bound; `None` for a unix-domain one.
+pub(crate) fn local_address(
+    socket: BorrowedFd<'_>,
+) -> Result<Option<SocketAddr>> {
+    name(socket, libc::getsockname, "getsockname")
+}
+
+/// Who an IP socket is connected to; `None` for a unix-domain one.
+pub(crate) fn peer_address(
+    socket: BorrowedFd<'_>,
+) -> Result<Option<SocketAddr>> {
+    name(socket, libc::getpeername, "getpeername")
+}
+
+type Namer = unsafe extern "C" fn(
+    i32,
+    *mut libc::sockaddr,
+    *mut libc::socklen_t,
+) -> i32;
+
+fn name(
+    socket: BorrowedFd<'_>,
+    namer: Namer,
+    call: &'static str,
+) -> Result<Option<SocketAddr>> {
+    // SAFETY: `sockaddr_storage` is plain data; all zeroes is a value of it.
+    let mut storage: libc::sockaddr_storage = unsafe { std::mem::zeroed() };
+    let mut length = size_of::<libc::sockaddr_storage>() as libc::socklen_t;
+    let (fd, pointer) = (socket.as_raw_fd(), (&raw mut storage).cast());
+    // SAFETY: `storage` is writable for `length` bytes.
+    if unsafe { namer(fd, pointer, &mut length) } < 0 {
+        return Err(Error::last(call));
+    }
+    Ok(to_socket_address(&storage))
+}
+
+fn to_socket_address(storage: &libc::sockaddr_storage) -> Option<SocketAddr> {
+    let pointer = &raw const *storage;
+    match i32::from(storage.ss_family) {
+        libc::AF_INET => {
+            // SAFETY: the family says that a `sockaddr_in` stands here.
+            let v4 = unsafe { &*pointer.cast::<libc::sockaddr_in>() };
+            let ip = Ipv4Addr::from(u32::from_be(v4.sin_addr.s_addr));
+            Some(SocketAddr::new(IpAddr::V4(ip), u16::from_be(v4.sin_port)))
+        }
+        libc::AF_INET6 => {
+            // SAFETY: the family says that a `sockaddr_in6` stands here.
+            let v6 = unsafe { &*pointer.cast::<libc::sockaddr_in6>() };
+            Some(SocketAddr::V6(SocketAddrV6::new(
+                Ipv6Addr::from(v6.sin6_addr.s6_addr),
+                u16::from_be(v6.sin6_port),
+                v6.sin6_flowinfo,
+                v6.sin6_scope_id,
+            )))
+        }
+        _ => None,
+    }
+}
+
+fn from_socket_address(
+    address: SocketAddr,
+) -> (libc::sockaddr_storage, libc::socklen_t) {
+    // SAFETY: `sockaddr_storage` is plain data; all zeroes is a value of it.
+    let mut storage: libc::sockaddr_storage = unsafe { std::mem::zeroed() };
+    let pointer = &raw mut storage;
+    let length = match address {
+        SocketAddr::V4(v4) => {
+            let raw = libc::sockaddr_in {
+                sin_family: libc::AF_INET as libc::sa_family_t,
+                sin_port: v4.port().to_be(),
+                sin_addr: libc::in_addr {
+                    s_addr: u32::from(*v4.ip()).to_be(),
+                },
+                sin_zero: [0; 8],
+            };
+            // SAFETY: the storage is large enough and aligned for it.
+            unsafe { pointer.cast::<libc::sockaddr_in>().write(raw) };
+            size_of::<libc::sockaddr_in>()
+        }
+        SocketAddr::V6(v6) => {
+            let raw = libc::sockaddr_in6 {
+                sin6_family: libc::AF_INET6 as libc::sa_family_t,
+                sin6_port: v6.port().to_be(),
+                sin6_flowinfo: v6.flowinfo(),
+                sin6_addr: libc::in6_addr { s6_addr: v6.ip().octets() },
+                sin6_scope_id: v6.scope_id(),
+            };
+            // SAFETY: the storage is large enough and aligned for it.
+            unsafe { pointer.cast::<libc::sockaddr_in6>().write(raw) };
+            size_of::<libc::sockaddr_in6>()
+        }
+    };
+    (storage, length as libc::socklen_t)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{Read, Write};
+    use std::net::TcpStream;
+
+    fn wait_for(listener: &OwnedFd) -> (OwnedFd, Option<SocketAddr>) {
+        let deadline =
+            std::time::Instant::now() + std::time::Duration::from_secs(5);
+        loop {
+            match accept(listener.as_fd()).unwrap() {
+                Accepted::Connection(fd, peer) => return (fd, peer),
+                Accepted::Nothing | Accepted::Aborted => {
+                    assert!(std::time::Instant::now() < deadline);
+                    std::thread::yield_now();
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_connection_knows_both_its_ends_over_ipv4_and_ipv6() {
+        for address in ["127.0.0.1:0", "[::1]:0"] {
+            let listener = listen_tcp(address.parse().unwrap(), 8).unwrap();
+            let here = local_address(listener.as_fd()).unwrap().unwrap();
+            let mut client = TcpStream::connect(here).unwrap();
+            let (server, peer) = wait_for(&listener);
+            assert_eq!(peer, Some(client.local_addr().unwrap()));
+            assert_eq!(peer_address(server.as_fd()).unwrap(), peer);
+            assert_eq!(
+                local_address(server.as_fd()).unwrap(),
+                Some(client.peer_addr().unwrap())
+            );
+            let mut buffer = [0; 8];
+            assert_eq!(receive(server.as_fd(), &mut buffer).unwrap(), None);
+            assert_eq!(send(server.as_fd(), b"hi").unwrap(), Some(2));
+            shutdown(server.as_fd(), Direction::Both).unwrap();
+            let mut text = String::new();
+            client.read_to_string(&mut text).unwrap();
+            assert_eq!(text, "hi");
+        }
+    }
+
+    #[test]
+    fn a_peer_that_is_gone_is_an_error_and_no_signal() {
+        let listener = listen_tcp("127.0.0.1:0".parse().unwrap(), 8).unwrap();
+        let here = local_address(listener.as_fd()).unwrap().unwrap();
+        let mut client = TcpStream::connect(here).unwrap();
+        let (server, _) = wait_for(&listener);
+        client.write_all(b"unread").unwrap();
+        shutdown(server.as_fd(), Direction::Both).unwrap();
+        assert_eq!(
+            send(server.as_fd(), b"x").unwrap_err().to_string(),
+            "send: Broken pipe"
+        );
+    }
+
+    #[test]
+    fn an_address_in_use_is_told_apart() {
+        let listener = listen_tcp("127.0.0.1:0".parse().unwrap(), 8).unwrap();
+        let here = local_address(listener.as_fd()).unwrap().unwrap();
+        assert!(listen_tcp(here, 8).unwrap_err().is_address_in_use());
+    }
+
+    #[test]
+    fn a_path_too_long_for_a_unix_address_is_refused() {
+        let path = format!("/tmp/{}", "x".repeat(103));
+        let error = listen_unix(Path::new(&path), 8).unwrap_err();
+        assert_eq!(error.errno(), libc::ENAMETOOLONG);
+    }
+}
