@@ -2,7 +2,10 @@
 
 pub mod http;
 pub mod ipc;
+mod logger;
 pub mod master;
+mod scoreboard;
+mod slab;
 mod sys;
 
 /// Names one worker *process*: 1, 2, 3 … in the order of their start, never

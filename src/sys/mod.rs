@@ -8,6 +8,7 @@
 //!   unix     pairs, SCM_RIGHTS        signal   mask, signalfd
 //!   process  spawn, pidfd, waitid     memory   a sealed, shared region
 //!   event    eventfd                  limit    RLIMIT_NOFILE
+//!   poll     can this be written?
 //! ```
 //!
 //! Three manners hold throughout. A descriptor is close-on-exec from its
@@ -23,6 +24,7 @@ pub(crate) mod epoll;
 pub(crate) mod event;
 pub(crate) mod limit;
 pub(crate) mod memory;
+pub(crate) mod poll;
 pub(crate) mod process;
 pub(crate) mod signal;
 pub(crate) mod socket;

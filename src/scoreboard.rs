@@ -1,0 +1,179 @@
+//! What a worker lets the master know without a message: counters in shared
+//! memory, each with exactly one writer.
+//!
+//! ```text
+//!   line 0, written by the worker   received · closed · requests
+//!   line 1, written by the master   layout · wake_me
+//! ```
+//!
+//! Reading a counter costs the master nothing, and publishing one costs the
+//! worker no system call; but a counter wakes nobody. A master that is about
+//! to sleep *because* it waits for a counter to move says so first:
+//!
+//! ```text
+//!   master                             worker
+//!   wake_me := 1                       received := n
+//!   look at `received` once more       wake_me was 1? then := 0, and write
+//!   sleep, if it has not moved         one line on the channel
+//! ```
+//!
+//! All four are sequentially consistent, so one of the two sees the other's
+//! store, and none sleeps through (Dekker's argument).
+//!
+//! To the master the worker is a stranger: what it reads here is judged by
+//! the dispatcher (monotonic, never more than was handed over).
+
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::sync::atomic::Ordering::{Relaxed, SeqCst};
+
+use crate::sys;
+use crate::sys::memory::Region;
+
+const RECEIVED: usize = 0;
+const CLOSED: usize = 1;
+const REQUESTS: usize = 2;
+const LAYOUT: usize = 8;
+const WAKE_ME: usize = 9;
+const WORDS: usize = 16;
+
+/// Changes with the meaning of any word: master and worker may be different
+/// builds, since a reload picks up the program that is there then.
+const THIS_LAYOUT: u64 = 0x68616e64_00000001;
+
+/// One worker's counters. Each end uses its own half of the methods.
+#[derive(Debug)]
+pub(crate) struct Scoreboard {
+    region: Region,
+}
+
+/// The master's end.
+impl Scoreboard {
+    /// With the descriptor that the worker inherits.
+    pub(crate) fn create() -> sys::Result<(Scoreboard, OwnedFd)> {
+        let (region, fd) = Region::create(WORDS)?;
+        region.word(LAYOUT).store(THIS_LAYOUT, SeqCst);
+        Ok((Scoreboard { region }, fd))
+    }
+
+    /// The highest contiguous sequence number that the worker has.
+    pub(crate) fn received(&self) -> u64 {
+        self.region.word(RECEIVED).load(SeqCst)
+    }
+
+    /// How many connections the worker has ended.
+    pub(crate) fn closed(&self) -> u64 {
+        self.region.word(CLOSED).load(SeqCst)
+    }
+
+    /// How many requests the worker has answered.
+    pub(crate) fn requests(&self) -> u64 {
+        self.region.word(REQUESTS).load(Relaxed)
+    }
+
+    /// From now on the next move of `received` or `closed` is to be followed
+    /// by a line on the channel. Look at the counters once more after this.
+    pub(crate) fn ask_to_be_woken(&self) {
+        self.region.word(WAKE_ME).store(1, SeqCst);
+    }
+}
+
+/// The worker's end.
+impl Scoreboard {
+    /// `None`: the master is of a build that lays it out differently.
+    pub(crate) fn open(fd: BorrowedFd<'_>) -> sys::Result<Option<Scoreboard>> {
+        let region = Region::open(fd, WORDS)?;
+        let layout = region.word(LAYOUT).load(SeqCst);
+        Ok((layout == THIS_LAYOUT).then_some(Scoreboard { region }))
+    }
+
+    pub(crate) fn publish_received(&self, sequence: u64) {
+        self.region.word(RECEIVED).store(sequence, SeqCst);
+    }
+
+    pub(crate) fn publish_closed(&self, count: u64) {
+        self.region.word(CLOSED).store(count, SeqCst);
+    }
+
+    pub(crate) fn publish_requests(&self, count: u64) {
+        self.region.word(REQUESTS).store(count, Relaxed);
+    }
+
+    /// After publishing: whether the master asked to be woken. It is told
+    /// once.
+    pub(crate) fn must_wake(&self) -> bool {
+        let wake_me = self.region.word(WAKE_ME);
+        wake_me.load(SeqCst) != 0 && wake_me.swap(0, SeqCst) != 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::fd::AsFd;
+
+    #[test]
+    fn each_end_sees_what_the_other_wrote() {
+        let (master, fd) = Scoreboard::create().unwrap();
+        let worker = Scoreboard::open(fd.as_fd()).unwrap().unwrap();
+        worker.publish_received(7);
+        worker.publish_closed(3);
+        worker.publish_requests(9);
+        assert_eq!(master.received(), 7);
+        assert_eq!(master.closed(), 3);
+        assert_eq!(master.requests(), 9);
+    }
+
+    #[test]
+    fn a_wake_up_is_asked_for_and_told_once() {
+        let (master, fd) = Scoreboard::create().unwrap();
+        let worker = Scoreboard::open(fd.as_fd()).unwrap().unwrap();
+        assert!(!worker.must_wake());
+        master.ask_to_be_woken();
+        assert!(worker.must_wake());
+        assert!(!worker.must_wake());
+    }
+
+    #[test]
+    fn another_layout_is_refused() {
+        let (region, fd) = Region::create(WORDS).unwrap();
+        region.word(LAYOUT).store(THIS_LAYOUT + 1, SeqCst);
+        assert!(Scoreboard::open(fd.as_fd()).unwrap().is_none());
+    }
+
+    /// The race of the module's picture, for real: the worker moves the
+    /// counter and the master goes to sleep, over and over. A lost wake-up
+    /// would be a round in which neither saw the other.
+    #[test]
+    fn no_wake_up_is_lost_between_two_threads() {
+        let (master, fd) = Scoreboard::create().unwrap();
+        let worker = Scoreboard::open(fd.as_fd()).unwrap().unwrap();
+        let gate = std::sync::Barrier::new(2);
+        const ROUNDS: u64 = 20_000;
+        std::thread::scope(|scope| {
+            let other = scope.spawn(|| {
+                (1..=ROUNDS)
+                    .map(|round| {
+                        gate.wait();
+                        worker.publish_received(round);
+                        let wakes = worker.must_wake();
+                        gate.wait();
+                        wakes
+                    })
+                    .collect::<Vec<_>>()
+            });
+            let seen: Vec<bool> = (1..=ROUNDS)
+                .map(|round| {
+                    gate.wait();
+                    master.ask_to_be_woken();
+                    let seen = master.received() == round;
+                    gate.wait();
+                    seen
+                })
+                .collect();
+            let woken = other.join().unwrap();
+            for (round, (seen, woken)) in seen.iter().zip(woken).enumerate() {
+                assert!(*seen || woken, "lost in round {round}");
+            }
+        });
+    }
+}
