@@ -67,6 +67,15 @@ impl Error {
     pub(crate) fn is_address_in_use(self) -> bool {
         self.errno == libc::EADDRINUSE
     }
+
+    /// The machine has no such address, or not its whole family.
+    pub(crate) fn is_address_missing(self) -> bool {
+        matches!(self.errno, libc::EADDRNOTAVAIL | libc::EAFNOSUPPORT)
+    }
+
+    pub(crate) fn is_permission_denied(self) -> bool {
+        matches!(self.errno, libc::EACCES | libc::EPERM | libc::EROFS)
+    }
 }
 
 impl fmt::Display for Error {

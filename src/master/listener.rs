@@ -1,0 +1,286 @@
+//! Listening sockets: from an address as typed to something that accepts.
+//!
+//! A listener lives as long as the master, also while no worker lives: the
+//! kernel's backlog is the queue in which clients wait.
+
+use std::fmt;
+use std::fs;
+use std::io;
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+
+use crate::config::Address;
+use crate::sys;
+use crate::sys::socket::{self, Accepted};
+
+/// Longest queue of connections that wait to be accepted. The kernel clamps
+/// it to net.core.somaxconn (4096 since Linux 5.4).
+const BACKLOG: i32 = 4096;
+
+/// How long the kernel may hold back a connection without data, in seconds,
+/// where deferred accepting is on; it rounds to its retransmission times.
+const DEFER_SECONDS: i32 = 1;
+
+/// One listening socket.
+#[derive(Debug)]
+pub(crate) struct Listener {
+    socket: OwnedFd,
+    place: Place,
+}
+
+#[derive(Debug)]
+enum Place {
+    Tcp(SocketAddr),
+    /// The file, and its device and inode when it was made.
+    Unix(PathBuf, (u64, u64)),
+}
+
+/// Why an address cannot be listened on, in one line that says what to do.
+#[derive(Debug)]
+pub(crate) struct BindError(String);
+
+impl Listener {
+    /// Binds an address. A name may stand for several (`localhost`): all of
+    /// them that this machine has are taken, on one port.
+    pub(crate) fn bind(
+        address: &Address,
+        defer_accept: bool,
+    ) -> Result<Vec<Listener>, BindError> {
+        match address {
+            Address::Unix(path) => Ok(vec![Listener::bind_unix(path)?]),
+            Address::Tcp { host, port } => {
+                Listener::bind_tcp(address, host, *port, defer_accept)
+            }
+        }
+    }
+
+    fn bind_tcp(
+        address: &Address,
+        host: &str,
+        mut port: u16,
+        defer_accept: bool,
+    ) -> Result<Vec<Listener>, BindError> {
+        let resolved = (host, port).to_socket_addrs().map_err(|error| {
+            let words = "is the host spelled right?";
+            BindError(format!("cannot find {address}: {error}; {words}"))
+        })?;
+        let mut listeners = Vec::new();
+        let mut failure = None;
+        for mut candidate in resolved {
+            candidate.set_port(port);
+            match Listener::listen(candidate, defer_accept) {
+                Ok((listener, bound)) => {
+                    port = bound.port();
+                    listeners.push(listener);
+                }
+                // The other family may be switched off on this machine.
+                Err(error) if error.is_address_missing() => {
+                    failure = failure.or(Some(error));
+                }
+                Err(error) => return Err(explain(address, error)),
+            }
+        }
+        match failure {
+            Some(error) if listeners.is_empty() => {
+                Err(explain(address, error))
+            }
+            _ => Ok(listeners),
+        }
+    }
+
+    fn listen(
+        address: SocketAddr,
+        defer_accept: bool,
+    ) -> sys::Result<(Listener, SocketAddr)> {
+        let socket = socket::listen_tcp(address, BACKLOG)?;
+        if defer_accept {
+            socket::set_defer_accept(socket.as_fd(), DEFER_SECONDS)?;
+        }
+        let bound = socket::local_address(socket.as_fd())?.unwrap_or(address);
+        Ok((Listener { socket, place: Place::Tcp(bound) }, bound))
+    }
+
+    /// A socket file that nobody listens on any more is replaced, as after a
+    /// crash; one that answers is in use; anything else is not ours to touch.
+    fn bind_unix(path: &Path) -> Result<Listener, BindError> {
+        let name = path.display();
+        let result = match socket::listen_unix(path, BACKLOG) {
+            Err(error) if error.is_address_in_use() => {
+                let kind = fs::symlink_metadata(path)
+                    .map_err(|error| unusable(path, &error))?
+                    .file_type();
+                if !kind.is_socket() {
+                    return Err(BindError(format!(
+                        "cannot listen on unix:{name}: a file that is not a \
+                         socket is there; move it away or choose another path"
+                    )));
+                }
+                match UnixStream::connect(path) {
+                    Err(error)
+                        if error.kind()
+                            == io::ErrorKind::ConnectionRefused =>
+                    {
+                        fs::remove_file(path)
+                            .map_err(|error| unusable(path, &error))?;
+                        socket::listen_unix(path, BACKLOG)
+                    }
+                    _ => Err(error),
+                }
+            }
+            result => result,
+        };
+        let socket = result.map_err(|error| {
+            explain(&Address::Unix(path.to_owned()), error)
+        })?;
+        let made = identity(path).map_err(|error| unusable(path, &error))?;
+        Ok(Listener { socket, place: Place::Unix(path.to_owned(), made) })
+    }
+
+    /// The next connection in the queue. The address is that of an IP peer.
+    pub(crate) fn accept(&self) -> sys::Result<Accepted> {
+        socket::accept(self.socket.as_fd())
+    }
+
+    /// Lets connections that wait for their first bytes come through now, so
+    /// that none is left behind when the listener is closed.
+    pub(crate) fn stop_deferring(&self) -> sys::Result<()> {
+        match self.place {
+            Place::Tcp(_) => {
+                socket::set_defer_accept(self.socket.as_fd(), 0)
+            }
+            Place::Unix(..) => Ok(()),
+        }
+    }
+
+    /// Stops listening. A socket file goes too, if it is still the one that
+    /// was made here and not a successor's.
+    pub(crate) fn close(self) -> io::Result<()> {
+        match self.place {
+            Place::Unix(path, made) if identity(&path).ok() == Some(made) => {
+                fs::remove_file(path)
+            }
+            Place::Unix(..) | Place::Tcp(_) => Ok(()),
+        }
+    }
+}
+
+impl AsFd for Listener {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+/// What a client types to get here.
+impl fmt::Display for Listener {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.place {
+            Place::Tcp(address) => write!(f, "http://{address}"),
+            Place::Unix(path, _) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+fn identity(path: &Path) -> io::Result<(u64, u64)> {
+    let metadata = fs::symlink_metadata(path)?;
+    Ok((metadata.dev(), metadata.ino()))
+}
+
+fn explain(address: &Address, error: sys::Error) -> BindError {
+    let advice = if error.is_address_in_use() {
+        "something listens there already; stop it or choose another address"
+    } else if error.is_address_missing() {
+        "this machine has no such address; choose one that it has"
+    } else if error.is_permission_denied() {
+        "not permitted; ports below 1024 need root or CAP_NET_BIND_SERVICE, \
+         a socket file needs a folder that may be written"
+    } else {
+        return BindError(format!("cannot listen on {address}: {error}"));
+    };
+    BindError(format!("cannot listen on {address}: {advice}"))
+}
+
+fn unusable(path: &Path, error: &io::Error) -> BindError {
+    BindError(format!("cannot listen on unix:{}: {error}", path.display()))
+}
+
+impl fmt::Display for BindError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for BindError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn scratch(name: &str) -> PathBuf {
+        let process = std::process::id();
+        std::env::temp_dir().join(format!("handoff-{process}-{name}"))
+    }
+
+    fn bind(path: &Path) -> Result<Listener, BindError> {
+        Listener::bind_unix(path)
+    }
+
+    #[test]
+    fn a_stale_socket_file_is_replaced_and_removed_at_the_end() {
+        let path = scratch("stale");
+        drop(bind(&path).unwrap());
+        assert!(path.exists());
+        let listener = bind(&path).unwrap();
+        UnixStream::connect(&path).unwrap();
+        listener.close().unwrap();
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn a_live_socket_file_is_in_use() {
+        let path = scratch("live");
+        let first = bind(&path).unwrap();
+        let error = bind(&path).unwrap_err().to_string();
+        assert!(error.contains("listens there already"), "{error}");
+        first.close().unwrap();
+    }
+
+    #[test]
+    fn a_file_that_is_no_socket_is_never_removed() {
+        let path = scratch("file");
+        fs::write(&path, "precious").unwrap();
+        let error = bind(&path).unwrap_err().to_string();
+        assert!(error.contains("not a socket"), "{error}");
+        assert_eq!(fs::read_to_string(&path).unwrap(), "precious");
+        fs::remove_file(&path).unwrap();
+    }
+
+    #[test]
+    fn a_successors_socket_file_is_left_alone() {
+        let path = scratch("successor");
+        let first = bind(&path).unwrap();
+        fs::rename(&path, scratch("away")).unwrap();
+        let second = bind(&path).unwrap();
+        first.close().unwrap();
+        assert!(path.exists());
+        second.close().unwrap();
+        fs::remove_file(scratch("away")).unwrap();
+    }
+
+    #[test]
+    fn a_name_is_bound_in_all_its_families_on_one_port() {
+        let address =
+            Address::Tcp { host: "localhost".to_owned(), port: 0 };
+        let listeners = Listener::bind(&address, true).unwrap();
+        let ports: Vec<u16> = listeners
+            .iter()
+            .map(|listener| match listener.place {
+                Place::Tcp(address) => address.port(),
+                Place::Unix(..) => unreachable!(),
+            })
+            .collect();
+        assert!(ports.iter().all(|port| *port == ports[0] && *port != 0));
+    }
+}

@@ -1,0 +1,226 @@
+//! How a worker is started: which program, with what around it.
+//!
+//! Fork and exec, never fork alone: a reload picks up the program that is
+//! there then, and nothing is inherited by accident. A worker on this library
+//! is the same program again, with the same words; it finds out from its
+//! environment that it is a worker, as Node's do:
+//!
+//! | variable | says |
+//! |---|---|
+//! | `NODE_CHANNEL_FD` | which descriptor is its end of the channel |
+//! | `NODE_CHANNEL_SERIALIZATION_MODE` | `json`: one text a line |
+//! | `NODE_UNIQUE_ID` | which worker it is: [`WorkerId`] |
+//! | `HANDOFF_WORKER_INDEX` | its slot, 0 … N−1, which its successor gets |
+//! | `HANDOFF_WORKER_REGION` | which descriptor is its scoreboard |
+//!
+//! The program and the working directory are kept as *names* and looked up at
+//! each start, so that a `current -> releases/43` that was swapped is seen.
+
+use std::env;
+use std::ffi::{CString, OsStr, OsString};
+use std::fs;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
+
+use crate::WorkerId;
+use crate::scoreboard::Scoreboard;
+use crate::sys;
+use crate::sys::process::{self, Child, FIRST_DESCRIPTOR, Program};
+
+/// Where execvp(3) looks when there is no `PATH`.
+const DEFAULT_PATH: &str = "/bin:/usr/bin";
+
+/// Starts workers, one like the other.
+#[derive(Debug)]
+pub(crate) struct Launcher {
+    program: Program,
+}
+
+/// A worker that has just been started.
+#[derive(Debug)]
+pub(crate) struct Started {
+    pub(crate) child: Child,
+    /// The master's end.
+    pub(crate) channel: OwnedFd,
+    pub(crate) scoreboard: Scoreboard,
+}
+
+impl Launcher {
+    /// Workers that are this very program with the same arguments.
+    pub(crate) fn this_program() -> io::Result<Launcher> {
+        let mut arguments = env::args_os();
+        let name = arguments.next().unwrap_or_default();
+        let itself = fs::metadata("/proc/self/exe")?;
+        let mut candidates = candidates(&name);
+        // The first argument may be anything (`exec -a`). A name that does
+        // not lead here now is not trusted to lead here later.
+        let leads_here = candidates
+            .iter()
+            .filter_map(|path| fs::metadata(path).ok())
+            .find(fs::Metadata::is_file)
+            .is_some_and(|found| same_file(&found, &itself));
+        if !leads_here {
+            candidates = vec![env::current_exe()?];
+        }
+        let words = std::iter::once(name).chain(arguments);
+        Launcher::new(&candidates, words)
+    }
+
+    fn new(
+        candidates: &[PathBuf],
+        arguments: impl Iterator<Item = OsString>,
+    ) -> io::Result<Launcher> {
+        let program = Program {
+            candidates: candidates
+                .iter()
+                .map(|path| c_string(path.as_os_str()))
+                .collect::<io::Result<_>>()?,
+            arguments: arguments
+                .map(|word| c_string(&word))
+                .collect::<io::Result<_>>()?,
+            environment: Vec::new(),
+            directory: Some(c_string(working_directory()?.as_os_str())?),
+        };
+        Ok(Launcher { program })
+    }
+
+    /// Starts one. It has executed its program when this returns.
+    pub(crate) fn spawn(
+        &mut self,
+        worker: WorkerId,
+        slot: usize,
+    ) -> sys::Result<Started> {
+        let (channel, theirs) = sys::unix::pair()?;
+        let (scoreboard, region) = Scoreboard::create()?;
+        self.program.environment = environment(worker, slot);
+        let descriptors = [theirs.as_fd(), region.as_fd()];
+        let child = process::spawn(&self.program, &descriptors)?;
+        Ok(Started { child, channel, scoreboard })
+    }
+}
+
+/// The paths that a program's name stands for, as in execvp(3).
+fn candidates(name: &OsStr) -> Vec<PathBuf> {
+    if name.as_bytes().contains(&b'/') {
+        return vec![PathBuf::from(name)];
+    }
+    let path = env::var_os("PATH").unwrap_or_else(|| DEFAULT_PATH.into());
+    env::split_paths(&path).map(|folder| folder.join(name)).collect()
+}
+
+/// The directory by the name that it was entered by, if `PWD` still tells.
+fn working_directory() -> io::Result<PathBuf> {
+    let current = fs::metadata(".")?;
+    match env::var_os("PWD").map(PathBuf::from) {
+        Some(name)
+            if name.is_absolute()
+                && fs::metadata(&name)
+                    .is_ok_and(|named| same_file(&named, &current)) =>
+        {
+            Ok(name)
+        }
+        _ => env::current_dir(),
+    }
+}
+
+fn same_file(a: &fs::Metadata, b: &fs::Metadata) -> bool {
+    (a.dev(), a.ino()) == (b.dev(), b.ino())
+}
+
+/// The master's environment, less what was meant for the master alone, and
+/// the contract.
+fn environment(worker: WorkerId, slot: usize) -> Vec<CString> {
+    let region = FIRST_DESCRIPTOR + 1;
+    let contract = [
+        format!("NODE_CHANNEL_FD={FIRST_DESCRIPTOR}"),
+        "NODE_CHANNEL_SERIALIZATION_MODE=json".to_owned(),
+        format!("NODE_UNIQUE_ID={worker}"),
+        format!("HANDOFF_WORKER_INDEX={slot}"),
+        format!("HANDOFF_WORKER_REGION={region}"),
+    ];
+    env::vars_os()
+        .filter(|(name, _)| !is_the_masters_own(name))
+        .map(|(mut name, value)| {
+            name.push("=");
+            name.push(value);
+            name
+        })
+        .chain(contract.into_iter().map(OsString::from))
+        .filter_map(|pair| CString::new(pair.into_vec()).ok())
+        .collect()
+}
+
+/// Socket activation and notification (sd_listen_fds(3), sd_notify(3)), and
+/// a channel that the master itself may have to its own parent.
+fn is_the_masters_own(name: &OsStr) -> bool {
+    const PREFIXES: [&[u8]; 5] = [
+        b"LISTEN_",
+        b"WATCHDOG_",
+        b"NODE_CHANNEL_",
+        b"NODE_UNIQUE_ID",
+        b"HANDOFF_WORKER_",
+    ];
+    let name = name.as_bytes();
+    name == b"NOTIFY_SOCKET"
+        || PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+}
+
+fn c_string(text: &OsStr) -> io::Result<CString> {
+    Ok(CString::new(text.as_bytes())?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::Path;
+
+    #[test]
+    fn a_name_with_a_slash_is_a_path_and_any_other_is_looked_up() {
+        let path = candidates(OsStr::new("./bin/app"));
+        assert_eq!(path, [Path::new("./bin/app")]);
+        let found = candidates(OsStr::new("sh"));
+        assert!(found.contains(&PathBuf::from("/bin/sh")), "{found:?}");
+    }
+
+    #[test]
+    fn what_was_meant_for_the_master_does_not_reach_a_worker() {
+        for name in [
+            "LISTEN_FDS",
+            "LISTEN_PID",
+            "NOTIFY_SOCKET",
+            "WATCHDOG_USEC",
+            "NODE_CHANNEL_FD",
+            "NODE_UNIQUE_ID",
+            "HANDOFF_WORKER_REGION",
+        ] {
+            assert!(is_the_masters_own(OsStr::new(name)), "{name}");
+        }
+        for name in ["PATH", "NODE_ENV", "NODE_OPTIONS", "LISTENER"] {
+            assert!(!is_the_masters_own(OsStr::new(name)), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_worker_is_told_what_it_is() {
+        let environment = environment(WorkerId(7), 2);
+        let has = |pair: &str| {
+            environment.iter().any(|text| text.as_bytes() == pair.as_bytes())
+        };
+        assert!(has("NODE_CHANNEL_FD=3"));
+        assert!(has("NODE_CHANNEL_SERIALIZATION_MODE=json"));
+        assert!(has("NODE_UNIQUE_ID=7"));
+        assert!(has("HANDOFF_WORKER_INDEX=2"));
+        assert!(has("HANDOFF_WORKER_REGION=4"));
+    }
+
+    #[test]
+    fn the_working_directory_is_an_absolute_name_of_this_one() {
+        let name = working_directory().unwrap();
+        assert!(name.is_absolute());
+        let (a, b) = (fs::metadata(name), fs::metadata("."));
+        assert!(same_file(&a.unwrap(), &b.unwrap()));
+    }
+}
