@@ -27,6 +27,8 @@
 //! [`batch`]: Dispatcher::batch
 
 mod ledger;
+#[cfg(test)]
+mod tests;
 mod worker;
 
 pub use ledger::{BATCH_MAX, Batch, Claim, Fault};
