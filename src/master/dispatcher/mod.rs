@@ -28,6 +28,8 @@
 
 mod ledger;
 #[cfg(test)]
+mod model;
+#[cfg(test)]
 mod tests;
 mod worker;
 
