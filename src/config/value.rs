@@ -27,8 +27,10 @@ pub(super) enum Value {
     /// Decimal, to the millisecond.
     Seconds(RangeInclusive<Duration>, fn(&mut Serve, Duration)),
     /// One of these words, and what each does.
-    Word(&'static [(&'static str, fn(&mut Serve))]),
+    Word(&'static [Choice]),
 }
+
+type Choice = (&'static str, fn(&mut Serve));
 
 impl Value {
     /// Puts what was typed where it belongs, or says what it should be, in
