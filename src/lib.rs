@@ -1,5 +1,7 @@
 //! handoff: a prefork server for Linux.
 
+#[doc(hidden)]
+pub mod config;
 pub mod http;
 pub mod ipc;
 mod logger;
