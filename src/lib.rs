@@ -1,5 +1,6 @@
 //! handoff: a prefork server for Linux.
 
+mod channel;
 #[doc(hidden)]
 pub mod config;
 pub mod http;

@@ -46,7 +46,8 @@ struct Place<T> {
     tenant: Option<T>,
 }
 
-/// The table. At most 2³² − 2 places, so that no key has all bits set.
+/// The table. The last few indices are never used, so that a loop may give
+/// its other sources data that no key has.
 #[derive(Debug)]
 pub(crate) struct Slab<T> {
     places: Vec<Place<T>>,
@@ -71,7 +72,7 @@ impl<T> Slab<T> {
             return Key::new(index, place.generation);
         }
         let index = self.places.len() as u32;
-        assert!(index < u32::MAX - 1, "more descriptors than there can be");
+        assert!(index < u32::MAX - 8, "more than there are descriptors");
         self.places.push(Place { generation: 0, tenant: Some(value) });
         Key::new(index, 0)
     }

@@ -408,6 +408,21 @@ pub(crate) fn inherited(number: RawFd) -> Option<OwnedFd> {
     Some(unsafe { OwnedFd::from_raw_fd(number) })
 }
 
+/// Takes a variable out of this process's environment.
+///
+/// # Panics
+/// In a process with other threads: one of them might be reading it.
+pub(crate) fn remove_variable(name: &str) {
+    assert_eq!(threads(), 1, "the environment is changed with one thread");
+    // SAFETY: there is no other thread that could read or write it.
+    unsafe { std::env::remove_var(name) };
+}
+
+/// How many threads this process has; 1 if that cannot be known.
+pub(crate) fn threads() -> usize {
+    std::fs::read_dir("/proc/self/task").map_or(1, Iterator::count)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
