@@ -1,5 +1,6 @@
 //! handoff: a prefork server for Linux.
 
+pub mod config;
 pub mod http;
 pub mod ipc;
 pub mod master;

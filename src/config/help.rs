@@ -1,0 +1,230 @@
+//! What `--help` prints, made from the tables that parsing reads, at most
+//! 79 columns wide.
+
+use super::{
+    Topic,
+    options::{Fallback, Flag, SERVE},
+};
+
+/// The commands: the words that may come first.
+pub(super) static COMMANDS: [(&str, &str); 4] = [
+    ("serve", "start the cluster, with the built-in HTTP application"),
+    ("demo", "run a demo of the article that handoff grew from"),
+    ("help", "explain a command, as in: handoff help serve"),
+    ("version", "print the version"),
+];
+
+/// What the master does when it gets a signal.
+static SIGNALS: [(&str, &str); 4] = [
+    (
+        "TERM, QUIT, INT",
+        "stop gracefully: requests in hand finish, within --grace",
+    ),
+    ("a second TERM or INT", "stop now"),
+    ("HUP", "rolling reload: new workers first, then the old ones go"),
+    ("USR1, PIPE, WINCH", "ignored"),
+];
+
+static STATUSES: [(&str, &str); 3] = [
+    ("0", "stopped as asked"),
+    ("1", "the system refused something, as an address in use"),
+    ("2", "what was typed means nothing"),
+];
+
+/// The text for a topic; it ends with a newline.
+#[must_use]
+pub fn help(topic: Topic) -> String {
+    let mut page = Page(String::new());
+    match topic {
+        Topic::Handoff => {
+            page.text(
+                "handoff, a prefork server for Linux: a master accepts \
+                 connections and hands them to its workers, one process \
+                 each.",
+            );
+            page.usage("COMMAND [OPTIONS]");
+            page.table("Commands", 12, COMMANDS);
+            page.example(
+                "handoff serve --listen 8080 --workers 2\n\
+                 handoff serve --help",
+            );
+            page.table("Signals of the master", 24, SIGNALS);
+            page.table("Exit status", 24, STATUSES);
+        }
+        Topic::Serve => {
+            page.text(
+                "Accepts connections in the master and hands each to a \
+                 worker, which answers in HTTP/1.1: / and /plaintext greet, \
+                 /echo?TEXT repeats, /sleep/MS?TEXT repeats after that \
+                 time, /worker tells which worker it was.",
+            );
+            page.usage("serve [OPTIONS]");
+            for section in SERVE {
+                let rows = section.flags.iter().map(Flag::row);
+                page.table(section.title, 28, rows);
+            }
+            page.text(
+                "SECONDS may have up to three decimals. SIZE is in bytes, \
+                 or in powers of 1024 with K, M or G after it. \
+                 --option=VALUE is --option VALUE.",
+            );
+            page.table("Signals of the master", 24, SIGNALS);
+            page.example(
+                "handoff serve --listen 0.0.0.0:8080 --listen \
+                 unix:/run/app.sock\n\
+                 handoff serve --workers 4 --schedule ip-hash --grace 2.5",
+            );
+        }
+        Topic::Demo => {
+            page.text(
+                "Runs a demo of \"What we talk about when we talk about \
+                 cluster (part 2)\" and prints what the article prints.",
+            );
+            page.usage("demo NAME");
+            page.table(
+                "Names",
+                15,
+                super::DEMOS.map(|(name, about, _)| (name, about)),
+            );
+            page.text(
+                "socketpair parent FD and socketpair child FD play one end \
+                 over an inherited socket; ffi/socketpair.c plays the other.",
+            );
+        }
+    }
+    page.0
+}
+
+impl Flag {
+    /// What it is called, and what it does with its default and bounds.
+    fn row(&self) -> (String, String) {
+        let name = format!("{} {}", self.name, self.value.name());
+        let default = match self.default {
+            Fallback::Typed(text) | Fallback::Found(text) => text,
+        };
+        let bounds = match self.value.bounds() {
+            Some(bounds) => format!("; {bounds}"),
+            None => String::new(),
+        };
+        let facts = format!("(default {default}{bounds})");
+        let facts = facts.replace(' ', TIE);
+        (name, format!("{} {facts}", self.help))
+    }
+}
+
+/// A space at which no line is broken, written as in TeX.
+const TIE: &str = "~";
+
+const WIDTH: usize = 79;
+
+/// Parts with an empty line between them.
+struct Page(String);
+
+impl Page {
+    fn part(&mut self, heading: &str) {
+        if !self.0.is_empty() {
+            self.0.push('\n');
+        }
+        self.0.push_str(heading);
+    }
+
+    fn text(&mut self, text: &str) {
+        self.part("");
+        for line in wrapped(text, WIDTH) {
+            self.0.push_str(&line);
+            self.0.push('\n');
+        }
+    }
+
+    fn usage(&mut self, synopsis: &str) {
+        self.part(&format!("Usage: handoff {synopsis}\n"));
+    }
+
+    fn example(&mut self, lines: &str) {
+        self.part("Examples:\n");
+        for line in lines.lines() {
+            self.0.push_str(&format!("  {line}\n"));
+        }
+    }
+
+    /// Names at the left, what they mean from `column` on: beside the name
+    /// or, where that is too long, below it.
+    fn table<L: AsRef<str>, R: AsRef<str>>(
+        &mut self,
+        heading: &str,
+        column: usize,
+        rows: impl IntoIterator<Item = (L, R)>,
+    ) {
+        self.part(&format!("{heading}:\n"));
+        for (name, meaning) in rows {
+            let mut left = format!("  {}", name.as_ref());
+            if left.len() + 2 > column {
+                self.0.push_str(&left);
+                self.0.push('\n');
+                left.clear();
+            }
+            for line in wrapped(meaning.as_ref(), WIDTH - column) {
+                self.0.push_str(&format!("{left:column$}{line}\n"));
+                left.clear();
+            }
+        }
+    }
+}
+
+/// Lines of at most `width` columns; no word is longer than that.
+fn wrapped(text: &str, width: usize) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split(' ') {
+        match lines.last_mut() {
+            Some(line) if line.len() + 1 + word.len() <= width => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.into()),
+        }
+    }
+    lines.iter().map(|line| line.replace(TIE, " ")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::options::flags, *};
+
+    const TOPICS: [Topic; 3] = [Topic::Handoff, Topic::Serve, Topic::Demo];
+
+    #[test]
+    fn every_line_has_at_most_79_columns() {
+        for topic in TOPICS {
+            for line in help(topic).lines() {
+                assert!(line.len() <= WIDTH && line.is_ascii(), "{line}");
+                assert_eq!(line, line.trim_end());
+            }
+        }
+    }
+
+    #[test]
+    fn every_option_is_explained_with_its_default() {
+        let help = help(Topic::Serve);
+        let words = help.split_whitespace().collect::<Vec<_>>().join(" ");
+        for flag in flags(SERVE) {
+            let (name, meaning) = flag.row();
+            let row = format!("{name} {meaning}").replace(TIE, " ");
+            assert!(words.contains(&row), "{row}");
+        }
+    }
+
+    #[test]
+    fn a_row_reads_like_this() {
+        let help = help(Topic::Serve);
+        for row in [
+            "\n  --max-fields N            fields of one request (default \
+             100; 1 to 1000)\n",
+            "\n  --workers N               worker processes\n                 \
+             \x20          (default the usable CPUs; 1 to 1024)\n",
+            "\n  --max-requests-per-connection N\n                            \
+             close a connection after so many",
+        ] {
+            assert!(help.contains(row), "{row}");
+        }
+    }
+}

@@ -1,0 +1,220 @@
+//! The options, one row each: name, value, default, help, and where the
+//! value goes. Parsing and `--help` read the same rows, so they can't
+//! disagree; a new option is a new row.
+
+use std::{ffi::OsStr, num::NonZero, ops::RangeInclusive, time::Duration};
+
+use log::LevelFilter;
+
+use super::{
+    Schedule, Serve, Usage,
+    value::Value::{self, Address, Count, Seconds, Size, Word},
+};
+
+/// A row.
+#[derive(Debug)]
+pub(super) struct Flag {
+    /// As typed, with its two dashes.
+    pub(super) name: &'static str,
+    pub(super) value: Value,
+    pub(super) default: Fallback,
+    /// Without a capital and a full stop: `--help` adds range and default.
+    pub(super) help: &'static str,
+}
+
+impl Flag {
+    /// Puts what was typed where it belongs.
+    pub(super) fn store(
+        &self,
+        serve: &mut Serve,
+        typed: &OsStr,
+    ) -> Result<(), Usage> {
+        self.value.store(serve, typed).map_err(|why| self.usage(&why))
+    }
+
+    /// What is wrong: goes on from the flag's name.
+    pub(super) fn usage(&self, why: &str) -> Usage {
+        Usage::new(format!("{}{why}", self.name))
+    }
+}
+
+/// What holds when a flag is not given.
+#[derive(Debug)]
+pub(super) enum Fallback {
+    /// As if this had been typed.
+    Typed(&'static str),
+    /// What [`Serve::new`] begins with; these are the words for it.
+    Found(&'static str),
+}
+
+use Fallback::{Found, Typed};
+
+/// Rows under one heading of `--help`.
+#[derive(Debug)]
+pub(super) struct Section {
+    pub(super) title: &'static str,
+    pub(super) flags: &'static [Flag],
+}
+
+/// Every row under the headings.
+pub(super) fn flags(
+    sections: &'static [Section],
+) -> impl Iterator<Item = &'static Flag> {
+    sections.iter().flat_map(|section| section.flags)
+}
+
+/// Of the worker processes that one master can have.
+pub(super) const WORKERS: RangeInclusive<usize> = 1..=1024;
+
+const DAY: Duration = Duration::from_secs(86_400);
+
+/// A timeout of 0 would end what it watches before it begins.
+const TIMEOUT: RangeInclusive<Duration> = Duration::from_millis(100)..=DAY;
+
+/// The options of `handoff serve`.
+pub(super) static SERVE: &[Section] = &[
+    Section {
+        title: "Cluster",
+        flags: &[
+            Flag {
+                name: "--listen",
+                value: Address(|serve| &mut serve.listen),
+                default: Typed("127.0.0.1:3000"),
+                help: "where to accept: PORT (of 127.0.0.1), HOST:PORT, \
+                       [IPv6]:PORT or unix:PATH; port 0 is any free one; \
+                       give it again to listen at several",
+            },
+            Flag {
+                name: "--workers",
+                value: Count(WORKERS, |serve, n| serve.workers = n),
+                default: Found("the usable CPUs"),
+                help: "worker processes",
+            },
+            Flag {
+                name: "--schedule",
+                value: Word(&[
+                    ("round-robin", |serve| {
+                        serve.schedule = Schedule::RoundRobin
+                    }),
+                    ("least-connections", |serve| {
+                        serve.schedule = Schedule::LeastConnections
+                    }),
+                    ("ip-hash", |serve| serve.schedule = Schedule::IpHash),
+                ]),
+                default: Typed("round-robin"),
+                help: "who gets the next connection: each worker in turn, \
+                       the one with the fewest open, or always the same \
+                       one for a client's address",
+            },
+            Flag {
+                name: "--window",
+                value: Count(1..=4096, |serve, n| serve.window = n),
+                default: Typed("128"),
+                help: "connections handed to a worker that it has not yet \
+                       taken; when all workers are full, new ones wait in \
+                       the kernel's queue",
+            },
+            Flag {
+                name: "--defer-accept",
+                value: Word(&[
+                    ("on", |serve| serve.defer_accept = true),
+                    ("off", |serve| serve.defer_accept = false),
+                ]),
+                default: Typed("on"),
+                help: "TCP_DEFER_ACCEPT: accept a connection only when its \
+                       first bytes are there",
+            },
+            Flag {
+                name: "--boot-timeout",
+                value: Seconds(TIMEOUT, |serve, s| serve.boot_timeout = s),
+                default: Typed("30"),
+                help: "how long a new worker may take to be ready",
+            },
+            Flag {
+                name: "--grace",
+                value: Seconds(Duration::ZERO..=DAY, |serve, s| {
+                    serve.grace = s
+                }),
+                default: Typed("10"),
+                help: "how long requests in hand may take to finish at a \
+                       stop or reload before their worker is killed",
+            },
+            Flag {
+                name: "--log-level",
+                value: Word(&[
+                    ("off", |serve| serve.log_level = LevelFilter::Off),
+                    ("error", |serve| serve.log_level = LevelFilter::Error),
+                    ("warn", |serve| serve.log_level = LevelFilter::Warn),
+                    ("info", |serve| serve.log_level = LevelFilter::Info),
+                    ("debug", |serve| serve.log_level = LevelFilter::Debug),
+                    ("trace", |serve| serve.log_level = LevelFilter::Trace),
+                ]),
+                default: Typed("info"),
+                help: "the least important lines to write to stderr",
+            },
+        ],
+    },
+    Section {
+        title: "HTTP, in each worker",
+        flags: &[
+            Flag {
+                name: "--header-timeout",
+                value: Seconds(TIMEOUT, |serve, s| serve.header_timeout = s),
+                default: Typed("15"),
+                help: "from a request's first byte to the end of its head",
+            },
+            Flag {
+                name: "--idle-timeout",
+                value: Seconds(TIMEOUT, |serve, s| serve.idle_timeout = s),
+                default: Typed("60"),
+                help: "from one request to the next",
+            },
+            Flag {
+                name: "--body-timeout",
+                value: Seconds(TIMEOUT, |serve, s| serve.body_timeout = s),
+                default: Typed("30"),
+                help: "without a byte of a body that is still to come",
+            },
+            Flag {
+                name: "--write-timeout",
+                value: Seconds(TIMEOUT, |serve, s| serve.write_timeout = s),
+                default: Typed("30"),
+                help: "without a byte taken of a response",
+            },
+            Flag {
+                name: "--max-head",
+                value: Size(256..=1 << 20, |serve, n| serve.max_head = n),
+                default: Typed("16K"),
+                help: "request line and fields together",
+            },
+            Flag {
+                name: "--max-fields",
+                value: Count(1..=1000, |serve, n| serve.max_fields = n),
+                default: Typed("100"),
+                help: "fields of one request",
+            },
+            Flag {
+                name: "--max-body",
+                value: Size(0..=1 << 30, |serve, n| serve.max_body = n),
+                default: Typed("1M"),
+                help: "body of one request",
+            },
+            Flag {
+                name: "--max-requests-per-connection",
+                value: Count(0..=1_000_000_000, |serve, n| {
+                    serve.max_requests_per_connection = NonZero::new(n);
+                }),
+                default: Typed("0"),
+                help: "close a connection after so many; 0 is never",
+            },
+            Flag {
+                name: "--max-connections",
+                value: Count(1..=1_000_000, |serve, n| {
+                    serve.max_connections = NonZero::new(n);
+                }),
+                default: Found("what the fd limit allows"),
+                help: "open connections of one worker",
+            },
+        ],
+    },
+];

@@ -1,0 +1,394 @@
+//! The command line as people type it.
+
+use std::os::unix::ffi::OsStringExt;
+
+use proptest::prelude::*;
+
+use super::{value::Value, *};
+
+fn words(line: &str) -> Vec<OsString> {
+    line.split_whitespace().map(OsString::from).collect()
+}
+
+fn typed(line: &str) -> Result<Command, Usage> {
+    parse(words(line), 2)
+}
+
+fn served(line: &str) -> Serve {
+    match typed(line) {
+        Ok(Command::Serve(serve)) => serve,
+        other => panic!("{line}: {other:?}"),
+    }
+}
+
+#[test]
+fn without_options_the_defaults_hold() {
+    let seconds = Duration::from_secs;
+    let expected = Serve {
+        listen: vec!["127.0.0.1:3000".parse().unwrap()],
+        workers: 2,
+        schedule: Schedule::RoundRobin,
+        window: 128,
+        defer_accept: true,
+        boot_timeout: seconds(30),
+        grace: seconds(10),
+        log_level: LevelFilter::Info,
+        header_timeout: seconds(15),
+        idle_timeout: seconds(60),
+        body_timeout: seconds(30),
+        write_timeout: seconds(30),
+        max_head: 16 << 10,
+        max_fields: 100,
+        max_body: 1 << 20,
+        max_requests_per_connection: None,
+        max_connections: None,
+    };
+    assert_eq!(served("serve"), expected);
+    assert_eq!(served("serve --"), expected);
+}
+
+#[test]
+fn every_option_reaches_its_field() {
+    let millis = Duration::from_millis;
+    let line = "serve --listen 8080 --listen=unix:/a=b --workers 3 \
+        --schedule ip-hash --window 7 --defer-accept off --boot-timeout 1.5 \
+        --grace 0 --log-level trace --header-timeout 0.1 --idle-timeout=2 \
+        --body-timeout 3 --write-timeout 4 --max-head 1K --max-fields 9 \
+        --max-body 0 --max-requests-per-connection 5 --max-connections 6";
+    let expected = Serve {
+        listen: vec![
+            "127.0.0.1:8080".parse().unwrap(),
+            "unix:/a=b".parse().unwrap(),
+        ],
+        workers: 3,
+        schedule: Schedule::IpHash,
+        window: 7,
+        defer_accept: false,
+        boot_timeout: millis(1500),
+        grace: millis(0),
+        log_level: LevelFilter::Trace,
+        header_timeout: millis(100),
+        idle_timeout: millis(2000),
+        body_timeout: millis(3000),
+        write_timeout: millis(4000),
+        max_head: 1024,
+        max_fields: 9,
+        max_body: 0,
+        max_requests_per_connection: NonZero::new(5),
+        max_connections: NonZero::new(6),
+    };
+    assert_eq!(served(line), expected);
+}
+
+#[test]
+fn the_workers_default_is_cut_to_what_the_option_takes() {
+    for (cpus, workers) in [(0, 1), (1, 1), (96, 96), (5000, 1024)] {
+        let Ok(Command::Serve(serve)) = parse(words("serve"), cpus) else {
+            panic!("{cpus}");
+        };
+        assert_eq!(serve.workers, workers);
+    }
+}
+
+#[test]
+fn every_default_may_also_be_typed() {
+    for flag in flags(SERVE) {
+        if let Fallback::Typed(text) = flag.default {
+            let line = format!("serve {} {text}", flag.name);
+            assert_eq!(typed(&line), typed("serve"), "{line}");
+        }
+    }
+}
+
+#[test]
+fn every_word_of_an_option_is_a_value_of_its_own() {
+    for flag in flags(SERVE) {
+        if let Value::Word(choices) = flag.value {
+            let mut seen = Vec::new();
+            for (word, _) in choices {
+                let serve = served(&format!("serve {} {word}", flag.name));
+                assert!(!seen.contains(&serve), "{} {word}", flag.name);
+                seen.push(serve);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_schedule_is_shown_as_it_is_typed() {
+    for name in ["round-robin", "least-connections", "ip-hash"] {
+        let serve = served(&format!("serve --schedule {name}"));
+        assert_eq!(serve.schedule.to_string(), name);
+    }
+}
+
+#[test]
+fn the_ends_of_every_range_are_taken_and_what_is_beyond_is_not() {
+    for (name, ends, beyond) in [
+        ("--workers", ["1", "1024"], ["0", "1025"]),
+        ("--window", ["1", "4096"], ["0", "4097"]),
+        ("--grace", ["0", "86400"], ["-1", "86400.001"]),
+        ("--boot-timeout", ["0.1", "86400"], ["0.099", "86401"]),
+        ("--header-timeout", ["0.1", "86400"], ["0", "86400.001"]),
+        ("--idle-timeout", ["0.1", "86400"], ["0", "86400.001"]),
+        ("--body-timeout", ["0.1", "86400"], ["0", "86400.001"]),
+        ("--write-timeout", ["0.1", "86400"], ["0", "86400.001"]),
+        ("--max-head", ["256", "1M"], ["255", "1048577"]),
+        ("--max-fields", ["1", "1000"], ["0", "1001"]),
+        ("--max-body", ["0", "1G"], ["-1", "1073741825"]),
+        (
+            "--max-requests-per-connection",
+            ["0", "1000000000"],
+            ["-1", "1000000001"],
+        ),
+        ("--max-connections", ["1", "1000000"], ["0", "1000001"]),
+    ] {
+        for end in ends {
+            served(&format!("serve {name}={end}"));
+        }
+        for value in beyond {
+            let line = typed(&format!("serve {name} {value}")).unwrap_err();
+            let line = line.to_string();
+            let range = format!(" from {} to {}, not", ends[0], ends[1]);
+            assert!(line.starts_with(name) && line.contains(&range), "{line}");
+        }
+    }
+}
+
+#[test]
+fn help_and_version_are_no_errors() {
+    use Command::{Help, Version};
+    for (line, command) in [
+        ("-h", Help(Topic::Handoff)),
+        ("--help", Help(Topic::Handoff)),
+        ("help", Help(Topic::Handoff)),
+        ("help help", Help(Topic::Handoff)),
+        ("help serve", Help(Topic::Serve)),
+        ("--help demo", Help(Topic::Demo)),
+        ("serve --workers 4 --help --nonsense", Help(Topic::Serve)),
+        ("serve -h", Help(Topic::Serve)),
+        ("demo --help", Help(Topic::Demo)),
+        ("demo ipc -h", Help(Topic::Demo)),
+        ("-V", Version),
+        ("--version", Version),
+        ("version", Version),
+        ("serve -V", Version),
+    ] {
+        assert_eq!(typed(line), Ok(command), "{line}");
+    }
+}
+
+#[test]
+fn every_demo_is_found_by_its_name() {
+    for (line, demo) in [
+        ("socketpair", Demo::Socketpair(Ends::Both)),
+        ("socketpair parent 3", Demo::Socketpair(Ends::Parent(3))),
+        ("socketpair child 12", Demo::Socketpair(Ends::Child(12))),
+        ("ipc", Demo::Ipc),
+        ("disconnect", Demo::Disconnect),
+        ("round-robin", Demo::RoundRobin),
+        ("uneven", Demo::Uneven),
+    ] {
+        let command = typed(&format!("demo {line}"));
+        assert_eq!(command, Ok(Command::Demo(demo)), "{line}");
+    }
+}
+
+#[test]
+fn an_error_is_one_line_that_says_what_to_type() {
+    for (line, error) in [
+        ("", "type a command: serve, demo, help, version"),
+        ("sreve", r#"unknown command "sreve"; did you mean serve?"#),
+        (
+            "start",
+            r#"unknown command "start": type one of serve, demo, help, version"#,
+        ),
+        (
+            "help me",
+            r#"unknown command "me": type one of serve, demo, help, version"#,
+        ),
+        (
+            "--workers=4",
+            r#""--workers=4" needs its command first: type handoff serve "--workers=4""#,
+        ),
+        (
+            "serve --wrokers 4",
+            r#"unknown option "--wrokers"; did you mean --workers?"#,
+        ),
+        (
+            "serve --max-requests 4",
+            r#"unknown option "--max-requests"; did you mean --max-requests-per-connection?"#,
+        ),
+        (
+            "serve -w4",
+            r#"unknown option "-w4": type handoff serve --help for a list"#,
+        ),
+        ("serve 8080", r#"serve takes no "8080": type --listen "8080""#),
+        (
+            "serve unix:/a=b",
+            r#"serve takes no "unix:/a=b": type --listen "unix:/a=b""#,
+        ),
+        ("serve fast", r#"serve takes options only, not "fast""#),
+        ("serve -- --workers", r#"serve takes options only, not "--workers""#),
+        ("serve --workers", "--workers needs a number from 1 to 1024"),
+        (
+            "serve --workers 0",
+            r#"--workers takes a number from 1 to 1024, not "0""#,
+        ),
+        (
+            "serve --workers=1000000",
+            r#"--workers takes a number from 1 to 1024, not "1000000""#,
+        ),
+        (
+            "serve --workers --grace",
+            r#"--workers takes a number from 1 to 1024, not "--grace""#,
+        ),
+        (
+            "serve --workers 2 --workers=2",
+            "--workers is given twice: type it once",
+        ),
+        (
+            "serve --grace 1e3",
+            r#"--grace takes seconds from 0 to 86400, not "1e3""#,
+        ),
+        (
+            "serve --idle-timeout=",
+            r#"--idle-timeout takes seconds from 0.1 to 86400, not """#,
+        ),
+        (
+            "serve --max-head 2G",
+            r#"--max-head takes a size from 256 to 1M, not "2G""#,
+        ),
+        (
+            "serve --schedule roundrobin",
+            r#"--schedule takes round-robin, least-connections or ip-hash, not "roundrobin"; did you mean round-robin?"#,
+        ),
+        (
+            "serve --defer-accept yes",
+            r#"--defer-accept takes on or off, not "yes""#,
+        ),
+        (
+            "serve --log-level warning",
+            r#"--log-level takes off, error, warn, info, debug or trace, not "warning""#,
+        ),
+        (
+            "serve --listen",
+            "--listen needs PORT, HOST:PORT, [IPv6]:PORT or unix:PATH",
+        ),
+        (
+            "serve --listen localhost",
+            r#"--listen: "localhost" has no port: type localhost:PORT"#,
+        ),
+        (
+            "serve --listen 80 --listen 127.0.0.1:80",
+            r#"--listen "127.0.0.1:80" is given twice: type it once"#,
+        ),
+        (
+            "demo",
+            "demo needs a name: socketpair, ipc, disconnect, round-robin, uneven",
+        ),
+        (
+            "demo socketpiar",
+            r#"unknown demo "socketpiar"; did you mean socketpair?"#,
+        ),
+        (
+            "demo x",
+            r#"unknown demo "x": type one of socketpair, ipc, disconnect, round-robin, uneven"#,
+        ),
+        ("demo ipc 3", r#"demo ipc takes no "3""#),
+        (
+            "demo socketpair parent",
+            "demo socketpair takes nothing, parent FD or child FD",
+        ),
+        (
+            "demo socketpair child -1",
+            "demo socketpair takes nothing, parent FD or child FD",
+        ),
+    ] {
+        let answer = typed(line).unwrap_err().to_string();
+        assert_eq!(answer, error, "{line}");
+    }
+}
+
+#[test]
+fn any_free_port_may_be_asked_for_twice() {
+    assert_eq!(served("serve --listen 0 --listen 0").listen.len(), 2);
+}
+
+#[test]
+fn every_command_of_the_table_is_one() {
+    for (name, _) in COMMANDS {
+        let answer = typed(name).map_err(|usage| usage.to_string());
+        assert!(!answer.is_err_and(|line| line.contains("unknown")), "{name}");
+    }
+}
+
+/// Whole words, halves of words and noise, so that many lines go deep.
+fn any_word() -> impl Strategy<Value = OsString> {
+    let names: Vec<&str> = flags(SERVE)
+        .map(|flag| flag.name)
+        .chain(COMMANDS.map(|(name, _)| name))
+        .chain(DEMOS.map(|(name, ..)| name))
+        .chain(["--", "-h", "-V", "-", "parent", "child", "on", "ip-hash"])
+        .chain(["1", "0.5", "16K", "[::1]:80", "unix:/a", "localhost:0"])
+        .collect();
+    let name = proptest::sample::select(names);
+    let noise = || proptest::collection::vec(any::<u8>(), 0..12);
+    prop_oneof![
+        4 => name.clone().prop_map(OsString::from),
+        2 => noise().prop_map(OsString::from_vec),
+        1 => (name, "[= \n]?", noise()).prop_map(|(name, gap, noise)| {
+            OsString::from_vec([name.as_bytes(), gap.as_bytes(), &noise].concat())
+        }),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn whatever_is_typed_the_answer_is_a_command_or_one_line(
+        first in proptest::sample::select(vec!["serve", "demo", ""]),
+        rest in proptest::collection::vec(any_word(), 0..6),
+    ) {
+        let first = (!first.is_empty()).then(|| first.into());
+        match parse(first.into_iter().chain(rest), 4) {
+            Err(usage) => {
+                let line = usage.to_string();
+                prop_assert!(!line.contains(char::is_control), "{:?}", line);
+                prop_assert!((10..1000).contains(&line.len()), "{:?}", line);
+            }
+            Ok(Command::Serve(serve)) => {
+                prop_assert!(!serve.listen.is_empty());
+                prop_assert!((1..=1024).contains(&serve.workers));
+                prop_assert!(!serve.idle_timeout.is_zero());
+            }
+            Ok(_) => {}
+        }
+    }
+
+    #[test]
+    fn the_order_and_the_form_of_options_do_not_matter(
+        workers in 1..=1024_usize,
+        millis in 100..=86_400_000_u64,
+        head in 1..=1024_usize,
+        joined: bool,
+        swapped: bool,
+    ) {
+        let gap = if joined { "=" } else { " " };
+        let seconds = format!("{}.{:03}", millis / 1000, millis % 1000);
+        let mut options = [
+            format!("--workers{gap}{workers}"),
+            format!("--idle-timeout{gap}{seconds}"),
+            format!("--max-head{gap}{head}K"),
+        ];
+        if swapped {
+            options.reverse();
+        }
+        let serve = served(&format!("serve {}", options.join(" ")));
+        prop_assert_eq!(serve, Serve {
+            workers,
+            idle_timeout: Duration::from_millis(millis),
+            max_head: head * 1024,
+            ..served("serve")
+        });
+    }
+}
