@@ -59,7 +59,8 @@ demo: build ## run a demo of the article (ARGS=socketpair; none: list them)
 	@exec $(TARGET)/release/handoff demo $(or $(ARGS),--help)
 
 install: build ## install the binary under PREFIX (/usr/local), DESTDIR first
-	@install -D -m 755 $(TARGET)/release/handoff $(DESTDIR)$(PREFIX)/bin/handoff
+	@install -D -m 755 $(TARGET)/release/handoff \
+		"$(DESTDIR)$(PREFIX)/bin/handoff"
 
 clean: ## remove everything that was built
 	@$(CARGO) clean
@@ -107,8 +108,8 @@ deps: ## get what the tests need beside Rust, if root (DEPS=no: name it)
 	missing=$$(missing | tr '\n' ' ')
 	[ "$$missing" ] || exit 0
 	{
-		echo "deps: missing: $$missing(node must be 18 or newer)"
-		[ -z "$$manager" ] || echo "deps: as root: $$manager install" \
+		echo "deps: missing: $$missing" | sed 's/node/node (18 or newer)/'
+		[ -z "$$manager" ] || echo 'deps: root gets with make deps:' \
 			$$(for tool in $$missing; do package $$tool; done)
 		[ -z "$$CI" ] || { echo 'deps: CI must not skip a test'; exit 1; }
 		echo 'deps: the tests that need them WILL BE SKIPPED'

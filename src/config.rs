@@ -44,7 +44,7 @@ pub const VERSION: &str = concat!("handoff ", env!("CARGO_PKG_VERSION"));
 /// What the program is to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
-    /// Print [`help`] of this topic.
+    /// Print [`help()`] of this topic.
     Help(Topic),
     /// Print [`VERSION`].
     Version,
@@ -316,15 +316,13 @@ fn demo(words: impl Iterator<Item = OsString>) -> Result<Command, Usage> {
         let names = names.join(", ");
         return Err(Usage::new(format!("demo needs a name: {names}")));
     };
-    if let Some(command) = special(first, Topic::Demo) {
+    let mut specials = words.iter().filter_map(|w| special(w, Topic::Demo));
+    if let Some(command) = specials.next() {
         return Ok(command);
     }
     let Some((name, _, demo)) = DEMOS.iter().find(|(name, ..)| first == name)
     else {
-        let near = did_you_mean(first, names)
-            .unwrap_or_else(|| format!(": type one of {}", names.join(", ")));
-        let first = quoted(first);
-        return Err(Usage::new(format!("unknown demo {first}{near}")));
+        return Err(unknown("demo", first, &names));
     };
     match (demo, rest) {
         (_, []) => Ok(Command::Demo(*demo)),
@@ -361,10 +359,13 @@ fn unknown_command(word: &OsStr) -> Usage {
             "{typed} needs its command first: type handoff serve {typed}"
         ));
     }
-    let names = COMMANDS.map(|(name, _)| name);
-    let near = did_you_mean(word, names)
+    unknown("command", word, &COMMANDS.map(|(name, _)| name))
+}
+
+fn unknown(kind: &str, word: &OsStr, names: &[&str]) -> Usage {
+    let near = did_you_mean(word, names.iter().copied())
         .unwrap_or_else(|| format!(": type one of {}", names.join(", ")));
-    Usage::new(format!("unknown command {typed}{near}"))
+    Usage::new(format!("unknown {kind} {}{near}", quoted(word)))
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 mod channel;
 #[doc(hidden)]
 pub mod config;
+mod error;
 pub mod http;
 pub mod ipc;
 mod logger;
@@ -10,6 +11,7 @@ pub mod master;
 mod scoreboard;
 mod slab;
 mod sys;
+mod worker;
 
 /// Names one worker *process*: 1, 2, 3 … in the order of their start, never
 /// used twice by a master. Node calls it `cluster.worker.id`.

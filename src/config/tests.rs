@@ -168,6 +168,7 @@ fn help_and_version_are_no_errors() {
         ("serve --workers 4 --help --nonsense", Help(Topic::Serve)),
         ("serve -h", Help(Topic::Serve)),
         ("demo --help", Help(Topic::Demo)),
+        ("demo ipc -h", Help(Topic::Demo)),
         ("-V", Version),
         ("--version", Version),
         ("version", Version),
@@ -223,6 +224,10 @@ fn an_error_is_one_line_that_says_what_to_type() {
             r#"unknown option "-w4": type handoff serve --help for a list"#,
         ),
         ("serve 8080", r#"serve takes no "8080": type --listen "8080""#),
+        (
+            "serve unix:/a=b",
+            r#"serve takes no "unix:/a=b": type --listen "unix:/a=b""#,
+        ),
         ("serve fast", r#"serve takes options only, not "fast""#),
         ("serve -- --workers", r#"serve takes options only, not "--workers""#),
         ("serve --workers", "--workers needs a number from 1 to 1024"),
