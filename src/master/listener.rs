@@ -148,9 +148,7 @@ impl Listener {
     /// that none is left behind when the listener is closed.
     pub(crate) fn stop_deferring(&self) -> sys::Result<()> {
         match self.place {
-            Place::Tcp(_) => {
-                socket::set_defer_accept(self.socket.as_fd(), 0)
-            }
+            Place::Tcp(_) => socket::set_defer_accept(self.socket.as_fd(), 0),
             Place::Unix(..) => Ok(()),
         }
     }
@@ -271,8 +269,7 @@ mod tests {
 
     #[test]
     fn a_name_is_bound_in_all_its_families_on_one_port() {
-        let address =
-            Address::Tcp { host: "localhost".to_owned(), port: 0 };
+        let address = Address::Tcp { host: "localhost".to_owned(), port: 0 };
         let listeners = Listener::bind(&address, true).unwrap();
         let ports: Vec<u16> = listeners
             .iter()

@@ -152,10 +152,11 @@ impl Desk {
                 head: settings.max_head,
                 fields: settings.max_fields,
                 body: settings.max_body,
-                requests: settings.max_requests_per_connection.map_or(
-                    0,
-                    |most| u32::try_from(most.get()).unwrap_or(u32::MAX),
-                ),
+                requests: settings
+                    .max_requests_per_connection
+                    .map_or(0, |most| {
+                        u32::try_from(most.get()).unwrap_or(u32::MAX)
+                    }),
             },
             timeouts: Timeouts {
                 header: settings.header_timeout,
@@ -276,11 +277,7 @@ impl Client {
     }
 
     /// The time for something has come.
-    pub(super) fn wake(
-        &mut self,
-        wake: Wake,
-        turn: &mut Turn<'_>,
-    ) -> Outcome {
+    pub(super) fn wake(&mut self, wake: Wake, turn: &mut Turn<'_>) -> Outcome {
         self.resume(turn, |work, service| match wake {
             Wake::Resume => true,
             Wake::Answer(delayed) => {
@@ -464,11 +461,7 @@ impl Client {
     }
 
     /// Waits for the right thing, or ends what is to end.
-    fn settle(
-        &mut self,
-        mut work: Box<Work>,
-        turn: &mut Turn<'_>,
-    ) -> Outcome {
+    fn settle(&mut self, mut work: Box<Work>, turn: &mut Turn<'_>) -> Outcome {
         let interest = if !work.output.is_empty() {
             Interest::Write
         } else {

@@ -221,8 +221,8 @@ impl Worker {
         };
         let times = self.timers.next().into_iter().chain(idle);
         let exact = times.map(|at| at.saturating_duration_since(self.now));
-        let sweep = (self.clients.len() > 0)
-            .then(|| self.sweep_at.from(self.tick));
+        let sweep =
+            (self.clients.len() > 0).then(|| self.sweep_at.from(self.tick));
         exact.chain(sweep).min()
     }
 
@@ -398,8 +398,7 @@ impl Worker {
             }
         }
         let soonest = self.tick + SWEEP;
-        self.sweep_at =
-            if next.has_come(soonest) { soonest } else { next };
+        self.sweep_at = if next.has_come(soonest) { soonest } else { next };
         for key in late {
             self.step(key, Client::expire);
         }
@@ -455,8 +454,7 @@ impl Worker {
             self.epoll.remove(channel.as_fd())?;
         }
         self.desk.leaving = true;
-        self.phase =
-            Phase::Finishing { idle_until: self.now + IDLE_GRACE };
+        self.phase = Phase::Finishing { idle_until: self.now + IDLE_GRACE };
         Ok(())
     }
 
@@ -498,8 +496,8 @@ impl Worker {
 /// descriptors, less those that it has and a reserve.
 fn capacity(settings: &Serve) -> Result<u64, Error> {
     let limit = crate::sys::limit::raise_descriptors()?;
-    let open = std::fs::read_dir("/proc/self/fd")
-        .map_or(RESERVE, Iterator::count);
+    let open =
+        std::fs::read_dir("/proc/self/fd").map_or(RESERVE, Iterator::count);
     let room = limit.saturating_sub(open + RESERVE).max(1);
     let most = settings.max_connections.map_or(usize::MAX, usize::from);
     Ok(room.min(most) as u64)
