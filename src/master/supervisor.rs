@@ -1,1 +1,0 @@
-//! PURE: the supervisor.

@@ -1,0 +1,385 @@
+//! Start, deaths, crash loops, size.
+
+use std::collections::VecDeque;
+
+use super::*;
+
+#[test]
+fn all_workers_are_started_at_once_and_admitted_when_ready() {
+    let mut desk = Desk::new(policy(3));
+    assert_eq!(desk.due(), Some(0));
+    assert_eq!(
+        desk.pass(0),
+        ["spawn 1 in 0 of 1", "spawn 2 in 1 of 1", "spawn 3 in 2 of 1"]
+    );
+    assert_eq!(desk.ready(2), ["admit 2"]);
+    assert_eq!(desk.ready(2), NOTHING);
+    assert_eq!(desk.states(), ["1 starting", "2 ready", "3 starting"]);
+}
+
+#[test]
+fn a_worker_that_lived_is_replaced_at_once() {
+    let mut desk = Desk::serving(policy(2));
+    assert_eq!(desk.dies(1, 11), ["withdraw 1", "spawn 3 in 0 of 1"]);
+    assert_eq!(desk.dies(1, 11), NOTHING);
+    assert_eq!(desk.supervisor.status()[0].restarts, 1);
+}
+
+#[test]
+fn a_young_worker_that_has_worked_is_replaced_at_once() {
+    let mut desk = Desk::new(policy(1));
+    desk.pass(0);
+    desk.ready(1);
+    let (worker, how) = (WorkerId(1), Exit::Signal(11));
+    let exited = Event::Exited { worker, how, proven: true };
+    assert_eq!(desk.tell(exited), ["withdraw 1", "spawn 2 in 0 of 1"]);
+}
+
+#[test]
+fn a_young_worker_killed_from_outside_is_replaced_at_once() {
+    for signal in [9, 15] {
+        let mut desk = Desk::new(policy(1));
+        desk.pass(0);
+        desk.ready(1);
+        let actions = desk.dies(1, signal);
+        assert_eq!(actions, ["withdraw 1", "spawn 2 in 0 of 1"]);
+    }
+}
+
+#[test]
+fn a_leave_and_the_exit_after_it_are_one_replacement() {
+    let mut desk = Desk::serving(policy(1));
+    assert_eq!(desk.leaves(1), ["withdraw 1", "spawn 2 in 0 of 1"]);
+    assert_eq!(desk.states(), ["2 starting", "1 leaving"]);
+    assert_eq!(desk.hangs_up(1), NOTHING);
+    assert_eq!(desk.leaves(1), NOTHING);
+    assert_eq!(desk.exits(1, 0), NOTHING);
+    assert_eq!(desk.states(), ["2 starting"]);
+}
+
+#[test]
+fn a_worker_that_has_announced_its_leave_is_killed_when_its_grace_is_over() {
+    let mut desk = Desk::serving(policy(1));
+    desk.leaves(1);
+    desk.ready(2);
+    assert_eq!(desk.pass(9_999), NOTHING);
+    assert_eq!(desk.pass(1), ["kill 1: its grace is over"]);
+    assert_eq!(desk.due(), None);
+    assert_eq!(desk.dies(1, 9), NOTHING);
+}
+
+#[test]
+fn a_foreign_program_gets_sigterm_and_two_seconds_before_sigkill() {
+    let terminate_before_kill = Some(ms(2_000));
+    let mut desk =
+        Desk::serving(Policy { terminate_before_kill, ..policy(1) });
+    desk.leaves(1);
+    desk.ready(2);
+    assert_eq!(desk.pass(10_000), ["terminate 1: its grace is over"]);
+    assert_eq!(desk.states(), ["2 ready", "1 terminated"]);
+    assert_eq!(desk.pass(1_999), NOTHING);
+    assert_eq!(desk.pass(1), ["kill 1: it did not heed SIGTERM"]);
+}
+
+#[test]
+fn a_lived_worker_that_loses_its_channel_is_replaced_before_it_exits() {
+    let mut desk = Desk::serving(policy(1));
+    assert_eq!(desk.hangs_up(1), ["withdraw 1", "spawn 2 in 0 of 1"]);
+    assert_eq!(desk.dies(1, 11), NOTHING);
+    assert_eq!(desk.ready(2), ["admit 2"]);
+}
+
+#[test]
+fn of_a_young_worker_that_loses_its_channel_the_exit_tells_what_it_is_worth() {
+    let mut desk = Desk::new(policy(1));
+    desk.pass(0);
+    desk.ready(1);
+    assert_eq!(desk.hangs_up(1), ["withdraw 1"]);
+    assert_eq!(desk.states(), ["1 dying"]);
+    assert_eq!(desk.hangs_up(1), NOTHING);
+    assert_eq!(desk.dies(1, 9), ["spawn 2 in 0 of 1"]);
+    desk.ready(2);
+    desk.hangs_up(2);
+    assert_eq!(desk.dies(2, 11), NOTHING, "a crash has to wait");
+    assert_eq!(desk.pass(100), ["spawn 3 in 0 of 1"]);
+}
+
+#[test]
+fn a_young_worker_that_loses_its_channel_and_lives_on_is_killed() {
+    let mut desk = Desk::new(policy(1));
+    desk.pass(0);
+    assert_eq!(desk.hangs_up(1), NOTHING);
+    assert_eq!(desk.ready(1), NOTHING);
+    assert_eq!(desk.pass(999), NOTHING);
+    assert_eq!(
+        desk.pass(1),
+        ["kill 1: it closed its channel and did not exit"]
+    );
+    assert_eq!(desk.pass(100), ["spawn 2 in 0 of 1"]);
+}
+
+#[test]
+fn a_series_of_young_leaves_is_a_loop_but_the_first_costs_nothing() {
+    let mut desk = Desk::new(policy(1));
+    desk.pass(0);
+    for (worker, pause) in [(1, 0), (2, 100), (3, 200), (4, 400)] {
+        desk.ready(worker);
+        let worker = WorkerId(worker);
+        desk.tell(Event::Leaving { worker, proven: false });
+        if pause > 0 {
+            assert_eq!(desk.due(), Some(pause));
+        }
+        desk.pass(pause);
+    }
+}
+
+#[test]
+fn young_deaths_are_replaced_after_100_ms_then_200_up_to_5_s() {
+    let mut desk = Desk::serving(policy(2));
+    desk.dies(2, 9);
+    for pause in [100, 200, 400, 800, 1_600, 3_200, 5_000, 5_000] {
+        let young = desk.supervisor.newest.0;
+        let actions = desk.exits(young, 1);
+        let spawns = |action: &String| action.starts_with("spawn");
+        assert!(!actions.iter().any(spawns), "{actions:?}");
+        assert_eq!(desk.pass(pause - 1), NOTHING);
+        assert_eq!(desk.pass(1), [format!("spawn {} in 1 of 1", young + 1)]);
+    }
+}
+
+#[test]
+fn one_worker_that_lives_ends_the_pauses() {
+    let mut desk = Desk::serving(policy(2));
+    desk.dies(2, 9);
+    desk.exits(3, 1);
+    desk.pass(100);
+    desk.ready(4);
+    desk.pass(1_000);
+    assert_eq!(desk.exits(4, 1), ["withdraw 4", "spawn 5 in 1 of 1"]);
+    desk.exits(5, 1);
+    assert_eq!(desk.due(), Some(100));
+}
+
+#[test]
+fn degraded_and_recovered_are_said_once() {
+    let mut desk = Desk::serving(policy(2));
+    desk.dies(2, 9);
+    assert_eq!(desk.exits(3, 1), NOTHING, "one young death is an accident");
+    desk.pass(100);
+    let degraded = "degraded: 1 of 2 workers in rotation, others die young";
+    assert_eq!(desk.exits(4, 1), [degraded]);
+    desk.pass(200);
+    assert_eq!(desk.exits(5, 1), NOTHING);
+    desk.pass(400);
+    assert_eq!(desk.ready(6), ["admit 6"]);
+    assert_eq!(desk.pass(999), NOTHING);
+    assert_eq!(desk.pass(1), ["recovered: workers live again"]);
+}
+
+#[test]
+fn when_all_fail_one_slot_tries_for_all_until_its_worker_has_lived() {
+    let mut desk = Desk::serving(policy(4));
+    for worker in 1..=4 {
+        desk.dies(worker, 9);
+    }
+    for worker in 5..=8 {
+        desk.exits(worker, 1);
+    }
+    assert_eq!(desk.pass(100), ["spawn 9 in 0 of 1"]);
+    assert_eq!(desk.pass(10_000), NOTHING);
+    assert_eq!(desk.ready(9), ["admit 9"]);
+    assert_eq!(desk.pass(999), NOTHING);
+    assert_eq!(
+        desk.pass(1),
+        ["spawn 10 in 1 of 1", "spawn 11 in 2 of 1", "spawn 12 in 3 of 1"]
+    );
+}
+
+/// Kills all workers of a program that has become unable to live: each new
+/// one dies `after` its start, and was ready if `ready`. Counts the starts in
+/// the worst 5 s.
+fn restarts_in_5_s(workers: usize, ready: bool, after: u64) -> usize {
+    let mut desk = Desk::serving(policy(workers));
+    let mut starts = Vec::new();
+    let mut doomed: VecDeque<(Duration, u32)> = VecDeque::new();
+    let mut known = u32::try_from(workers).unwrap();
+    let end = desk.now + ms(20_000);
+    for worker in 1..=known {
+        desk.dies(worker, 9);
+    }
+    while desk.now < end {
+        for worker in known + 1..=desk.supervisor.newest.0 {
+            starts.push(desk.now);
+            doomed.push_back((desk.now + ms(after), worker));
+            if ready {
+                desk.ready(worker);
+            }
+        }
+        known = desk.supervisor.newest.0;
+        let death = doomed.front().map(|&(at, _)| at);
+        let next = desk.supervisor.deadline().into_iter().chain(death).min();
+        let pause = next.unwrap().saturating_sub(desk.now);
+        desk.pass(u64::try_from(pause.as_millis()).unwrap());
+        while let Some(&(at, worker)) = doomed.front()
+            && at <= desk.now
+        {
+            doomed.pop_front();
+            desk.exits(worker, 1);
+        }
+    }
+    let within = |from: &Duration| {
+        let window = *from..*from + ms(5_000);
+        starts.iter().filter(|at| window.contains(at)).count()
+    };
+    starts.iter().map(within).max().unwrap()
+}
+
+#[test]
+fn when_all_fail_there_are_at_most_12_restarts_in_5_s_whatever_n() {
+    for workers in [1, 2, 4, 6, 7, 12, 64] {
+        for ready in [false, true] {
+            for after in [1, 50, 900] {
+                let most = restarts_in_5_s(workers, ready, after);
+                assert!(
+                    most <= 12,
+                    "{workers} workers, {ready}, {after} ms: {most}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn after_a_massacre_six_start_at_once_and_the_rest_when_one_has_lived() {
+    let mut desk = Desk::serving(policy(8));
+    for worker in 1..=8 {
+        desk.dies(worker, 9);
+    }
+    assert_eq!(desk.supervisor.newest, WorkerId(14));
+    for worker in 9..=14 {
+        desk.ready(worker);
+    }
+    desk.pass(999);
+    assert_eq!(desk.supervisor.newest, WorkerId(14));
+    assert_eq!(desk.pass(1), ["spawn 15 in 6 of 1", "spawn 16 in 7 of 1"]);
+}
+
+#[test]
+fn five_failures_without_one_success_end_the_master_with_the_last_reason() {
+    let mut desk = Desk::new(policy(1));
+    desk.pass(0);
+    for worker in 1..=4 {
+        assert_eq!(desk.exits(worker, 1), NOTHING);
+        desk.pass(5_000);
+    }
+    assert_eq!(
+        desk.dies(5, 11),
+        ["exit: gave up: 5 workers failed and none was ever ready; \
+          the last, worker 5, was killed by signal 11"]
+    );
+    assert_eq!(desk.due(), None);
+    assert_eq!(desk.tell(Event::Stop), NOTHING);
+}
+
+#[test]
+fn who_gives_up_kills_the_rest_and_waits_for_it() {
+    let mut desk = Desk::new(policy(6));
+    desk.pass(0);
+    for worker in 1..=4 {
+        desk.exits(worker, 3);
+    }
+    assert_eq!(desk.exits(5, 3), ["kill 6: the master gives up"]);
+    assert_eq!(
+        desk.dies(6, 9),
+        ["exit: gave up: 5 workers failed and none was ever ready; \
+          the last, worker 5, exited with status 3"]
+    );
+}
+
+#[test]
+fn a_program_that_has_worked_once_is_tried_for_ever() {
+    let mut desk = Desk::serving(policy(1));
+    desk.dies(1, 9);
+    for worker in 2..=50 {
+        desk.exits(worker, 1);
+        assert_eq!(desk.pass(5_000).len(), 1);
+    }
+}
+
+#[test]
+fn a_program_that_cannot_be_started_ends_the_master_at_once() {
+    let mut desk = Desk::new(policy(3));
+    desk.pass(0);
+    let kills = ["kill 2: the master gives up", "kill 3: the master gives up"];
+    assert_eq!(desk.spawn_fails(1), kills);
+    assert_eq!(desk.spawn_fails(2), NOTHING);
+    assert_eq!(
+        desk.spawn_fails(3),
+        ["exit: cannot start: prog: no such file"]
+    );
+}
+
+#[test]
+fn a_later_spawn_failure_is_a_death() {
+    let mut desk = Desk::serving(policy(2));
+    desk.dies(1, 9);
+    assert_eq!(desk.spawn_fails(3), NOTHING);
+    assert_eq!(desk.pass(100), ["spawn 4 in 0 of 1"]);
+}
+
+#[test]
+fn a_worker_that_is_not_ready_in_time_is_killed_and_has_failed() {
+    let mut desk = Desk::serving(policy(2));
+    desk.dies(1, 9);
+    assert_eq!(desk.pass(29_999), NOTHING);
+    assert_eq!(desk.pass(1), ["kill 3: it was not ready in time"]);
+    assert_eq!(desk.due(), Some(100));
+    assert_eq!(desk.ready(3), NOTHING);
+    assert_eq!(desk.pass(100), ["spawn 4 in 0 of 1"]);
+    assert_eq!(desk.dies(3, 9), NOTHING);
+}
+
+#[test]
+fn a_hung_worker_is_withdrawn_killed_and_replaced_at_once() {
+    let mut desk = Desk::serving(policy(1));
+    assert_eq!(
+        desk.hung(1),
+        ["withdraw 1", "kill 1: it hangs", "spawn 2 in 0 of 1"]
+    );
+    assert_eq!(desk.hung(1), NOTHING);
+    assert_eq!(desk.dies(1, 9), NOTHING);
+}
+
+#[test]
+fn a_leaving_worker_that_hangs_does_not_get_its_whole_grace() {
+    let mut desk = Desk::serving(policy(1));
+    desk.leaves(1);
+    assert_eq!(desk.hung(1), ["kill 1: it hangs"]);
+}
+
+#[test]
+fn a_fifth_leaving_worker_of_a_slot_costs_the_oldest_its_life() {
+    let mut desk = Desk::serving(policy(1));
+    for worker in 1..=4 {
+        desk.leaves(worker);
+        desk.ready(worker + 1);
+    }
+    assert_eq!(
+        desk.leaves(5),
+        ["withdraw 5", "kill 1: too many workers of its slot are leaving"]
+    );
+    assert_eq!(desk.dies(1, 9), ["spawn 6 in 0 of 1"]);
+}
+
+#[test]
+fn more_workers_are_started_at_once_and_fewer_leave_from_the_top() {
+    let mut desk = Desk::serving(policy(2));
+    assert_eq!(desk.tell(Event::Resize(3)), ["spawn 3 in 2 of 1"]);
+    assert_eq!(
+        desk.tell(Event::Resize(1)),
+        ["withdraw 2", "disconnect 2", "kill 3: it is not needed any more"]
+    );
+    assert_eq!(desk.exits(2, 0), NOTHING);
+    assert_eq!(desk.dies(3, 9), NOTHING);
+    assert_eq!(desk.states(), ["1 ready"]);
+}
