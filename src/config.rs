@@ -24,6 +24,7 @@ use std::{
     ffi::{OsStr, OsString},
     fmt::{self, Display, Formatter},
     num::NonZero,
+    ops::RangeInclusive,
     os::unix::ffi::OsStrExt,
     time::Duration,
 };
@@ -31,7 +32,7 @@ use std::{
 use log::LevelFilter;
 
 use help::COMMANDS;
-use options::{Fallback, Flag, SERVE, WORKERS, flags};
+use options::{Fallback, Flag, SERVE, WINDOW, WORKERS, flags};
 use usage::{did_you_mean, quoted};
 
 pub use address::{Address, AddressError};
@@ -251,6 +252,44 @@ fn serve(
 }
 
 impl Serve {
+    /// What holds when nothing is typed behind `serve`.
+    pub fn with_defaults(cpus: usize) -> Self {
+        match serve(std::iter::empty(), cpus) {
+            Ok(Command::Serve(serve)) => serve,
+            _ => unreachable!("every default is one that could be typed"),
+        }
+    }
+
+    /// Checks what did not come through [`parse`]: the library's builder
+    /// takes any number.
+    ///
+    /// # Errors
+    ///
+    /// One line says what is out of range.
+    pub fn check(&self) -> Result<(), String> {
+        let range =
+            |what: &str, value: usize, range: &RangeInclusive<usize>| {
+                if range.contains(&value) {
+                    return Ok(());
+                }
+                let (least, most) = (range.start(), range.end());
+                Err(format!("{what} takes {least} to {most}, not {value}"))
+            };
+        range("workers", self.workers, &WORKERS)?;
+        range("window", self.window, &WINDOW)?;
+        let timeouts = [
+            ("boot_timeout", self.boot_timeout),
+            ("header_timeout", self.header_timeout),
+            ("idle_timeout", self.idle_timeout),
+            ("body_timeout", self.body_timeout),
+            ("write_timeout", self.write_timeout),
+        ];
+        match timeouts.iter().find(|(_, time)| time.is_zero()) {
+            Some((what, _)) => Err(format!("{what} takes more than 0 s")),
+            None => Ok(()),
+        }
+    }
+
     /// The beginning, before the table's defaults are put in.
     fn new(cpus: usize) -> Self {
         Self {

@@ -1,6 +1,9 @@
 //! handoff: a prefork server for Linux.
 
+#[doc(hidden)]
+pub mod app;
 mod channel;
+mod cluster;
 #[doc(hidden)]
 pub mod config;
 mod error;
@@ -12,6 +15,12 @@ mod scoreboard;
 mod slab;
 mod sys;
 mod worker;
+
+pub use cluster::{Cluster, Worker, is_worker, worker};
+pub use http::{Handler, Method, Reply, Request, Response};
+pub use master::scheduler::{
+    IpHash, LeastConnections, Peer, RoundRobin, Scheduler,
+};
 
 /// Names one worker *process*: 1, 2, 3 … in the order of their start, never
 /// used twice by a master. Node calls it `cluster.worker.id`.

@@ -66,6 +66,9 @@ pub(super) fn flags(
 /// Of the worker processes that one master can have.
 pub(super) const WORKERS: RangeInclusive<usize> = 1..=1024;
 
+/// Of the connections on their way to one worker.
+pub(super) const WINDOW: RangeInclusive<usize> = 1..=4096;
+
 const DAY: Duration = Duration::from_secs(86_400);
 
 /// A timeout of 0 would end what it watches before it begins.
@@ -108,7 +111,7 @@ pub(super) static SERVE: &[Section] = &[
             },
             Flag {
                 name: "--window",
-                value: Count(1..=4096, |serve, n| serve.window = n),
+                value: Count(WINDOW, |serve, n| serve.window = n),
                 default: Typed("128"),
                 help: "connections handed to a worker that it has not yet \
                        taken; when all workers are full, new ones wait in \

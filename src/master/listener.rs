@@ -13,6 +13,7 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
 use crate::config::Address;
+use crate::error::Error;
 use crate::sys;
 use crate::sys::socket::{self, Accepted};
 
@@ -211,6 +212,12 @@ impl fmt::Display for BindError {
 }
 
 impl std::error::Error for BindError {}
+
+impl From<BindError> for Error {
+    fn from(error: BindError) -> Error {
+        Error::System(error.0)
+    }
+}
 
 #[cfg(test)]
 mod tests {

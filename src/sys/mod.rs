@@ -73,6 +73,11 @@ impl Error {
         matches!(self.errno, libc::EADDRNOTAVAIL | libc::EAFNOSUPPORT)
     }
 
+    /// The peer closed, or died with something unread.
+    pub(crate) fn is_peer_gone(self) -> bool {
+        matches!(self.errno, libc::ECONNRESET | libc::EPIPE)
+    }
+
     pub(crate) fn is_permission_denied(self) -> bool {
         matches!(self.errno, libc::EACCES | libc::EPERM | libc::EROFS)
     }

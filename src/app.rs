@@ -1,0 +1,109 @@
+//! The built-in application of `handoff serve`: what one needs to try a
+//! server, to measure it, and to look inside.
+
+use std::time::Duration;
+
+use crate::http::{Handler, Method, Request, Response};
+
+/// The longest time that `/sleep` takes, in milliseconds: an hour.
+const LONGEST_SLEEP: u64 = 3_600_000;
+
+/// A fresh one for each worker.
+#[must_use]
+pub fn handler() -> impl Handler {
+    answer
+}
+
+fn answer(request: &Request<'_>, response: &mut Response<'_>) {
+    let path = request.path();
+    match path {
+        "/" => text(request, response, "hello handoff\n"),
+        "/plaintext" => text(request, response, "Hello, World!"),
+        "/echo" => echo(request, response),
+        "/worker" => worker(request, response),
+        _ => match path.strip_prefix("/sleep/") {
+            Some(milliseconds) => sleep(request, response, milliseconds),
+            None => {
+                response.status(404).body("not found\n");
+            }
+        },
+    }
+}
+
+/// Whether the method is one that only asks. If not, the client is told.
+fn only_asks(request: &Request<'_>, response: &mut Response<'_>) -> bool {
+    if matches!(request.method(), Method::Get | Method::Head) {
+        return true;
+    }
+    set(response, "Allow", "GET, HEAD");
+    response.status(405).body("method not allowed\n");
+    false
+}
+
+fn text(request: &Request<'_>, response: &mut Response<'_>, body: &str) {
+    if only_asks(request, response) {
+        set(response, "Content-Type", "text/plain");
+        response.body(body);
+    }
+}
+
+fn echo(request: &Request<'_>, response: &mut Response<'_>) {
+    set(response, "Content-Type", "text/plain");
+    match request.method() {
+        Method::Post => {
+            response.body(request.body());
+        }
+        Method::Get | Method::Head => {
+            response.body(request.query().unwrap_or(""));
+        }
+        Method::Put | Method::Delete | Method::Options | Method::Patch => {
+            set(response, "Allow", "GET, HEAD, POST");
+            response.status(405).body("method not allowed\n");
+        }
+    }
+}
+
+fn sleep(
+    request: &Request<'_>,
+    response: &mut Response<'_>,
+    milliseconds: &str,
+) {
+    let digits = milliseconds.bytes().all(|byte| byte.is_ascii_digit());
+    let parsed = milliseconds.parse().ok().filter(|_| digits);
+    let Some(time) = parsed.filter(|time| *time <= LONGEST_SLEEP) else {
+        response.status(400).body("milliseconds, up to an hour\n");
+        return;
+    };
+    if only_asks(request, response) {
+        let body = request.query().unwrap_or("").to_owned();
+        response.after(Duration::from_millis(time), move |reply| {
+            // A fixed field is a valid one.
+            let _ = reply.field("Content-Type", "text/plain");
+            reply.body(body);
+        });
+    }
+}
+
+fn worker(request: &Request<'_>, response: &mut Response<'_>) {
+    if !only_asks(request, response) {
+        return;
+    }
+    let Some(worker) = crate::worker() else {
+        response.status(503).body("no worker of a cluster\n");
+        return;
+    };
+    set(response, "Content-Type", "application/json");
+    response.body(format!(
+        "{{\"id\":{},\"pid\":{},\"connections\":{}}}\n",
+        worker.id(),
+        std::process::id(),
+        worker.connections()
+    ));
+}
+
+/// Sets one of our own fields, which is known to be a valid one.
+fn set(response: &mut Response<'_>, name: &str, value: &str) {
+    if let Err(error) = response.field(name, value) {
+        log::error!("{name}: {error}");
+    }
+}

@@ -1,0 +1,286 @@
+//! The library's front door: how many workers, where, and who answers.
+
+use std::fmt;
+use std::num::NonZero;
+use std::process::ExitCode;
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use log::LevelFilter;
+
+use crate::config::{Address, Schedule, Serve};
+use crate::error::Error;
+use crate::http::Handler;
+use crate::master::scheduler::{
+    IpHash, LeastConnections, RoundRobin, Scheduler,
+};
+use crate::worker::contract::{self, Contract};
+use crate::{WorkerId, logger, master, sys};
+
+/// A master and its workers, before they start.
+///
+/// ```no_run
+/// use handoff::{Cluster, LeastConnections, Request, Response};
+///
+/// fn main() -> std::process::ExitCode {
+///     let cluster = Cluster::new("127.0.0.1:3000").workers(4);
+///     cluster.scheduler(LeastConnections).serve(|| {
+///         let mut served = 0; // one per worker
+///         move |request: &Request<'_>, response: &mut Response<'_>| {
+///             served += 1;
+///             let (target, pid) = (request.target(), std::process::id());
+///             response.body(format!("{target} from {pid}: {served}\n"));
+///         }
+///     })
+/// }
+/// ```
+pub struct Cluster {
+    settings: Serve,
+    scheduler: Box<dyn Scheduler>,
+    /// The first mistake, told when it is to serve.
+    mistake: Option<Error>,
+}
+
+impl Cluster {
+    /// A cluster that listens on `address`: `PORT`, `HOST:PORT`,
+    /// `[IPv6]:PORT` or `unix:PATH`. A worker for each usable CPU, round
+    /// robin.
+    ///
+    /// An address that cannot be understood is told by [`serve`](Self::serve).
+    pub fn new(address: impl AsRef<str>) -> Cluster {
+        let cpus = std::thread::available_parallelism().map_or(1, usize::from);
+        let mut cluster = Cluster {
+            settings: Serve::with_defaults(cpus),
+            scheduler: Box::new(RoundRobin),
+            mistake: None,
+        };
+        cluster.settings.listen.clear();
+        cluster.listen(address)
+    }
+
+    /// What was typed behind `handoff serve`.
+    #[doc(hidden)]
+    pub fn from_settings(settings: Serve) -> Cluster {
+        let scheduler: Box<dyn Scheduler> = match settings.schedule {
+            Schedule::RoundRobin => Box::new(RoundRobin),
+            Schedule::LeastConnections => Box::new(LeastConnections),
+            Schedule::IpHash => Box::new(IpHash),
+        };
+        Cluster { settings, scheduler, mistake: None }
+    }
+
+    /// Listens on a further address.
+    pub fn listen(mut self, address: impl AsRef<str>) -> Cluster {
+        match address.as_ref().parse::<Address>() {
+            Ok(address) => self.settings.listen.push(address),
+            Err(error) => {
+                self.mistake = self.mistake.or(Some(error.into()));
+            }
+        }
+        self
+    }
+
+    /// How many worker processes: 1 to 1024.
+    pub fn workers(mut self, workers: usize) -> Cluster {
+        self.settings.workers = workers;
+        self
+    }
+
+    /// Who chooses the worker for a connection.
+    pub fn scheduler(
+        mut self,
+        scheduler: impl Scheduler + 'static,
+    ) -> Cluster {
+        self.scheduler = Box::new(scheduler);
+        self
+    }
+
+    /// How many connections a worker may have been handed without being known
+    /// to have them: 1 to 4096, 128 by default. It bounds what waits behind a
+    /// slow handler.
+    pub fn window(mut self, connections: usize) -> Cluster {
+        self.settings.window = connections;
+        self
+    }
+
+    /// How long requests in hand may take when a worker is to go; 10 s by
+    /// default.
+    pub fn grace(mut self, grace: Duration) -> Cluster {
+        self.settings.grace = grace;
+        self
+    }
+
+    /// Whether connections without data are held back by the kernel
+    /// (`TCP_DEFER_ACCEPT`, tcp(7)); on by default.
+    pub fn defer_accept(mut self, on: bool) -> Cluster {
+        self.settings.defer_accept = on;
+        self
+    }
+
+    /// How long a request's head may take from its first byte; 15 s by
+    /// default. Then: 408.
+    pub fn header_timeout(mut self, timeout: Duration) -> Cluster {
+        self.settings.header_timeout = timeout;
+        self
+    }
+
+    /// How long a connection may be idle between requests; 60 s by default.
+    pub fn idle_timeout(mut self, timeout: Duration) -> Cluster {
+        self.settings.idle_timeout = timeout;
+        self
+    }
+
+    /// How long a body may make no progress; 30 s by default. Then: 408.
+    pub fn body_timeout(mut self, timeout: Duration) -> Cluster {
+        self.settings.body_timeout = timeout;
+        self
+    }
+
+    /// How long a client may take nothing of an answer; 30 s by default.
+    pub fn write_timeout(mut self, timeout: Duration) -> Cluster {
+        self.settings.write_timeout = timeout;
+        self
+    }
+
+    /// Most bytes of a request line and its fields; 16 KiB by default.
+    pub fn max_head(mut self, bytes: usize) -> Cluster {
+        self.settings.max_head = bytes;
+        self
+    }
+
+    /// Most fields of a request; 100 by default.
+    pub fn max_fields(mut self, fields: usize) -> Cluster {
+        self.settings.max_fields = fields;
+        self
+    }
+
+    /// Most bytes of a request's body; 1 MiB by default, 0 refuses bodies.
+    pub fn max_body(mut self, bytes: usize) -> Cluster {
+        self.settings.max_body = bytes;
+        self
+    }
+
+    /// After how many requests a connection is closed; 0, the default, is
+    /// never.
+    pub fn max_requests_per_connection(mut self, requests: usize) -> Cluster {
+        self.settings.max_requests_per_connection = NonZero::new(requests);
+        self
+    }
+
+    /// Most open connections of one worker; 0, the default, is as many as it
+    /// can have descriptors, less a few.
+    pub fn max_connections(mut self, connections: usize) -> Cluster {
+        self.settings.max_connections = NonZero::new(connections);
+        self
+    }
+
+    /// The least important lines that are logged; `Info` by default. A logger
+    /// that the program has set up itself stays in place.
+    pub fn log_level(mut self, level: LevelFilter) -> Cluster {
+        self.settings.log_level = level;
+        self
+    }
+
+    /// Starts the master, or, in a process that a master has started, the
+    /// worker. Returns when it is over: `main` returns that in turn.
+    ///
+    /// As with Node's `cluster`, the program runs from its beginning in each
+    /// worker: what stands before this call runs once in the master and once
+    /// in every worker ([`is_worker`]). `handler` is called once in each
+    /// worker, for a [`Handler`] that is all its own.
+    ///
+    /// The process must have one thread: it is going to fork. Mistakes and
+    /// refusals are logged in one line; the exit code is 2 for what must be
+    /// written differently, 1 for what the system refused, 0 for a stop that
+    /// was asked for.
+    pub fn serve<H>(self, handler: impl FnOnce() -> H) -> ExitCode
+    where
+        H: Handler + 'static,
+    {
+        let level = self.settings.log_level;
+        let result = if contract::is_there() {
+            logger::init(level, format!("worker {}", std::process::id()));
+            self.be_worker(handler)
+        } else {
+            logger::init(level, "master".to_owned());
+            self.be_master()
+        };
+        result.unwrap_or_else(|error| {
+            log::error!("{error}");
+            ExitCode::from(error.exit_code())
+        })
+    }
+
+    fn be_worker<H>(
+        self,
+        handler: impl FnOnce() -> H,
+    ) -> Result<ExitCode, Error>
+    where
+        H: Handler + 'static,
+    {
+        let contract = Contract::take()?;
+        let contract = CONTRACT.get_or_init(|| contract);
+        crate::worker::run(&self.settings, contract, Box::new(handler()))
+    }
+
+    fn be_master(self) -> Result<ExitCode, Error> {
+        if let Some(mistake) = self.mistake {
+            return Err(mistake);
+        }
+        self.settings.check().map_err(Error::Usage)?;
+        let threads = sys::process::threads();
+        if threads > 1 {
+            return Err(Error::Usage(format!(
+                "serve was called in a process with {threads} threads; call \
+                 it before any is started, since it forks"
+            )));
+        }
+        master::run(&self.settings, self.scheduler)
+    }
+}
+
+impl fmt::Debug for Cluster {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Cluster")
+            .field("settings", &self.settings)
+            .field("scheduler", &self.scheduler.name())
+            .finish_non_exhaustive()
+    }
+}
+
+static CONTRACT: OnceLock<Contract> = OnceLock::new();
+
+/// Whether this process was started as a worker.
+pub fn is_worker() -> bool {
+    CONTRACT.get().is_some() || contract::is_there()
+}
+
+/// What a handler may know of the worker that it runs in.
+#[derive(Clone, Copy, Debug)]
+pub struct Worker {
+    contract: &'static Contract,
+}
+
+/// The worker that this process is; `None` before
+/// [`serve`](Cluster::serve) has begun, and in a master.
+pub fn worker() -> Option<Worker> {
+    CONTRACT.get().map(|contract| Worker { contract })
+}
+
+impl Worker {
+    /// Its name: never used twice by a master.
+    pub fn id(&self) -> WorkerId {
+        self.contract.worker
+    }
+
+    /// Its slot, 0 to one less than the number of workers; a successor has
+    /// the same.
+    pub fn index(&self) -> usize {
+        self.contract.index
+    }
+
+    /// How many connections it has taken so far.
+    pub fn connections(&self) -> u64 {
+        self.contract.scoreboard().received()
+    }
+}

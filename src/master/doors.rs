@@ -1,0 +1,154 @@
+//! The doors: all listening sockets, and whether they are open.
+//!
+//! ```text
+//!            nobody has room, or descriptors are short
+//!   Armed ─────────────────────────────────────────────▶ Disarmed
+//!     ▲ ◀───────────── room again, or time is up ─────────── │
+//!     └── stop: accepted to the last, then closed, one by one ┘
+//! ```
+//!
+//! A disarmed listener accepts nothing and refuses nobody: clients wait in
+//! the kernel's queue. It would spin if it stayed armed, since epoll is
+//! level-triggered, and what it accepted would have to wait here.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use log::{error, warn};
+
+use super::listener::Listener;
+use super::scheduler::Peer;
+use crate::slab::Key;
+use crate::sys;
+use crate::sys::epoll::{Epoll, Interest};
+use crate::sys::socket::Accepted;
+
+/// How long to wait with accepting after the system was short of descriptors
+/// or memory.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// See the [module](self).
+#[derive(Debug)]
+pub(super) struct Doors {
+    listeners: Vec<(Listener, Key)>,
+    armed: bool,
+    /// Each listener is closed as soon as its queue is empty.
+    closing: bool,
+    paused_until: Option<Instant>,
+}
+
+impl Doors {
+    /// Doors that are open, as far as epoll is concerned.
+    pub(super) fn new(listeners: Vec<(Listener, Key)>) -> Doors {
+        let paused_until = None;
+        Doors { listeners, armed: true, closing: false, paused_until }
+    }
+
+    /// The next connection of one listener, or of any with `None`, if there
+    /// is one.
+    pub(super) fn accept(
+        &mut self,
+        key: Key,
+        epoll: &Epoll,
+        now: Instant,
+    ) -> Option<(OwnedFd, Peer)> {
+        let index = self.listeners.iter().position(|(_, at)| *at == key)?;
+        loop {
+            match self.listeners[index].0.accept() {
+                Ok(Accepted::Connection(socket, address)) => {
+                    let peer = address
+                        .map_or(Peer::Unix, |address| Peer::Ip(address.ip()));
+                    return Some((socket, peer));
+                }
+                Ok(Accepted::Aborted) => {}
+                Ok(Accepted::Nothing) => {
+                    if self.closing {
+                        self.close(index, epoll);
+                    }
+                    return None;
+                }
+                Err(error) => {
+                    if self.paused_until.is_none() {
+                        warn!("accepting pauses: {error}");
+                    }
+                    self.paused_until = Some(now + PAUSE);
+                    return None;
+                }
+            }
+        }
+    }
+
+    /// Opens or shuts the doors, as the caller has room for more or not.
+    pub(super) fn arm(
+        &mut self,
+        wanted: bool,
+        epoll: &Epoll,
+        now: Instant,
+    ) -> sys::Result<()> {
+        if self.paused_until.is_some_and(|until| until <= now) {
+            self.paused_until = None;
+        }
+        let wanted = wanted && self.paused_until.is_none();
+        if wanted != self.armed {
+            let interest =
+                if wanted { Interest::Read } else { Interest::Nothing };
+            for (listener, key) in &self.listeners {
+                epoll.modify(listener.as_fd(), interest, key.bits())?;
+            }
+            self.armed = wanted;
+        }
+        Ok(())
+    }
+
+    /// When a pause is over.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.paused_until
+    }
+
+    /// Lets through the connections that the kernel holds back for want of a
+    /// first byte: a stop has begun.
+    pub(super) fn stop_deferring(&self) {
+        for (listener, _) in &self.listeners {
+            if let Err(error) = listener.stop_deferring() {
+                warn!(
+                    "{listener}: connections without data may wait: {error}"
+                );
+            }
+        }
+    }
+
+    /// From now on a listener whose queue is empty is closed.
+    pub(super) fn begin_closing(&mut self) {
+        self.closing = true;
+    }
+
+    /// The listeners that are to be accepted from until they are empty.
+    pub(super) fn to_be_closed(&self) -> Vec<Key> {
+        if !self.closing {
+            return Vec::new();
+        }
+        self.listeners.iter().map(|(_, key)| *key).collect()
+    }
+
+    pub(super) fn are_closed(&self) -> bool {
+        self.listeners.is_empty()
+    }
+
+    /// Closes all of them, whatever waits in their queues.
+    pub(super) fn slam(&mut self, epoll: &Epoll) {
+        while !self.listeners.is_empty() {
+            self.close(0, epoll);
+        }
+    }
+
+    fn close(&mut self, index: usize, epoll: &Epoll) {
+        let (listener, _) = self.listeners.remove(index);
+        let name = listener.to_string();
+        if let Err(error) = epoll.remove(listener.as_fd()) {
+            error!("{name}: {error}");
+        }
+        if let Err(error) = listener.close() {
+            warn!("{name}: cannot remove the socket file: {error}");
+        }
+    }
+}
