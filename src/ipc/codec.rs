@@ -13,9 +13,13 @@
 //! ```
 //!
 //! So the reader keeps a queue, as Node does, and a line that carries
-//! descriptors takes the oldest. The sender must help: a line with
-//! descriptors begins a send of its own, and when only its beginning is
-//! taken, the rest goes without them. [`Outbox`] sees to that.
+//! descriptors takes the oldest. Where the kernel had to drop some
+//! (`MSG_CTRUNC`) the queue has a gap, which no line takes across: the end of
+//! a line that lost its own can be glued to the next line and its.
+//!
+//! The sender must help: a line with descriptors begins a send of its own,
+//! and when only its beginning is taken, the rest goes without them.
+//! [`Outbox`] sees to that.
 //!
 //! Neither knows what a descriptor is; tests use numbers. The type is the
 //! caller's, who drops what is not wanted.
