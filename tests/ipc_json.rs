@@ -183,7 +183,11 @@ proptest! {
     }
 
     #[test]
-    fn numbers(text in "-?(0|[1-9][0-9]{0,3})?[0-9]{0,20}(\\.[0-9]{0,22})?([eE][+-]?[0-9]{0,4})?") {
+    fn numbers(
+        whole in "-?(0|[1-9][0-9]{0,3})?[0-9]{0,20}",
+        rest in "(\\.[0-9]{0,22})?([eE][+-]?[0-9]{0,4})?",
+    ) {
+        let text = whole + &rest;
         agree(text.as_bytes())?;
         agree(format!("{{\"seq\":{text}}}").as_bytes())?;
     }
@@ -202,7 +206,8 @@ proptest! {
     #[test]
     fn values_with_a_few_bytes_changed(
         value in value(),
-        changes in prop::collection::vec((any::<prop::sample::Index>(), token(), 0..3usize), 1..4),
+        changes in prop::collection::vec(
+            (any::<prop::sample::Index>(), token(), 0..3usize), 1..4),
     ) {
         let mut line = value.to_string().into_bytes();
         for (place, token, cut) in changes {
@@ -261,5 +266,20 @@ fn depth_and_range_end_where_serde_json_ends_them() {
         agree(format!("1{zeros}").as_bytes()).unwrap();
         agree(format!("1{zeros}.5").as_bytes()).unwrap();
         agree(format!("0.{zeros}1e300").as_bytes()).unwrap();
+    }
+}
+
+#[test]
+fn surrogates_pair_where_serde_json_pairs_them() {
+    let edges = ["0000", "d7ff", "D800", "dBfF", "dc00", "DFFF", "e000"];
+    for first in edges {
+        agree(format!("{{\"cmd\":\"\\u{first}\"}}").as_bytes()).unwrap();
+        for between in ["", "x", "\\n"] {
+            for second in edges {
+                let line =
+                    format!("{{\"cmd\":\"\\u{first}{between}\\u{second}\"}}");
+                agree(line.as_bytes()).unwrap();
+            }
+        }
     }
 }

@@ -13,9 +13,13 @@
 //! ```
 //!
 //! So the reader keeps a queue, as Node does, and a line that carries
-//! descriptors takes the oldest. The sender must help: a line with
-//! descriptors begins a send of its own, and when only its beginning is
-//! taken, the rest goes without them. [`Outbox`] sees to that.
+//! descriptors takes the oldest. Where the kernel had to drop some
+//! (`MSG_CTRUNC`) the queue has a gap, which no line takes across: the end of
+//! a line that lost its own can be glued to the next line and its.
+//!
+//! The sender must help: a line with descriptors begins a send of its own,
+//! and when only its beginning is taken, the rest goes without them.
+//! [`Outbox`] sees to that.
 //!
 //! Neither knows what a descriptor is; tests use numbers. The type is the
 //! caller's, who drops what is not wanted.
@@ -178,7 +182,7 @@ impl fmt::Display for Fault {
                 write!(f, "a line of more than {limit} bytes")
             }
             Fault::Unclaimed { count } => {
-                write!(f, "{count} descriptors that no line asked for")
+                write!(f, "descriptors that no line asked for: {count}")
             }
         }
     }
@@ -311,5 +315,117 @@ impl<H> Outbox<H> {
     /// Whether everything is sent.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The lines there are, each taking so many descriptors.
+    fn drain(decoder: &mut Decoder<u32>, count: usize) -> Result<(), Fault> {
+        while let Some((_, received)) = decoder.next()? {
+            drop(received.take(count));
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn descriptors_may_wait_for_the_end_of_their_line_but_not_longer() {
+        let mut decoder = Decoder::new(100);
+        decoder.feed(b"plain\nlin", [1], false);
+        assert_eq!(drain(&mut decoder, 0), Ok(()));
+        decoder.feed(b"e\n", [], false);
+        let fault = drain(&mut decoder, 0).unwrap_err();
+        assert_eq!(fault, Fault::Unclaimed { count: 1 });
+        assert_eq!(fault.to_string(), "descriptors that no line asked for: 1");
+    }
+
+    #[test]
+    fn a_line_that_does_not_end_cannot_hoard_descriptors() {
+        let mut decoder = Decoder::new(usize::MAX);
+        for fd in 0..MAX_DESCRIPTORS as u32 {
+            decoder.feed(b".", [fd], false);
+            assert_eq!(drain(&mut decoder, 0), Ok(()));
+        }
+        decoder.feed(b".", [], true);
+        let fault = Fault::Unclaimed { count: MAX_DESCRIPTORS + 1 };
+        assert_eq!(drain(&mut decoder, 0), Err(fault));
+    }
+
+    #[test]
+    fn two_lines_share_what_came_with_one_read() {
+        let mut decoder = Decoder::new(100);
+        decoder.feed(b"a\nb\nc\n", [1, 2, 3], false);
+        let mut taken = Vec::new();
+        while let Some((line, received)) = decoder.next().unwrap() {
+            let count = if line == b"b" { 2 } else { 1 };
+            taken.push(received.take(count).collect::<Vec<_>>());
+        }
+        assert_eq!(taken, [vec![1], vec![2, 3], vec![]]);
+    }
+
+    #[test]
+    fn a_gap_ends_what_a_line_can_take_and_is_gone_then() {
+        let mut received = Received { queue: VecDeque::new() };
+        received.queue.extend([Some(1), Some(2), None, Some(3), None]);
+        assert!(received.take(1).eq([1]));
+        assert!(received.take(2).eq([2]));
+        assert!(received.take(0).eq([]));
+        assert!(received.take(1).eq([3]));
+        assert_eq!(received.check(true), Err(Fault::Unclaimed { count: 1 }));
+        assert!(received.take(1).eq([]));
+        assert!(received.take(1).eq([]));
+        assert_eq!(received.check(true), Ok(()));
+    }
+
+    #[test]
+    fn no_byte_is_searched_twice() {
+        let mut decoder = Decoder::<u32>::new(100);
+        for fed in 1..=50 {
+            decoder.feed(b".", [], false);
+            assert_eq!(drain(&mut decoder, 0), Ok(()));
+            assert_eq!(decoder.searched, fed);
+        }
+    }
+
+    #[test]
+    fn a_drained_decoder_keeps_little_memory() {
+        let mut decoder = Decoder::<u32>::new(1 << 20);
+        decoder.feed(&vec![b'.'; 1 << 20], [], false);
+        assert_eq!(drain(&mut decoder, 0), Ok(()));
+        decoder.feed(b"\nrest", [], false);
+        assert_eq!(drain(&mut decoder, 0), Ok(()));
+        assert!(decoder.bytes.capacity() <= KEEP);
+        assert_eq!(decoder.bytes, b"rest");
+    }
+
+    #[test]
+    fn an_outbox_gives_memory_back_and_does_not_grow_while_it_moves() {
+        let mut outbox = Outbox::<u32>::new();
+        outbox.push(None, |out| out.resize(1 << 20, b'.'));
+        assert_eq!(outbox.sent(1 << 20), None);
+        assert!(outbox.bytes.capacity() <= KEEP);
+        outbox.push(None, |out| out.resize(100, b'.'));
+        for _ in 0..10_000 {
+            outbox.push(None, |out| out.extend([b'.'; 100]));
+            assert_eq!(outbox.sent(100), None);
+        }
+        assert!(outbox.bytes.capacity() <= KEEP);
+    }
+
+    #[test]
+    #[should_panic(expected = "a handle needs a byte to go with")]
+    fn a_handle_without_bytes_is_a_bug() {
+        Outbox::new().push(Some(1), |_| ());
+    }
+
+    #[test]
+    #[should_panic(expected = "sent 2 of 1 bytes")]
+    fn more_sent_than_lent_is_a_bug() {
+        let mut outbox = Outbox::new();
+        outbox.push(Some(1), |out| out.push(b'a'));
+        outbox.push(None, |out| out.push(b'b'));
+        let _ = outbox.sent(2);
     }
 }

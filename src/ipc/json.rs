@@ -48,7 +48,7 @@ pub fn members<'a, const N: usize>(
     scanner.skip_space();
     if scanner.peek() == Some(b'{') {
         scanner.object(0, |name, value| {
-            if let Some(i) = names.iter().position(|n| name.is_string(n)) {
+            if let Some(i) = names.iter().position(|n| name.means(n)) {
                 found[i] = Some(value);
             }
         })?;
@@ -94,31 +94,39 @@ impl<'a> Value<'a> {
 
     /// What a string means; borrowed unless something in it is escaped.
     pub fn string(self) -> Option<Cow<'a, str>> {
-        let body = self.0.strip_prefix('"')?.strip_suffix('"')?;
+        let body = self.body()?;
         Some(if body.contains('\\') {
-            Cow::Owned(unescape(body))
+            Cow::Owned(unescaped(body).collect())
         } else {
             Cow::Borrowed(body)
         })
     }
 
-    fn is_string(self, expected: &str) -> bool {
-        self.string().is_some_and(|meaning| meaning == expected)
+    /// Whether it is the string that means `expected`.
+    fn means(self, expected: &str) -> bool {
+        let Some(body) = self.body() else { return false };
+        body == expected
+            || body.contains('\\') && unescaped(body).eq(expected.chars())
+    }
+
+    /// What stands between the quotes of a string.
+    fn body(self) -> Option<&'a str> {
+        self.0.strip_prefix('"')?.strip_suffix('"')
     }
 }
 
-/// What the body of a valid string means.
-fn unescape(body: &str) -> String {
-    let mut meaning = String::with_capacity(body.len());
+/// What the body of a string means. It was scanned before, so every escape
+/// in it is one.
+fn unescaped(body: &str) -> impl Iterator<Item = char> {
     let mut scanner = Scanner { text: body, at: 0 };
-    while let Some((plain, _)) = body[scanner.at..].split_once('\\') {
-        meaning.push_str(plain);
-        scanner.at += plain.len() + 1;
-        // The scanner has passed this escape before, so it is one.
-        meaning.push(scanner.escape().unwrap_or(char::REPLACEMENT_CHARACTER));
-    }
-    meaning.push_str(&body[scanner.at..]);
-    meaning
+    std::iter::from_fn(move || {
+        if scanner.take(b'\\') {
+            return scanner.escape().ok();
+        }
+        let character = body[scanner.at..].chars().next()?;
+        scanner.at += character.len_utf8();
+        Some(character)
+    })
 }
 
 /// A reader of one text. Every method leaves `at` behind what it took; `at`
@@ -219,16 +227,17 @@ impl<'a> Scanner<'a> {
     fn string(&mut self) -> Result<(), Error> {
         self.expect(b'"', "a string")?;
         loop {
+            let rest = &self.text.as_bytes()[self.at..];
+            let special = |byte: &u8| matches!(byte, b'"' | b'\\' | 0..0x20);
+            let plain = rest.iter().position(special).unwrap_or(rest.len());
+            self.at += plain;
             match self.peek() {
                 Some(b'"') => break,
                 Some(b'\\') => {
                     self.at += 1;
                     self.escape()?;
                 }
-                Some(0..0x20) => {
-                    return Err(self.syntax("no control character"));
-                }
-                Some(_) => self.at += 1,
+                Some(_) => return Err(self.syntax("no control character")),
                 None => return Err(self.syntax("a closing quote")),
             }
         }

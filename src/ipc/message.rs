@@ -102,7 +102,8 @@ pub enum Message<'a> {
 }
 
 impl Message<'_> {
-    /// How many descriptors belong to this line.
+    /// How many descriptors belong to this line. A reader takes so many out
+    /// of the queue also when it wants neither them nor the message.
     pub fn descriptors(&self) -> usize {
         match *self {
             Message::Handle { .. } => 1,

@@ -46,25 +46,34 @@ impl<'o> ObjectWriter<'o> {
 
 /// Appends `text` as a string, spelt as `JSON.stringify` spells it.
 pub fn push_string(out: &mut Vec<u8>, text: &str) {
-    const HEX: &[u8; 16] = b"0123456789abcdef";
     out.push(b'"');
-    for &byte in text.as_bytes() {
-        match byte {
-            b'"' | b'\\' => out.extend([b'\\', byte]),
-            0x08 => out.extend(b"\\b"),
-            0x0c => out.extend(b"\\f"),
-            b'\n' => out.extend(b"\\n"),
-            b'\r' => out.extend(b"\\r"),
-            b'\t' => out.extend(b"\\t"),
-            0..0x20 => {
-                out.extend(b"\\u00");
-                out.push(HEX[usize::from(byte >> 4)]);
-                out.push(HEX[usize::from(byte & 15)]);
-            }
-            _ => out.push(byte),
-        }
+    let special = |byte: &u8| matches!(byte, b'"' | b'\\' | 0..0x20);
+    let mut rest = text.as_bytes();
+    while let Some(at) = rest.iter().position(special) {
+        out.extend_from_slice(&rest[..at]);
+        push_escape(out, rest[at]);
+        rest = &rest[at + 1..];
     }
+    out.extend_from_slice(rest);
     out.push(b'"');
+}
+
+/// The shortest escape of a byte that cannot stand in a string.
+fn push_escape(out: &mut Vec<u8>, byte: u8) {
+    let letter = match byte {
+        b'"' | b'\\' => byte,
+        0x08 => b'b',
+        0x0c => b'f',
+        b'\n' => b'n',
+        b'\r' => b'r',
+        b'\t' => b't',
+        _ => {
+            // Writing into memory does not fail.
+            let _ = write!(out, "\\u{byte:04x}");
+            return;
+        }
+    };
+    out.extend_from_slice(&[b'\\', letter]);
 }
 
 /// Appends JSON on one line: in valid JSON a line feed can only be space
