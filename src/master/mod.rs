@@ -17,6 +17,7 @@
 //! them, and carries out what they say. It parses no byte of a client, and no
 //! worker can end it: what a worker does wrong costs that worker.
 
+mod crew;
 pub mod dispatcher;
 mod doors;
 mod link;
@@ -24,9 +25,10 @@ mod listener;
 pub mod scheduler;
 mod spawn;
 pub mod supervisor;
+mod traffic;
 
 use std::collections::BTreeMap;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -38,19 +40,16 @@ use self::link::Link;
 use self::listener::Listener;
 use self::scheduler::Scheduler;
 use self::spawn::Launcher;
-use self::supervisor::{
-    Action, Event, Exit, Outcome, Policy, Report, Supervisor,
-};
+use self::supervisor::{Action, Event, Outcome, Policy, Report, Supervisor};
 use crate::WorkerId;
-use crate::channel::{Channel, Heard};
 use crate::config::Serve;
 use crate::error::Error;
 use crate::ipc::Message;
-use crate::ipc::message::{Act, Answer, Cluster};
+use crate::ipc::message::Act;
 use crate::slab::{Key, Slab};
 use crate::sys;
-use crate::sys::epoll::{self, Epoll, Events, Interest};
-use crate::sys::signal::{self, Signal, SignalFd};
+use crate::sys::epoll::{Epoll, Events, Interest};
+use crate::sys::signal::{Signal, SignalFd};
 
 /// Events taken at once.
 const EVENTS: usize = 256;
@@ -61,21 +60,6 @@ const LINGER: Duration = Duration::from_millis(100);
 
 /// Descriptors kept free for starting workers, beside those in use.
 const RESERVE: usize = 16;
-
-/// How long to wait when the system has too many descriptors on their way.
-const CONGESTION: Duration = Duration::from_millis(10);
-
-/// How long a worker that ran out of descriptors gets no more connections.
-const COOL_DOWN: Duration = Duration::from_millis(100);
-
-/// How soon the counters are looked at again, at first and at most, while
-/// connections are on their way. Workers wake a master that waits for them;
-/// this is for the copies that nobody waits for.
-const LOOK_AGAIN: (Duration, Duration) =
-    (Duration::from_millis(10), Duration::from_secs(1));
-
-/// The same while somebody does wait: a net under the wake-up.
-const LOOK_SOON: Duration = Duration::from_millis(1);
 
 /// What an event is about.
 #[derive(Clone, Copy, Debug)]
@@ -201,7 +185,7 @@ impl Master {
             most_held: limit.saturating_sub(ours).max(1),
             cooling: Vec::new(),
             congested_until: None,
-            patience: LOOK_AGAIN.0,
+            patience: Duration::ZERO,
             stopping: false,
             emptied: false,
             start,
@@ -268,281 +252,6 @@ impl Master {
         self.supervisor.tick(self.elapsed(), &mut self.actions);
     }
 }
-
-/// Connections.
-impl Master {
-    fn may_accept(&self) -> bool {
-        self.dispatcher.has_room()
-            && self.held < self.most_held
-            && self.congested_until.is_none()
-    }
-
-    /// Only counters can help: somebody waits for room.
-    fn is_waiting(&self) -> bool {
-        self.dispatcher.parked() > 0
-            || (!self.may_accept() && !self.doors.are_closed())
-    }
-
-    fn accept(&mut self, key: Key) {
-        while self.may_accept() {
-            let next = self.doors.accept(key, &self.epoll, self.now);
-            let Some((socket, peer)) = next else { break };
-            self.held += 1;
-            self.dispatcher.offer(socket, peer, &mut *self.scheduler);
-        }
-    }
-
-    /// Hands over what there is, and shuts or opens the doors. Before it lets
-    /// the loop sleep with somebody waiting, it asks the workers to wake it,
-    /// and looks once more (`scoreboard`).
-    fn hand_over(&mut self) -> Result<(), Error> {
-        loop {
-            for key in self.doors.to_be_closed() {
-                self.accept(key);
-            }
-            self.dispatcher.dispatch_parked(&mut *self.scheduler);
-            self.send();
-            self.doors.arm(self.may_accept(), &self.epoll, self.now)?;
-            if !self.is_waiting() {
-                break;
-            }
-            for link in self.links.values() {
-                link.scoreboard.ask_to_be_woken();
-            }
-            if !self.look_at_counters() {
-                break;
-            }
-        }
-        let settled = self.doors.are_closed()
-            && self.dispatcher.parked() == 0
-            && self
-                .links
-                .keys()
-                .all(|id| self.dispatcher.batch(*id).is_none());
-        if settled && !self.emptied {
-            self.emptied = true;
-            self.note(Event::Emptied);
-        }
-        Ok(())
-    }
-
-    fn send(&mut self) {
-        if self.congested_until.is_some() {
-            return;
-        }
-        for (&worker, link) in &mut self.links {
-            let mut blocked = false;
-            while let Some(batch) = self.dispatcher.batch(worker) {
-                let Some(channel) = link.channel() else { break };
-                let connections: Vec<BorrowedFd<'_>> =
-                    batch.connections().map(AsFd::as_fd).collect();
-                let count = connections.len();
-                let line = Message::Connections {
-                    first: batch.first,
-                    count: count as u64,
-                };
-                match channel.hand_over(&line, &connections) {
-                    Ok(true) => self.dispatcher.sent(worker, count),
-                    Ok(false) => {
-                        blocked = true;
-                        break;
-                    }
-                    Err(error) if error.is_too_many_in_flight() => {
-                        debug!("{error}");
-                        self.congested_until = Some(self.now + CONGESTION);
-                        return;
-                    }
-                    Err(error) => {
-                        // Its end is about to be heard.
-                        debug!("worker {worker}: {error}");
-                        break;
-                    }
-                }
-            }
-            link.watch(blocked, &self.epoll);
-        }
-    }
-
-    /// Reads what the workers have published, and lets go of the connections
-    /// that they have. Whether any counter has moved.
-    fn look_at_counters(&mut self) -> bool {
-        let held = self.held;
-        let mut liars = Vec::new();
-        for (&worker, link) in &self.links {
-            if let Err(fault) =
-                look_at(worker, link, &mut self.dispatcher, &mut self.held)
-            {
-                error!("worker {worker} cannot be trusted: {fault}");
-                liars.push(worker);
-            }
-        }
-        for worker in liars {
-            self.condemn(worker);
-        }
-        let moved = self.held != held;
-        let (first, most) = if self.is_waiting() {
-            (LOOK_SOON, LOOK_AGAIN.1)
-        } else {
-            LOOK_AGAIN
-        };
-        self.patience =
-            if moved { first } else { (self.patience * 2).clamp(first, most) };
-        moved
-    }
-}
-
-/// Hands a worker's counters to the dispatcher.
-fn look_at(
-    worker: WorkerId,
-    link: &Link,
-    dispatcher: &mut Dispatcher<OwnedFd>,
-    held: &mut usize,
-) -> Result<(), dispatcher::Fault> {
-    // In this order: it counts what it received before what it closed.
-    let closed = link.scoreboard.closed();
-    let received = link.scoreboard.received();
-    for connection in dispatcher.received(worker, received)? {
-        *held -= 1;
-        drop(connection);
-    }
-    dispatcher.closed(worker, closed)
-}
-
-/// Workers: what they say, and their ends.
-impl Master {
-    fn tell(&mut self, worker: WorkerId, message: &Message<'_>) {
-        if let Some(link) = self.links.get_mut(&worker) {
-            link.say(message, &self.epoll);
-        }
-    }
-
-    /// Something about a worker's channel.
-    fn hear(&mut self, worker: WorkerId, event: epoll::Event) {
-        let Some(link) = self.links.get_mut(&worker) else { return };
-        if event.is_writable()
-            && let Some(channel) = link.channel()
-        {
-            if let Err(error) = channel.flush() {
-                debug!("worker {worker}: {error}");
-            }
-            link.watch(false, &self.epoll);
-        }
-        if event.is_readable() || event.is_gone() {
-            self.listen(worker);
-        }
-    }
-
-    /// Reads the channel once. Whether there may be more.
-    fn listen(&mut self, worker: WorkerId) -> bool {
-        let Some(link) = self.links.get_mut(&worker) else { return false };
-        let Some(channel) = link.channel() else { return false };
-        let mut said = Vec::new();
-        let result = hear_lines(channel, &mut said);
-        for word in said {
-            self.understand(worker, word);
-        }
-        match result {
-            Ok(Heard::Something) => true,
-            Ok(Heard::Nothing) => false,
-            Ok(Heard::End) => {
-                self.hang_up(worker);
-                false
-            }
-            Err(fault) => {
-                error!("worker {worker} is not understood: {fault}");
-                self.condemn(worker);
-                false
-            }
-        }
-    }
-
-    fn understand(&mut self, worker: WorkerId, word: Word) {
-        let Some(link) = self.links.get_mut(&worker) else { return };
-        let proven = link.is_proven();
-        match word {
-            Word::Ready { capacity } => {
-                debug!("worker {worker} is ready for {capacity:?}");
-                link.capacity = capacity;
-                self.note(Event::Ready { worker });
-            }
-            Word::Leaves { seq } => {
-                self.note(Event::Leaving { worker, proven });
-                // Out of the rotation first: the reply is the last that it
-                // hears from us.
-                self.act();
-                let answer = Answer::Done;
-                self.say(worker, Act::Reply { ack: seq, answer });
-            }
-            Word::Misses { first } => {
-                warn!("worker {worker} is out of descriptors");
-                match self.dispatcher.nack(worker, first) {
-                    Ok(_) => {
-                        self.cooling.push((self.now + COOL_DOWN, worker));
-                    }
-                    Err(fault) => {
-                        error!("worker {worker} cannot be trusted: {fault}");
-                        self.condemn(worker);
-                    }
-                }
-            }
-            Word::Says(text) => debug!("worker {worker} says {text}"),
-        }
-    }
-
-    /// Says something of Node's `cluster`.
-    fn say(&mut self, worker: WorkerId, act: Act<'_>) {
-        if let Some(link) = self.links.get_mut(&worker) {
-            let seq = Some(link.next_seq());
-            let message = Message::Cluster(Cluster { seq, act });
-            link.say(&message, &self.epoll);
-        }
-    }
-
-    /// The channel is of no use any more.
-    fn hang_up(&mut self, worker: WorkerId) {
-        let Some(link) = self.links.get_mut(&worker) else { return };
-        let Some(key) = link.hang_up(&self.epoll) else { return };
-        let proven = link.is_proven();
-        self.sources.remove(key);
-        self.note(Event::ChannelEnded { worker, proven });
-    }
-
-    /// A worker that breaks the rules: it costs its life, nobody else's.
-    fn condemn(&mut self, worker: WorkerId) {
-        if let Some(link) = self.links.get(&worker) {
-            link.child.kill();
-        }
-        self.hang_up(worker);
-    }
-
-    /// A worker that has ended. What it had not received goes to others.
-    fn bury(&mut self, worker: WorkerId) -> Result<(), Error> {
-        let Some(link) = self.links.get(&worker) else { return Ok(()) };
-        let Some(how) = link.reap(&self.epoll)? else { return Ok(()) };
-        // Its last words may lie in the channel, and count.
-        while self.listen(worker) {}
-        self.hang_up(worker);
-        let Some(link) = self.links.remove(&worker) else { return Ok(()) };
-        self.sources.remove(link.process_key);
-        let mut held = self.held;
-        if let Err(fault) =
-            look_at(worker, &link, &mut self.dispatcher, &mut held)
-        {
-            error!("worker {worker} left wrong counters: {fault}");
-        }
-        self.held = held;
-        let others = self.dispatcher.lost(worker);
-        obituary(worker, &link, how, others, self.now);
-        if self.doors.are_closed() && self.dispatcher.parked() > 0 {
-            self.emptied = false;
-            self.note(Event::Stranded);
-        }
-        let proven = link.is_proven();
-        self.note(Event::Exited { worker, how, proven });
-        Ok(())
-    }
-}
-
 /// What the supervisor is told, and what it wants.
 impl Master {
     fn note(&mut self, event: Event) {
@@ -623,95 +332,6 @@ impl Master {
             Action::Exit(outcome) => self.outcome = Some(outcome),
         }
     }
-
-    fn spawn(&mut self, worker: WorkerId, slot: usize) {
-        let started = match self.launcher.spawn(worker, slot) {
-            Ok(started) => started,
-            Err(error) => {
-                warn!("worker {worker} cannot be started: {error}");
-                let why = error.to_string();
-                return self.note(Event::SpawnFailed { worker, why });
-            }
-        };
-        let process_key = self.sources.insert(Source::Process(worker));
-        let channel_key = self.sources.insert(Source::Channel(worker));
-        let link =
-            Link::new(slot, started, process_key, channel_key, self.now);
-        match link.register(&self.epoll) {
-            Ok(()) => {
-                info!("worker {worker}: pid {}", link.child.pid());
-                self.links.insert(worker, link);
-            }
-            Err(error) => {
-                warn!("worker {worker} cannot be watched: {error}");
-                self.sources.remove(process_key);
-                self.sources.remove(channel_key);
-                link.child.kill();
-                let why = match link.child.wait() {
-                    Ok(_) => error.to_string(),
-                    Err(error) => error.to_string(),
-                };
-                self.note(Event::SpawnFailed { worker, why });
-            }
-        }
-    }
-}
-
-/// What a worker may say, in our own words: the line it stood in is gone when
-/// it is acted on.
-#[derive(Debug)]
-enum Word {
-    Ready { capacity: Option<u64> },
-    Leaves { seq: u64 },
-    Misses { first: u64 },
-    Says(String),
-}
-
-/// Reads a channel once and appends what was said.
-fn hear_lines(
-    channel: &mut Channel,
-    said: &mut Vec<Word>,
-) -> Result<Heard, Error> {
-    let heard = match channel.hear() {
-        Ok(heard) => heard,
-        // The worker died with something of ours unread.
-        Err(error) if error.is_peer_gone() => Heard::End,
-        Err(error) => return Err(error.into()),
-    };
-    while let Some((line, _)) = channel.line()? {
-        let not_ours = || Err(Error::protocol("it is no worker of handoff"));
-        said.push(match Message::parse(line)? {
-            Message::Cluster(Cluster { seq, act }) => match act {
-                Act::Online { handoff: Some(_) } => continue,
-                Act::Listening { capacity, .. } => Word::Ready { capacity },
-                Act::ExitedAfterDisconnect => {
-                    Word::Leaves { seq: seq.unwrap_or_default() }
-                }
-                Act::Online { handoff: None }
-                | Act::QueryServer(_)
-                | Act::NewConnection { .. }
-                | Act::Close { .. }
-                | Act::Disconnect
-                | Act::Reply { .. } => return not_ours(),
-            },
-            Message::HandleNack { first: Some(first) } => {
-                Word::Misses { first }
-            }
-            // It was asked to wake us, and has.
-            Message::HandleAck => continue,
-            Message::User(text) => Word::Says(text.to_owned()),
-            Message::Handle { .. }
-            | Message::Connections { .. }
-            | Message::HandleNack { first: None }
-            | Message::Resume { .. }
-            | Message::SocketGetCount { .. }
-            | Message::SocketCount { .. }
-            | Message::SocketNotifyClose { .. }
-            | Message::SocketAllClosed { .. }
-            | Message::Internal(_) => return not_ours(),
-        });
-    }
-    Ok(heard)
 }
 
 /// The one line that a person needs at the start.
@@ -724,34 +344,6 @@ fn announce(listeners: &[(Listener, Key)], workers: usize, policy: &str) {
     info!(
         "listening on {places}, {workers} worker{plural}, {policy}, pid {pid}"
     );
-}
-
-/// One line for a worker that has ended, whatever it ended of.
-fn obituary(
-    worker: WorkerId,
-    link: &Link,
-    how: Exit,
-    others: usize,
-    now: Instant,
-) {
-    let pid = link.child.pid();
-    let words = match how {
-        Exit::Code(code) => format!("exited with status {code}"),
-        Exit::Signal(number) => {
-            format!("was killed by {}", signal::name_of(number))
-        }
-    };
-    let age = link.age(now).as_secs_f32();
-    let moved = match others {
-        0 => String::new(),
-        n => format!("; {n} connections it had not received go to others"),
-    };
-    let line =
-        format!("worker {worker}, pid {pid}, {words} after {age:.1} s{moved}");
-    match how {
-        Exit::Code(0) => info!("{line}"),
-        Exit::Code(_) | Exit::Signal(_) => warn!("{line}"),
-    }
 }
 
 fn tell_operator(report: &Report) {

@@ -20,10 +20,13 @@
 //!            more request of each idle client, each with `Connection: close`
 //! ```
 
+mod client;
 mod clock;
-mod connection;
 pub(crate) mod contract;
+mod desk;
+mod leave;
 mod timers;
+mod work;
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::process::ExitCode;
@@ -32,9 +35,10 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use log::{debug, error, info};
 
+use self::client::{Client, Outcome, Turn, Wake};
 use self::clock::Tick;
-use self::connection::{Client, Desk, Outcome, Turn, Wake};
 use self::contract::Contract;
+use self::desk::Desk;
 use self::timers::Timers;
 use crate::channel::{Channel, Heard};
 use crate::config::Serve;
@@ -432,63 +436,6 @@ impl Worker {
             }
         }
         Ok(())
-    }
-
-    /// Tells the master that we are going, so that it starts our successor
-    /// now and hands over no more.
-    fn leave(&mut self, exit_code: u8) -> Result<(), Error> {
-        if let Phase::Serving = self.phase {
-            self.exit_code = exit_code;
-            self.desk.leaving = true;
-            self.phase = Phase::Announced;
-            self.say(Act::ExitedAfterDisconnect)?;
-        }
-        Ok(())
-    }
-
-    /// The master has said its last word to us; what lay in the channel
-    /// before that is taken already.
-    fn disconnect(&mut self) -> Result<(), Error> {
-        if let Some(mut channel) = self.channel.take() {
-            channel.flush()?;
-            self.epoll.remove(channel.as_fd())?;
-        }
-        self.desk.leaving = true;
-        self.phase = Phase::Finishing { idle_until: self.now + IDLE_GRACE };
-        Ok(())
-    }
-
-    /// On the way out: closes idle clients when they have had their time.
-    /// `Some` when nobody is left.
-    fn finish(&mut self) -> Option<u8> {
-        match self.phase {
-            Phase::Serving | Phase::Announced => return None,
-            Phase::Finishing { idle_until } => {
-                if idle_until <= self.now {
-                    self.close_idle();
-                    self.phase = Phase::Closing;
-                }
-            }
-            Phase::Closing => self.close_idle(),
-        }
-        (self.clients.len() == 0).then_some(self.exit_code)
-    }
-
-    /// Looks at each idle client once more: a request that has come just now
-    /// is answered, as the last one.
-    fn close_idle(&mut self) {
-        let idle: Vec<Key> = self
-            .clients
-            .iter()
-            .filter(|(_, client)| client.is_idle())
-            .map(|(key, _)| key)
-            .collect();
-        for key in idle {
-            self.step(key, Client::read);
-            if self.clients.get_mut(key).is_some_and(|c| c.is_idle()) {
-                self.end(key);
-            }
-        }
     }
 }
 

@@ -1,0 +1,278 @@
+//! The master's crew: how a worker begins, what it says, how it ends.
+//!
+//! ```text
+//!   spawn ─▶ online, ready ─▶ … ─▶ "I am going", or the end of its channel
+//!                                        │
+//!   its connections go to others ◀── pidfd readable: bury
+//! ```
+//!
+//! What a worker does wrong is an event like any other. It costs that worker.
+
+use std::time::{Duration, Instant};
+
+use log::{debug, error, info, warn};
+
+use super::link::Link;
+use super::supervisor::{Event, Exit};
+use super::traffic::look_at;
+use super::{Master, Source};
+use crate::WorkerId;
+use crate::channel::{Channel, Heard};
+use crate::error::Error;
+use crate::ipc::Message;
+use crate::ipc::message::{Act, Answer, Cluster};
+use crate::sys::epoll;
+use crate::sys::signal;
+
+/// How long a worker that ran out of descriptors gets no more connections.
+const COOL_DOWN: Duration = Duration::from_millis(100);
+
+impl Master {
+    pub(super) fn spawn(&mut self, worker: WorkerId, slot: usize) {
+        let started = match self.launcher.spawn(worker, slot) {
+            Ok(started) => started,
+            Err(error) => {
+                warn!("worker {worker} cannot be started: {error}");
+                let why = error.to_string();
+                return self.note(Event::SpawnFailed { worker, why });
+            }
+        };
+        let process_key = self.sources.insert(Source::Process(worker));
+        let channel_key = self.sources.insert(Source::Channel(worker));
+        let link =
+            Link::new(slot, started, process_key, channel_key, self.now);
+        match link.register(&self.epoll) {
+            Ok(()) => {
+                info!("worker {worker}: pid {}", link.child.pid());
+                self.links.insert(worker, link);
+            }
+            Err(error) => {
+                warn!("worker {worker} cannot be watched: {error}");
+                self.sources.remove(process_key);
+                self.sources.remove(channel_key);
+                link.child.kill();
+                let why = match link.child.wait() {
+                    Ok(_) => error.to_string(),
+                    Err(error) => error.to_string(),
+                };
+                self.note(Event::SpawnFailed { worker, why });
+            }
+        }
+    }
+
+    pub(super) fn tell(&mut self, worker: WorkerId, message: &Message<'_>) {
+        if let Some(link) = self.links.get_mut(&worker) {
+            link.say(message, &self.epoll);
+        }
+    }
+
+    /// Something about a worker's channel.
+    pub(super) fn hear(&mut self, worker: WorkerId, event: epoll::Event) {
+        let Some(link) = self.links.get_mut(&worker) else { return };
+        if event.is_writable()
+            && let Some(channel) = link.channel()
+        {
+            if let Err(error) = channel.flush() {
+                debug!("worker {worker}: {error}");
+            }
+            link.watch(false, &self.epoll);
+        }
+        if event.is_readable() || event.is_gone() {
+            self.listen(worker);
+        }
+    }
+
+    /// Reads the channel once. Whether there may be more.
+    fn listen(&mut self, worker: WorkerId) -> bool {
+        let Some(link) = self.links.get_mut(&worker) else { return false };
+        let Some(channel) = link.channel() else { return false };
+        let mut said = Vec::new();
+        let result = hear_lines(channel, &mut said);
+        for word in said {
+            self.understand(worker, word);
+        }
+        match result {
+            Ok(Heard::Something) => true,
+            Ok(Heard::Nothing) => false,
+            Ok(Heard::End) => {
+                self.hang_up(worker);
+                false
+            }
+            Err(fault) => {
+                error!("worker {worker} is not understood: {fault}");
+                self.condemn(worker);
+                false
+            }
+        }
+    }
+
+    fn understand(&mut self, worker: WorkerId, word: Word) {
+        let Some(link) = self.links.get_mut(&worker) else { return };
+        let proven = link.is_proven();
+        match word {
+            Word::Ready { capacity } => {
+                debug!("worker {worker} is ready for {capacity:?}");
+                link.capacity = capacity;
+                self.note(Event::Ready { worker });
+            }
+            Word::Leaves { seq } => {
+                self.note(Event::Leaving { worker, proven });
+                // Out of the rotation first: the reply is the last that it
+                // hears from us.
+                self.act();
+                let answer = Answer::Done;
+                self.say(worker, Act::Reply { ack: seq, answer });
+            }
+            Word::Misses { first } => {
+                warn!("worker {worker} is out of descriptors");
+                match self.dispatcher.nack(worker, first) {
+                    Ok(_) => {
+                        self.cooling.push((self.now + COOL_DOWN, worker));
+                    }
+                    Err(fault) => {
+                        error!("worker {worker} cannot be trusted: {fault}");
+                        self.condemn(worker);
+                    }
+                }
+            }
+            Word::Says(text) => debug!("worker {worker} says {text}"),
+        }
+    }
+
+    /// Says something of Node's `cluster`.
+    pub(super) fn say(&mut self, worker: WorkerId, act: Act<'_>) {
+        if let Some(link) = self.links.get_mut(&worker) {
+            let seq = Some(link.next_seq());
+            let message = Message::Cluster(Cluster { seq, act });
+            link.say(&message, &self.epoll);
+        }
+    }
+
+    /// The channel is of no use any more.
+    fn hang_up(&mut self, worker: WorkerId) {
+        let Some(link) = self.links.get_mut(&worker) else { return };
+        let Some(key) = link.hang_up(&self.epoll) else { return };
+        let proven = link.is_proven();
+        self.sources.remove(key);
+        self.note(Event::ChannelEnded { worker, proven });
+    }
+
+    /// A worker that breaks the rules: it costs its life, nobody else's.
+    pub(super) fn condemn(&mut self, worker: WorkerId) {
+        if let Some(link) = self.links.get(&worker) {
+            link.child.kill();
+        }
+        self.hang_up(worker);
+    }
+
+    /// A worker that has ended. What it had not received goes to others.
+    pub(super) fn bury(&mut self, worker: WorkerId) -> Result<(), Error> {
+        let Some(link) = self.links.get(&worker) else { return Ok(()) };
+        let Some(how) = link.reap(&self.epoll)? else { return Ok(()) };
+        // Its last words may lie in the channel, and count.
+        while self.listen(worker) {}
+        self.hang_up(worker);
+        let Some(link) = self.links.remove(&worker) else { return Ok(()) };
+        self.sources.remove(link.process_key);
+        let mut held = self.held;
+        if let Err(fault) =
+            look_at(worker, &link, &mut self.dispatcher, &mut held)
+        {
+            error!("worker {worker} left wrong counters: {fault}");
+        }
+        self.held = held;
+        let others = self.dispatcher.lost(worker);
+        obituary(worker, &link, how, others, self.now);
+        if self.doors.are_closed() && self.dispatcher.parked() > 0 {
+            self.emptied = false;
+            self.note(Event::Stranded);
+        }
+        let proven = link.is_proven();
+        self.note(Event::Exited { worker, how, proven });
+        Ok(())
+    }
+}
+/// What a worker may say, in our own words: the line it stood in is gone when
+/// it is acted on.
+#[derive(Debug)]
+enum Word {
+    Ready { capacity: Option<u64> },
+    Leaves { seq: u64 },
+    Misses { first: u64 },
+    Says(String),
+}
+
+/// Reads a channel once and appends what was said.
+fn hear_lines(
+    channel: &mut Channel,
+    said: &mut Vec<Word>,
+) -> Result<Heard, Error> {
+    let heard = match channel.hear() {
+        Ok(heard) => heard,
+        // The worker died with something of ours unread.
+        Err(error) if error.is_peer_gone() => Heard::End,
+        Err(error) => return Err(error.into()),
+    };
+    while let Some((line, _)) = channel.line()? {
+        let not_ours = || Err(Error::protocol("it is no worker of handoff"));
+        said.push(match Message::parse(line)? {
+            Message::Cluster(Cluster { seq, act }) => match act {
+                Act::Online { handoff: Some(_) } => continue,
+                Act::Listening { capacity, .. } => Word::Ready { capacity },
+                Act::ExitedAfterDisconnect => {
+                    Word::Leaves { seq: seq.unwrap_or_default() }
+                }
+                Act::Online { handoff: None }
+                | Act::QueryServer(_)
+                | Act::NewConnection { .. }
+                | Act::Close { .. }
+                | Act::Disconnect
+                | Act::Reply { .. } => return not_ours(),
+            },
+            Message::HandleNack { first: Some(first) } => {
+                Word::Misses { first }
+            }
+            // It was asked to wake us, and has.
+            Message::HandleAck => continue,
+            Message::User(text) => Word::Says(text.to_owned()),
+            Message::Handle { .. }
+            | Message::Connections { .. }
+            | Message::HandleNack { first: None }
+            | Message::Resume { .. }
+            | Message::SocketGetCount { .. }
+            | Message::SocketCount { .. }
+            | Message::SocketNotifyClose { .. }
+            | Message::SocketAllClosed { .. }
+            | Message::Internal(_) => return not_ours(),
+        });
+    }
+    Ok(heard)
+}
+
+/// One line for a worker that has ended, whatever it ended of.
+fn obituary(
+    worker: WorkerId,
+    link: &Link,
+    how: Exit,
+    others: usize,
+    now: Instant,
+) {
+    let pid = link.child.pid();
+    let words = match how {
+        Exit::Code(code) => format!("exited with status {code}"),
+        Exit::Signal(number) => {
+            format!("was killed by {}", signal::name_of(number))
+        }
+    };
+    let age = link.age(now).as_secs_f32();
+    let moved = match others {
+        0 => String::new(),
+        n => format!("; {n} connections it had not received go to others"),
+    };
+    let line =
+        format!("worker {worker}, pid {pid}, {words} after {age:.1} s{moved}");
+    match how {
+        Exit::Code(0) => info!("{line}"),
+        Exit::Code(_) | Exit::Signal(_) => warn!("{line}"),
+    }
+}

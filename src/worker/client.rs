@@ -1,0 +1,371 @@
+//! One client of a worker: its socket, and what of it is in hand.
+//!
+//! Most clients of a busy server are idle, so an idle one is only a
+//! [`Client`] of 24 bytes. What a request needs is a [`Work`] from a pool,
+//! which goes back there as soon as nothing is in hand.
+//!
+//! ```text
+//!        readable              answered, all of it written
+//!   idle ────────▶ working ────────────────────────────────▶ idle
+//!                     │ the last answer is written
+//!                     ▼
+//!               shutdown, close        or, if the client may still send:
+//!               shutdown(write), read and drop for a while, close
+//! ```
+//!
+//! Other processes may hold copies of the socket, so close(2) alone would
+//! neither end the connection nor its registration: whoever ends one takes it
+//! out of the epoll set and shuts it down first.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
+
+use super::clock::Tick;
+use super::desk::{Desk, Timeouts};
+use super::work::{Next, Step, Work};
+use crate::http::{Answer, Closing, Delayed, Expects, Flow};
+use crate::slab::Key;
+use crate::sys::epoll::{Epoll, Event, Interest};
+use crate::sys::socket::{self, Direction};
+
+/// How long a client that was told of the end may still send: what it sends
+/// is read and dropped, so that the kernel does not answer it with a reset,
+/// which could overtake the last answer (RFC 9112 §9.6).
+const DRAIN_TIME: Duration = Duration::from_secs(2);
+
+/// Most bytes to read and drop for that purpose.
+const DRAIN_BYTES: usize = 1 << 20;
+
+/// How often in a row one client may fill its output and have it written,
+/// before others get their turn: a stream to a quick reader would not end.
+const ROUNDS: usize = 4;
+
+/// See the [module](self).
+#[derive(Debug)]
+pub(super) struct Client {
+    socket: OwnedFd,
+    /// When what is now waited for began to be waited for.
+    since: Tick,
+    /// Requests answered before the work in hand was taken.
+    served: u32,
+    registered: Registered,
+    work: Option<Box<Work>>,
+}
+
+/// What epoll watches for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Registered {
+    /// It does not know of the socket: most clients with one request never
+    /// get further.
+    Not,
+    For(Interest),
+}
+
+/// What a step needs besides the client itself.
+pub(super) struct Turn<'a> {
+    pub(super) desk: &'a mut Desk,
+    pub(super) epoll: &'a Epoll,
+    pub(super) key: Key,
+    pub(super) now: Tick,
+}
+
+/// How a client left our hands.
+#[derive(Debug)]
+pub(super) enum Outcome {
+    /// It stays; epoll will tell of it.
+    Stays,
+    /// It stays, and is to be woken after this time.
+    Wakes(Duration, Wake),
+    /// The connection is over.
+    Over,
+}
+
+/// Why a client is to be woken.
+#[derive(Debug)]
+pub(super) enum Wake {
+    /// To answer with this.
+    Answer(Delayed),
+    /// To go on with its stream.
+    GoOn,
+}
+
+impl Client {
+    pub(super) fn new(socket: OwnedFd, now: Tick) -> Client {
+        let registered = Registered::Not;
+        Client { socket, since: now, served: 0, registered, work: None }
+    }
+
+    /// Nothing of it is in hand: it could be let go without a loss.
+    pub(super) fn is_idle(&self) -> bool {
+        self.work.is_none()
+    }
+
+    /// epoll says that something happened.
+    pub(super) fn ready(
+        &mut self,
+        event: Event,
+        turn: &mut Turn<'_>,
+    ) -> Outcome {
+        if event.is_gone() {
+            return Outcome::Over;
+        }
+        match self.work.take() {
+            Some(work) if event.is_writable() => self.go_on(work, None, turn),
+            Some(work) => self.read_into(work, turn),
+            None => self.read(turn),
+        }
+    }
+
+    /// Reads once, and does what can be done with it.
+    pub(super) fn read(&mut self, turn: &mut Turn<'_>) -> Outcome {
+        let work = match self.work.take() {
+            Some(work) => work,
+            None => turn.desk.take_work(self.served),
+        };
+        self.read_into(work, turn)
+    }
+
+    fn read_into(
+        &mut self,
+        mut work: Box<Work>,
+        turn: &mut Turn<'_>,
+    ) -> Outcome {
+        match work.next {
+            Next::Read => {}
+            Next::Drain(left) => return self.drain(work, left, turn),
+            // It was not asked for, so epoll spoke of the past.
+            Next::GoOn | Next::Wait | Next::Close(_) => {
+                return self.watch(work, turn);
+            }
+        }
+        match work.read(self.socket.as_fd()) {
+            Ok(None) => self.watch(work, turn),
+            Ok(Some(0)) => self.go_on(work, Some(Step::EndOfInput), turn),
+            Ok(Some(_)) => self.go_on(work, Some(Step::GoOn), turn),
+            Err(_) => self.give_up(work, turn),
+        }
+    }
+
+    /// The time for something has come.
+    pub(super) fn wake(&mut self, wake: Wake, turn: &mut Turn<'_>) -> Outcome {
+        match (self.work.take(), wake) {
+            (None, _) => Outcome::Stays,
+            (Some(work), Wake::Answer(delayed)) => {
+                self.go_on(work, Some(Step::Elapsed(delayed)), turn)
+            }
+            (Some(work), Wake::GoOn) if work.next == Next::Wait => {
+                self.go_on(work, Some(Step::GoOn), turn)
+            }
+            (Some(work), Wake::GoOn) => self.watch(work, turn),
+        }
+    }
+
+    /// An answer has come from another thread.
+    pub(super) fn answer(
+        &mut self,
+        answer: Answer,
+        turn: &mut Turn<'_>,
+    ) -> Outcome {
+        match self.work.take() {
+            Some(work) => self.go_on(work, Some(Step::Answer(answer)), turn),
+            None => Outcome::Stays,
+        }
+    }
+
+    /// Goes on with the conversation, or with writing, as far as that goes
+    /// without waiting; then sees to what comes next.
+    fn go_on(
+        &mut self,
+        mut work: Box<Work>,
+        mut step: Option<Step>,
+        turn: &mut Turn<'_>,
+    ) -> Outcome {
+        let mut wake = None;
+        for _ in 0..ROUNDS {
+            if let Some(step) = step {
+                wake = self.converse(&mut work, step, turn);
+            }
+            let waiting = work.waiting();
+            let Ok(written) = work.write(self.socket.as_fd()) else {
+                return self.give_up(work, turn);
+            };
+            if work.waiting() < waiting {
+                self.since = turn.now;
+            }
+            if !written || work.next != Next::GoOn {
+                break;
+            }
+            step = Some(Step::GoOn);
+        }
+        if work.waiting() == 0
+            && let Next::Close(closing) = work.next
+        {
+            let socket = self.socket.as_fd();
+            if closing == Closing::Plain
+                || socket::shutdown(socket, Direction::Write).is_err()
+            {
+                return self.give_up(work, turn);
+            }
+            work.next = Next::Drain(DRAIN_BYTES);
+        }
+        match (self.watch(work, turn), wake) {
+            (Outcome::Stays, Some((delay, wake))) => {
+                Outcome::Wakes(delay, wake)
+            }
+            (outcome, _) => outcome,
+        }
+    }
+
+    /// One step of the conversation. `Some`: it is to be gone on with after
+    /// that time.
+    fn converse(
+        &mut self,
+        work: &mut Work,
+        step: Step,
+        turn: &mut Turn<'_>,
+    ) -> Option<(Duration, Wake)> {
+        let before = work.expects();
+        let socket = self.socket.as_fd();
+        let flow = work.go_on(step, turn.desk, turn.key, socket)?;
+        // A head has its time from its first byte on; of everything else it
+        // is progress that counts.
+        if before != Expects::Head || work.expects() != Expects::Head {
+            self.since = turn.now;
+        }
+        let (next, wake) = match flow {
+            Flow::Read => (Next::Read, None),
+            Flow::Write => (Next::GoOn, None),
+            Flow::Later => (Next::Wait, None),
+            Flow::After(delay, delayed) => {
+                (Next::Wait, Some((delay, Wake::Answer(delayed))))
+            }
+            Flow::Pause(delay) => (Next::Wait, Some((delay, Wake::GoOn))),
+            Flow::Close(closing) => (Next::Close(closing), None),
+        };
+        work.next = next;
+        wake
+    }
+
+    /// Keeps the client, without its work if nothing is in hand, and has
+    /// epoll watch for what is waited for.
+    fn watch(&mut self, work: Box<Work>, turn: &mut Turn<'_>) -> Outcome {
+        let interest = match work.next {
+            _ if work.waiting() > 0 => Interest::Write,
+            // Others have their turn first.
+            Next::GoOn => Interest::Write,
+            Next::Read | Next::Drain(_) => Interest::Read,
+            Next::Wait | Next::Close(_) => Interest::Nothing,
+        };
+        if work.is_over() {
+            let served = work.served();
+            turn.desk.put_away(work, self.served);
+            self.served = served;
+        } else {
+            self.work = Some(work);
+        }
+        let (socket, data) = (self.socket.as_fd(), turn.key.bits());
+        let result = match self.registered {
+            Registered::For(present) if present == interest => {
+                return Outcome::Stays;
+            }
+            Registered::For(_) => turn.epoll.modify(socket, interest, data),
+            Registered::Not => turn.epoll.add(socket, interest, data),
+        };
+        match result {
+            Ok(()) => {
+                self.registered = Registered::For(interest);
+                Outcome::Stays
+            }
+            Err(error) => {
+                log::warn!("a connection is given up: {error}");
+                Outcome::Over
+            }
+        }
+    }
+
+    /// Reads and drops what a client sends that was told of the end.
+    fn drain(
+        &mut self,
+        mut work: Box<Work>,
+        left: usize,
+        turn: &mut Turn<'_>,
+    ) -> Outcome {
+        match work.drop_input(self.socket.as_fd()) {
+            Ok(None) => self.watch(work, turn),
+            Ok(Some(count)) if (1..left).contains(&count) => {
+                work.next = Next::Drain(left - count);
+                self.watch(work, turn)
+            }
+            Ok(Some(_)) | Err(_) => self.give_up(work, turn),
+        }
+    }
+
+    fn give_up(&mut self, work: Box<Work>, turn: &mut Turn<'_>) -> Outcome {
+        turn.desk.put_away(work, self.served);
+        Outcome::Over
+    }
+
+    /// When the client will have kept us waiting for too long. `None`: it is
+    /// not the client that is waited for.
+    pub(super) fn deadline(&self, timeouts: &Timeouts) -> Option<Tick> {
+        let Some(work) = &self.work else {
+            return Some(self.since + timeouts.idle);
+        };
+        let patience = if let Next::Drain(_) = work.next {
+            DRAIN_TIME
+        } else if work.waiting() > 0 {
+            timeouts.write
+        } else {
+            match work.expects() {
+                Expects::Idle => timeouts.idle,
+                Expects::Head => timeouts.header,
+                Expects::Body => timeouts.body,
+                Expects::Close => timeouts.write,
+                Expects::Answer | Expects::Stream => return None,
+            }
+        };
+        Some(self.since + patience)
+    }
+
+    /// The client has kept us waiting for too long. One that has begun a
+    /// request is told so; one that takes no answers hears nothing.
+    pub(super) fn expire(&mut self, turn: &mut Turn<'_>) -> Outcome {
+        match self.work.take() {
+            Some(work) => match work.expects() {
+                Expects::Head | Expects::Body if work.waiting() == 0 => {
+                    self.go_on(work, Some(Step::Late), turn)
+                }
+                Expects::Head
+                | Expects::Body
+                | Expects::Idle
+                | Expects::Answer
+                | Expects::Stream
+                | Expects::Close => self.give_up(work, turn),
+            },
+            None => Outcome::Over,
+        }
+    }
+
+    /// Ends the connection, now and for everybody who holds a copy.
+    pub(super) fn end(self, epoll: &Epoll) {
+        let socket = self.socket.as_fd();
+        if let Registered::For(_) = self.registered
+            && let Err(error) = epoll.remove(socket)
+        {
+            log::error!("a connection stays registered: {error}");
+        }
+        // It fails where the client was quicker: the same end.
+        let _ = socket::shutdown(socket, Direction::Both);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_idle_client_is_small() {
+        assert_eq!(size_of::<Client>(), 24);
+        assert_eq!(size_of::<Option<Client>>(), 24);
+    }
+}
