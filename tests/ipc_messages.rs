@@ -174,7 +174,11 @@ fn each_line_means_one_message() {
         ),
         (
             r#"{"cmd":"NODE_CLUSTER","act":"disconnect","seq":4}"#,
-            cluster(4, Act::Disconnect),
+            cluster(4, Act::Disconnect { idle: None }),
+        ),
+        (
+            r#"{"cmd":"NODE_CLUSTER","act":"disconnect","idle":500,"seq":4}"#,
+            cluster(4, Act::Disconnect { idle: Some(500) }),
         ),
         (
             r#"{"cmd":"NODE_CLUSTER","act":"close","key":"k\n"}"#,

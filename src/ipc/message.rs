@@ -21,7 +21,7 @@
 //! `lib/internal/child_process.js`). Four are ours, and Node neither sends
 //! nor gets them: `handoff` in `online`, `capacity` in `listening`,
 //! [`Connections`](Message::Connections), and the number in a NACK with the
-//! [`Resume`](Message::Resume) that answers it.
+//! [`Resume`](Message::Resume) that answers it; and `idle` in `disconnect`.
 //!
 //! A message borrows from its line. A member that is `null` counts as absent,
 //! one of the wrong type makes the message [`Malformed`], one that nobody
@@ -191,7 +191,11 @@ pub enum Act<'a> {
         key: Cow<'a, str>,
     },
     /// The worker is to close its servers, then the channel, then to end.
-    Disconnect,
+    Disconnect {
+        /// How long a worker of ours may wait for one more request of each
+        /// idle client, in milliseconds.
+        idle: Option<u64>,
+    },
     /// The worker is about to end because it wants to; wants a reply.
     ExitedAfterDisconnect,
     /// The answer to the message of the peer's that had this `seq`.

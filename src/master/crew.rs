@@ -226,7 +226,7 @@ fn hear_lines(
                 | Act::QueryServer(_)
                 | Act::NewConnection { .. }
                 | Act::Close { .. }
-                | Act::Disconnect
+                | Act::Disconnect { .. }
                 | Act::Reply { .. } => return not_ours(),
             },
             Message::HandleNack { first: Some(first) } => {

@@ -58,6 +58,9 @@ const EVENTS: usize = 256;
 /// which are in the kernel's queue are answered.
 const LINGER: Duration = Duration::from_millis(100);
 
+/// How long idle clients may take for one more request while we stop.
+const IDLE_AT_STOP: Duration = Duration::from_millis(500);
+
 /// Descriptors kept free for starting workers, beside those in use.
 const RESERVE: usize = 16;
 
@@ -313,7 +316,9 @@ impl Master {
             }
             Action::Disconnect { worker } => {
                 debug!("worker {worker} is asked to leave");
-                self.say(worker, Act::Disconnect);
+                let idle = self.stopping.then_some(IDLE_AT_STOP);
+                let idle = idle.map(|idle| idle.as_millis() as u64);
+                self.say(worker, Act::Disconnect { idle });
             }
             Action::Terminate { worker, why } => {
                 if let Some(link) = self.links.get(&worker) {

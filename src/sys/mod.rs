@@ -50,14 +50,6 @@ impl Error {
         self.errno
     }
 
-    /// The process or the system has no descriptor (or memory for one) left.
-    pub(crate) fn is_out_of_descriptors(self) -> bool {
-        matches!(
-            self.errno,
-            libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM
-        )
-    }
-
     /// Too many descriptors of this user are on their way: unix(7) counts
     /// those that were sent and not yet received against `RLIMIT_NOFILE`.
     pub(crate) fn is_too_many_in_flight(self) -> bool {

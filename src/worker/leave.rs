@@ -20,8 +20,9 @@ use crate::error::Error;
 use crate::ipc::message::Act;
 use crate::slab::Key;
 
-/// How long a worker that goes waits for one more request of an idle client.
-const IDLE_GRACE: Duration = Duration::from_millis(500);
+/// How long a worker that goes waits for one more request of an idle client,
+/// unless its master says otherwise.
+pub(super) const IDLE_GRACE: Duration = Duration::from_secs(2);
 
 impl Worker {
     /// Tells the master that we are going, so that it starts our successor
@@ -38,13 +39,13 @@ impl Worker {
 
     /// The master has said its last word to us; what lay in the channel
     /// before that is taken already.
-    pub(super) fn disconnect(&mut self) -> Result<(), Error> {
+    pub(super) fn disconnect(&mut self, idle: Duration) -> Result<(), Error> {
         if let Some(mut channel) = self.channel.take() {
             channel.flush()?;
             self.epoll.remove(channel.as_fd())?;
         }
         self.desk.leaving = true;
-        self.phase = Phase::Finishing { idle_until: self.now + IDLE_GRACE };
+        self.phase = Phase::Finishing { idle_until: self.now + idle };
         Ok(())
     }
 

@@ -65,9 +65,6 @@ const HANDOFF: u64 = 1;
 /// Descriptors that a handler may use beside the clients'.
 const RESERVE: usize = 16;
 
-/// How long a worker that goes waits for one more request of an idle client.
-const IDLE_GRACE: Duration = Duration::from_millis(500);
-
 /// Looking for clients that are late more often than this would find nobody
 /// in most cases.
 const SWEEP: Duration = Duration::from_millis(100);
@@ -258,7 +255,7 @@ impl Worker {
         let heard = channel.hear()?;
         let mut arrivals: Vec<OwnedFd> = Vec::new();
         let mut missing = None;
-        let mut dismissed = false;
+        let mut dismissed = None;
         while let Some((line, descriptors)) = channel.line()? {
             match Message::parse(line)? {
                 Message::Connections { first, count } => {
@@ -283,9 +280,11 @@ impl Worker {
                     self.discarding = false;
                 }
                 Message::Cluster(Cluster { act, .. }) => match act {
-                    Act::Disconnect => dismissed = true,
+                    Act::Disconnect { idle } => {
+                        dismissed = Some(idle.map(Duration::from_millis));
+                    }
                     // Only the announcement that we go is ever answered.
-                    Act::Reply { .. } => dismissed = true,
+                    Act::Reply { .. } => dismissed = Some(None),
                     Act::Online { .. }
                     | Act::QueryServer(_)
                     | Act::Listening { .. }
@@ -303,13 +302,11 @@ impl Worker {
         if let Some(first) = missing {
             self.tell(&Message::HandleNack { first: Some(first) })?;
         }
-        if heard == Heard::End && !dismissed {
-            return Err(Error::MasterGone);
+        match dismissed {
+            Some(idle) => self.disconnect(idle.unwrap_or(leave::IDLE_GRACE)),
+            None if heard == Heard::End => Err(Error::MasterGone),
+            None => Ok(()),
         }
-        if dismissed {
-            self.disconnect()?;
-        }
-        Ok(())
     }
 
     /// Connections are ours from here on.

@@ -124,7 +124,12 @@ fn cluster(message: &Cluster<'_>, out: &mut Vec<u8>) {
             line.string("act", "close");
             line.string("key", key);
         }
-        Act::Disconnect => line.string("act", "disconnect"),
+        Act::Disconnect { idle } => {
+            line.string("act", "disconnect");
+            if let Some(idle) = idle {
+                line.literal("idle", idle);
+            }
+        }
         Act::ExitedAfterDisconnect => {
             line.string("act", "exitedAfterDisconnect");
         }

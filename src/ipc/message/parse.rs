@@ -125,7 +125,10 @@ fn cluster(text: &str) -> Result<Option<Cluster<'_>>, Malformed> {
         }
         (None, Some("newconn")) => Act::NewConnection { key: key(text)? },
         (None, Some("close")) => Act::Close { key: key(text)? },
-        (None, Some("disconnect")) => Act::Disconnect,
+        (None, Some("disconnect")) => {
+            let [idle] = read(text, ["idle"])?;
+            Act::Disconnect { idle: idle.unsigned()? }
+        }
         (None, Some("exitedAfterDisconnect")) => Act::ExitedAfterDisconnect,
         (None, Some(_) | None) => return Ok(None),
     };
