@@ -241,6 +241,9 @@ impl Head {
                 while let Some(b' ' | b'\t') = bytes.get(at) {
                     at += 1;
                 }
+                if at == bytes.len() {
+                    break;
+                }
                 mark = at;
                 phase = Phase::Value;
             }

@@ -57,13 +57,6 @@ impl<H: Handler> Driver<H> {
         }
     }
 
-    /// The client sends nothing more.
-    pub(crate) fn end(&mut self) {
-        if self.closing.is_none() {
-            self.step(true);
-        }
-    }
-
     /// Calls the connection, with what it needs.
     pub(crate) fn call<T>(
         &mut self,
