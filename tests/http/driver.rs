@@ -5,7 +5,7 @@ use handoff::http::{
     Closing, Connection, Delayed, Flow, Handler, Input, Limits, Mailbox,
     Output, Preamble, Reply, Service,
 };
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 /// One connection and its worker.
 pub(crate) struct Driver<H> {
@@ -20,6 +20,8 @@ pub(crate) struct Driver<H> {
     pub(crate) closing: Option<Closing>,
     /// Answers that wait for their time.
     pub(crate) delayed: Vec<Delayed>,
+    /// For how long streams had nothing to say.
+    pub(crate) pauses: Vec<Duration>,
     handler: H,
     preamble: Preamble,
     reply: Reply,
@@ -38,6 +40,7 @@ impl<H: Handler> Driver<H> {
             panicked: false,
             closing: None,
             delayed: Vec::new(),
+            pauses: Vec::new(),
             handler,
             preamble: Preamble::new(784_111_777),
             reply: Reply::new(),
@@ -55,6 +58,20 @@ impl<H: Handler> Driver<H> {
             bytes = &bytes[count..];
             self.step(false);
         }
+    }
+
+    /// The client sends nothing more.
+    pub(crate) fn end(&mut self) {
+        self.step(true);
+    }
+
+    /// The time of a delayed answer has come.
+    pub(crate) fn elapse(&mut self, delayed: Delayed) -> bool {
+        let fits = self.call(|connection, _, output, service| {
+            connection.elapse(delayed, output, service)
+        });
+        self.step(false);
+        fits
     }
 
     /// Calls the connection, with what it needs.
@@ -105,7 +122,7 @@ impl<H: Handler> Driver<H> {
             self.output.written(count);
             match flow {
                 Flow::Write => assert!(full && count >= Output::MARK),
-                Flow::Pause(_) => {}
+                Flow::Pause(time) => self.pauses.push(time),
                 Flow::Read | Flow::Later => return,
                 Flow::After(_, delayed) => self.delayed.push(delayed),
                 Flow::Close(closing) => {
