@@ -22,7 +22,7 @@ impl Answer {
 }
 
 /// All answers in the bytes. `heads` says of each request in turn whether it
-/// was a HEAD; what is missing is false.
+/// was a HEAD; one it does not know of may have been.
 pub(crate) fn answers(mut bytes: &[u8], heads: &[bool]) -> Vec<Answer> {
     let mut answers = Vec::new();
     let mut continues = 0;
@@ -34,7 +34,8 @@ pub(crate) fn answers(mut bytes: &[u8], heads: &[bool]) -> Vec<Answer> {
             continues += 1;
             continue;
         }
-        let is_head = heads.get(answers.len()).copied().unwrap_or(false);
+        let is_head = heads.get(answers.len()).copied();
+        let is_head = is_head.unwrap_or(bytes.is_empty());
         let mut answer =
             Answer { continues, status, fields, body: Vec::new() };
         (answer.body, bytes) = body(&answer, is_head, bytes);

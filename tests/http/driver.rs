@@ -1,6 +1,7 @@
 //! A worker without sockets: carries bytes to a connection and back, and does
 //! what each flow says.
 
+use crate::client::{self, Answer};
 use handoff::http::{
     Closing, Connection, Delayed, Flow, Handler, Input, Limits, Mailbox,
     Output, Preamble, Reply, Service,
@@ -137,4 +138,25 @@ impl<H: Handler> Driver<H> {
     pub(crate) fn taken(&mut self) -> Vec<u8> {
         std::mem::take(&mut self.taken)
     }
+}
+
+/// A small request, and another.
+pub(crate) const GET: &[u8] = b"GET /1 HTTP/1.1\r\nHost: a\r\n\r\n";
+pub(crate) const NEXT: &[u8] = b"GET /2 HTTP/1.1\r\nHost: a\r\n\r\n";
+
+/// Status and body of each answer.
+pub(crate) fn bodies<H: Handler>(driver: &mut Driver<H>) -> Vec<String> {
+    let answers = client::answers(&driver.taken(), &[]);
+    let text = |answer: Answer| {
+        let body = String::from_utf8(answer.body).unwrap();
+        format!("{} {body}", answer.status)
+    };
+    answers.into_iter().map(text).collect()
+}
+
+/// The one answer, perhaps to a HEAD.
+pub(crate) fn only<H: Handler>(driver: &mut Driver<H>, head: bool) -> Answer {
+    let mut answers = client::answers(&driver.taken(), &[head]);
+    assert_eq!(answers.len(), 1);
+    answers.remove(0)
 }

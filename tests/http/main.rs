@@ -1,7 +1,10 @@
 //! The HTTP core from outside: bytes in, answers out.
+#![allow(clippy::unwrap_used)]
 
 mod client;
 mod conversation;
 mod driver;
 mod files;
+mod oracle;
 mod transcript;
+mod waiting;
