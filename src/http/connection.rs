@@ -315,7 +315,7 @@ impl Connection {
     ) -> Result<Option<Flow>, Refusal> {
         let (length, end) = match terms.length {
             Length::Sized(length) => {
-                let end = head + length;
+                let end = head.saturating_add(length);
                 (length, (input.data().len() >= end).then_some(end))
             }
             Length::Chunked => {

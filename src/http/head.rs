@@ -6,17 +6,11 @@
 //! makes it one, whole line or not, so how the bytes were cut never matters.
 //!
 //! ```text
-//!             ┌─CRLF─┐               GET SP /where SP HTTP/1.1 CR LF
-//!             ▼      │               ▲      ▲         ▲           ▲
-//!           Blank────┘               Method Target    Version     LineLf
-//!             └─▶ Method ─▶ Target ─▶ Version ─▶ LineLf
-//!                                                  │
-//!        ┌─────────────────────────────────────────┘
-//!        ▼
-//!      Field ─▶ Name ─▶ Space ─▶ Value ─▶ ValueLf ─┐  Host: CR LF
-//!        ▲  │                                      │
-//!        │  └─CR─▶ EndLf ─LF─▶ Done                │
-//!        └─────────────────────────────────────────┘
+//! GET /where HTTP/1.1 CR LF   Name: value CR LF   CR LF
+//! ▲   ▲      ▲                ▲   ▲ ▲        ▲       ▲
+//! │   Target Version          │   │ Value    ValueLf EndLf ─▶ Done
+//! Method                      │   Space
+//! Blank, BlankLf before it    Field, Name
 //! ```
 //!
 //! Stricter than RFC 9112 asks, where leniency has been an attacker's tool:
@@ -41,6 +35,14 @@ struct Span {
 }
 
 impl Span {
+    /// What may not be empty.
+    fn filled(from: usize, to: usize) -> Result<Span, Refusal> {
+        match from < to {
+            true => Ok(Span { from, to }),
+            false => Err(Refusal::Malformed),
+        }
+    }
+
     fn of(self, bytes: &[u8]) -> &[u8] {
         &bytes[self.from..self.to]
     }
@@ -60,7 +62,6 @@ enum Phase {
     Method,
     Target,
     Version,
-    LineLf,
     Field,
     Name,
     Space,
@@ -137,119 +138,147 @@ impl Head {
     ) -> Result<Option<usize>, Refusal> {
         let whole = bytes.len() < limits.head;
         let bytes = if whole { bytes } else { &bytes[..limits.head] };
-        self.run(bytes, limits.fields)?;
+        if self.line(bytes)? {
+            self.lines(bytes, limits.fields)?;
+        }
         match self.phase {
             Phase::Done => Ok(Some(self.at)),
             _ if whole => Ok(None),
             // RFC 9112 §3: 501 for a method longer than any known one.
             Phase::Method => Err(Refusal::Unknown),
-            Phase::Target | Phase::Version | Phase::LineLf => {
-                Err(Refusal::TargetTooLong)
-            }
+            Phase::Target | Phase::Version => Err(Refusal::TargetTooLong),
             _ => Err(Refusal::HeadTooLarge),
         }
     }
 
-    /// Goes on until the bytes or the head end.
-    fn run(&mut self, bytes: &[u8], most: usize) -> Result<(), Refusal> {
-        let mut at = self.at;
-        let mut phase = self.phase;
-        loop {
-            // What ends the current element, if it is there already.
-            at = match phase {
-                Phase::Method | Phase::Name => byte::run(TOKEN, bytes, at),
-                Phase::Target => byte::target_end(bytes, at),
-                Phase::Value => byte::value_end(bytes, at),
-                _ => at,
-            };
-            let Some(&next) = bytes.get(at) else { break };
-            let known = Span { from: self.mark, to: at };
-            phase = match (phase, next) {
-                (Phase::Blank, b'\r') => Phase::BlankLf,
-                (Phase::Blank, _) => {
-                    self.mark = at;
-                    phase = Phase::Method;
-                    continue;
+    /// The first line, with what may stand before it; whether it is done.
+    /// Each step is skipped if it was taken in an earlier call.
+    fn line(&mut self, bytes: &[u8]) -> Result<bool, Refusal> {
+        while matches!(self.phase, Phase::Blank | Phase::BlankLf) {
+            if self.phase == Phase::BlankLf {
+                if !next(bytes, self.at, b'\n')? {
+                    return Ok(false);
                 }
-                (Phase::BlankLf, b'\n') if at < 2 * BLANKS => Phase::Blank,
-                (Phase::Method, b' ') if at > self.mark => {
-                    self.method = known;
-                    self.mark = at + 1;
-                    Phase::Target
-                }
-                (Phase::Target, b' ') if at > self.mark => {
-                    self.target = known;
-                    self.mark = at + 1;
-                    Phase::Version
-                }
-                (Phase::Version, _) => {
-                    match version(&bytes[self.mark..])? {
-                        Some(length) => at = self.mark + length,
-                        None => break,
-                    }
-                    Phase::LineLf
-                }
-                (Phase::LineLf, b'\n') => {
-                    self.line(bytes)?;
-                    Phase::Field
-                }
-                (Phase::Field, b'\r') => Phase::EndLf,
-                (Phase::Field, _) => {
-                    if self.fields.len() == most {
-                        return Err(Refusal::HeadTooLarge);
-                    }
-                    self.mark = at;
-                    phase = Phase::Name;
-                    continue;
-                }
-                (Phase::Name, b':') if at > self.mark => {
-                    self.name = known;
-                    Phase::Space
-                }
-                (Phase::Space, b' ' | b'\t') => Phase::Space,
-                (Phase::Space, _) => {
-                    self.mark = at;
-                    phase = Phase::Value;
-                    continue;
-                }
-                (Phase::Value, b'\r') => {
-                    self.field(bytes, known);
-                    Phase::ValueLf
-                }
-                (Phase::ValueLf, b'\n') => Phase::Field,
-                (Phase::EndLf, b'\n') => Phase::Done,
-                (Phase::Done, _) => break,
-                _ => return Err(Refusal::Malformed),
-            };
-            at += 1;
-        }
-        self.at = at;
-        self.phase = phase;
-        Ok(())
-    }
-    /// The first line is whole: now its parts are judged together.
-    #[inline]
-    fn line(&mut self, bytes: &[u8]) -> Result<(), Refusal> {
-        match bytes[self.mark..] {
-            [_, _, _, _, _, b'1', _, b'0', ..] => {
-                self.version = Version::Http10;
+                self.at += 1;
             }
-            [_, _, _, _, _, b'1', ..] => self.version = Version::Http11,
-            _ => return Err(Refusal::Version),
+            match bytes.get(self.at) {
+                Some(b'\r') if self.at < 2 * BLANKS => {
+                    self.phase = Phase::BlankLf;
+                    self.at += 1;
+                }
+                Some(_) => {
+                    self.phase = Phase::Method;
+                    self.mark = self.at;
+                }
+                None => {
+                    self.phase = Phase::Blank;
+                    return Ok(false);
+                }
+            }
         }
-        let (method, target) = (self.method.of(bytes), self.target.of(bytes));
-        self.form = target::form(method, target).ok_or(Refusal::Malformed)?;
-        Ok(())
+        if self.phase == Phase::Method {
+            self.at = byte::run(TOKEN, bytes, self.at);
+            if !next(bytes, self.at, b' ')? {
+                return Ok(false);
+            }
+            self.method = Span::filled(self.mark, self.at)?;
+            self.at += 1;
+            self.mark = self.at;
+            self.phase = Phase::Target;
+        }
+        if self.phase == Phase::Target {
+            self.at = byte::target_end(bytes, self.at);
+            if !next(bytes, self.at, b' ')? {
+                return Ok(false);
+            }
+            self.target = Span::filled(self.mark, self.at)?;
+            self.at += 1;
+            self.phase = Phase::Version;
+        }
+        if self.phase == Phase::Version {
+            let Some(version) = version(&bytes[self.at..])? else {
+                return Ok(false);
+            };
+            self.version = version;
+            let method = self.method.of(bytes);
+            let form = target::form(method, self.target.of(bytes));
+            self.form = form.ok_or(Refusal::Malformed)?;
+            self.at += VERSION.len();
+            self.phase = Phase::Field;
+        }
+        Ok(true)
     }
 
-    #[inline]
-    fn field(&mut self, bytes: &[u8], mut value: Span) {
-        while value.to > value.from
-            && matches!(bytes[value.to - 1], b' ' | b'\t')
-        {
-            value.to -= 1;
+    /// The fields, and the empty line behind them, in the same manner.
+    fn lines(&mut self, bytes: &[u8], most: usize) -> Result<(), Refusal> {
+        // Locals, since the compiler keeps those in registers.
+        let Head { mut phase, mut at, mut mark, .. } = *self;
+        loop {
+            if phase == Phase::Field {
+                match bytes.get(at) {
+                    Some(b'\r') => {
+                        phase = Phase::EndLf;
+                        at += 1;
+                    }
+                    Some(_) if self.fields.len() < most => {
+                        phase = Phase::Name;
+                        mark = at;
+                    }
+                    Some(_) => return Err(Refusal::HeadTooLarge),
+                    None => break,
+                }
+            }
+            if phase == Phase::Name {
+                at = byte::run(TOKEN, bytes, at);
+                if !next(bytes, at, b':')? {
+                    break;
+                }
+                self.name = Span::filled(mark, at)?;
+                at += 1;
+                phase = Phase::Space;
+            }
+            if phase == Phase::Space {
+                while let Some(b' ' | b'\t') = bytes.get(at) {
+                    at += 1;
+                }
+                if at == bytes.len() {
+                    break;
+                }
+                mark = at;
+                phase = Phase::Value;
+            }
+            if phase == Phase::Value {
+                at = byte::value_end(bytes, at);
+                if !next(bytes, at, b'\r')? {
+                    break;
+                }
+                let mut to = at;
+                while to > mark && matches!(bytes[to - 1], b' ' | b'\t') {
+                    to -= 1;
+                }
+                let value = Span { from: mark, to };
+                self.fields.push(Field { name: self.name, value });
+                at += 1;
+                phase = Phase::ValueLf;
+            }
+            if phase == Phase::ValueLf {
+                if !next(bytes, at, b'\n')? {
+                    break;
+                }
+                at += 1;
+                phase = Phase::Field;
+                continue;
+            }
+            if phase == Phase::EndLf && next(bytes, at, b'\n')? {
+                at += 1;
+                phase = Phase::Done;
+            }
+            break;
         }
-        self.fields.push(Field { name: self.name, value });
+        self.phase = phase;
+        self.at = at;
+        self.mark = mark;
+        Ok(())
     }
 
     /// The method, as far as it was read.
@@ -281,19 +310,39 @@ impl Head {
     }
 }
 
-/// `HTTP/` DIGIT `.` DIGIT CR: where that CR is, if the text reaches it.
+/// Whether this byte is the next: yes, not yet, or never.
 #[inline]
-fn version(text: &[u8]) -> Result<Option<usize>, Refusal> {
-    const SHAPE: &[u8; 9] = b"HTTP/0.0\r";
-    if text.starts_with(b"HTTP/1.1\r") {
-        return Ok(Some(8));
+fn next(bytes: &[u8], at: usize, byte: u8) -> Result<bool, Refusal> {
+    match bytes.get(at) {
+        Some(&there) if there == byte => Ok(true),
+        Some(_) => Err(Refusal::Malformed),
+        None => Ok(false),
     }
-    let fits = SHAPE.iter().zip(text).all(|(shape, byte)| match shape {
+}
+
+/// How a first line ends, a digit for each 0.
+const VERSION: &[u8; 10] = b"HTTP/0.0\r\n";
+
+/// The version at the end of a first line, when all of it is there.
+#[inline]
+fn version(text: &[u8]) -> Result<Option<Version>, Refusal> {
+    if text.starts_with(b"HTTP/1.1\r\n") {
+        return Ok(Some(Version::Http11));
+    }
+    let fits = VERSION.iter().zip(text).all(|(shape, byte)| match shape {
         b'0' => byte.is_ascii_digit(),
         _ => byte == shape,
     });
-    match fits {
-        true => Ok((text.len() >= SHAPE.len()).then_some(8)),
-        false => Err(Refusal::Malformed),
+    if !fits {
+        return Err(Refusal::Malformed);
+    }
+    let Some(whole) = text.first_chunk() else { return Ok(None) };
+    let [_, _, _, _, _, major, _, minor, b'\r', b'\n'] = whole else {
+        return Err(Refusal::Malformed);
+    };
+    match (major, minor) {
+        (b'1', b'0') => Ok(Some(Version::Http10)),
+        (b'1', _) => Ok(Some(Version::Http11)),
+        _ => Err(Refusal::Version),
     }
 }

@@ -39,8 +39,7 @@ impl std::error::Error for BadField {}
 
 /// An answer. As it is made it is `200 OK` without a body.
 ///
-/// A status outside of 200–599 is answered with 500: the others are no final
-/// answers. 204, 205 and 304 have no body, whatever is written to it.
+/// 204, 205 and 304 have no body, whatever is written to it.
 #[derive(Clone, Debug)]
 pub struct Reply {
     pub(super) status: u16,
@@ -71,9 +70,9 @@ impl Reply {
         Self::default()
     }
 
-    /// Sets the status code.
+    /// Sets the status code, or 500 if this is no code of a final answer.
     pub fn status(&mut self, status: u16) -> &mut Self {
-        self.status = status;
+        self.status = if (200..600).contains(&status) { status } else { 500 };
         self
     }
 

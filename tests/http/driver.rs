@@ -1,11 +1,12 @@
 //! A worker without sockets: carries bytes to a connection and back, and does
 //! what each flow says.
 
+use crate::client::{self, Answer};
 use handoff::http::{
     Closing, Connection, Delayed, Flow, Handler, Input, Limits, Mailbox,
     Output, Preamble, Reply, Service,
 };
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 /// One connection and its worker.
 pub(crate) struct Driver<H> {
@@ -20,6 +21,8 @@ pub(crate) struct Driver<H> {
     pub(crate) closing: Option<Closing>,
     /// Answers that wait for their time.
     pub(crate) delayed: Vec<Delayed>,
+    /// For how long streams had nothing to say.
+    pub(crate) pauses: Vec<Duration>,
     handler: H,
     preamble: Preamble,
     reply: Reply,
@@ -38,6 +41,7 @@ impl<H: Handler> Driver<H> {
             panicked: false,
             closing: None,
             delayed: Vec::new(),
+            pauses: Vec::new(),
             handler,
             preamble: Preamble::new(784_111_777),
             reply: Reply::new(),
@@ -59,9 +63,16 @@ impl<H: Handler> Driver<H> {
 
     /// The client sends nothing more.
     pub(crate) fn end(&mut self) {
-        if self.closing.is_none() {
-            self.step(true);
-        }
+        self.step(true);
+    }
+
+    /// The time of a delayed answer has come.
+    pub(crate) fn elapse(&mut self, delayed: Delayed) -> bool {
+        let fits = self.call(|connection, _, output, service| {
+            connection.elapse(delayed, output, service)
+        });
+        self.step(false);
+        fits
     }
 
     /// Calls the connection, with what it needs.
@@ -112,7 +123,7 @@ impl<H: Handler> Driver<H> {
             self.output.written(count);
             match flow {
                 Flow::Write => assert!(full && count >= Output::MARK),
-                Flow::Pause(_) => {}
+                Flow::Pause(time) => self.pauses.push(time),
                 Flow::Read | Flow::Later => return,
                 Flow::After(_, delayed) => self.delayed.push(delayed),
                 Flow::Close(closing) => {
@@ -127,4 +138,25 @@ impl<H: Handler> Driver<H> {
     pub(crate) fn taken(&mut self) -> Vec<u8> {
         std::mem::take(&mut self.taken)
     }
+}
+
+/// A small request, and another.
+pub(crate) const GET: &[u8] = b"GET /1 HTTP/1.1\r\nHost: a\r\n\r\n";
+pub(crate) const NEXT: &[u8] = b"GET /2 HTTP/1.1\r\nHost: a\r\n\r\n";
+
+/// Status and body of each answer.
+pub(crate) fn bodies<H: Handler>(driver: &mut Driver<H>) -> Vec<String> {
+    let answers = client::answers(&driver.taken(), &[]);
+    let text = |answer: Answer| {
+        let body = String::from_utf8(answer.body).unwrap();
+        format!("{} {body}", answer.status)
+    };
+    answers.into_iter().map(text).collect()
+}
+
+/// The one answer, perhaps to a HEAD.
+pub(crate) fn only<H: Handler>(driver: &mut Driver<H>, head: bool) -> Answer {
+    let mut answers = client::answers(&driver.taken(), &[head]);
+    assert_eq!(answers.len(), 1);
+    answers.remove(0)
 }
