@@ -20,9 +20,10 @@
 //! comes first vacates the seat, and a vacant seat is filled once.
 //!
 //! Where to read what: the contract in `interface`, one place's life in
-//! `slot`, who is started when in `restart`, reload and recycling in
-//! `reload`, the way out in `stop`.
+//! `slot`, how workers go in `departure`, who is started when in `restart`,
+//! reload and recycling in `reload`, the way out in `stop`.
 
+mod departure;
 mod interface;
 mod reload;
 mod restart;
@@ -36,22 +37,18 @@ use std::time::Duration;
 
 use crate::WorkerId;
 
+use departure::{Departed, Doom, kill};
 pub use interface::{
     Abandon, Action, Event, Exit, Failure, Outcome, Policy, Reason, Report,
 };
 use reload::Reload;
 use restart::Past;
 use slot::{
-    Awaited, Departed, Doom, LIVED, Member, Newcomer, Removed, Seat, Slot,
-    Verdict, Worker, has_lived,
+    Awaited, LIVED, Member, Newcomer, Removed, Seat, Slot, Verdict, Worker,
+    has_lived,
 };
 pub use status::{State, Status};
 use stop::Phase;
-
-/// At most so many workers of one slot are leaving at a time. Each further
-/// one costs the oldest its life: a request that makes its worker leave,
-/// sent again and again, must not fill the memory with workers.
-const LEAVING: usize = 4;
 
 /// The state machine. Call [`tick`](Self::tick) once to start the workers,
 /// then again whenever [`deadline`](Self::deadline) has come.
@@ -125,7 +122,8 @@ impl Supervisor {
     }
 
     /// When [`tick`](Self::tick) wants to be called, if nothing happens
-    /// before. Right after a call it lies in the future.
+    /// before. Right after a call of it or of [`handle`](Self::handle) it
+    /// lies in the future; it changes by these two calls only.
     pub fn deadline(&self) -> Option<Duration> {
         let vacancy = self.next_vacancy().map(|slot| self.slots[slot].retry);
         let step = self.next_step().map(|slot| self.slots[slot].retry);
@@ -204,27 +202,6 @@ impl Supervisor {
         }
     }
 
-    fn expire_departed(
-        &mut self,
-        now: Duration,
-        index: usize,
-        out: &mut Vec<Action>,
-    ) {
-        let Departed { worker, doom, .. } = self.departed[index];
-        let due = doom.deadline().is_some_and(|deadline| deadline <= now);
-        self.departed[index].doom = match doom {
-            Doom::Grace { .. } if due => {
-                self.sign_off(now, worker.id, Reason::GraceOver, out)
-            }
-            Doom::Terminated { .. } if due => {
-                kill(worker.id, Reason::TerminateIgnored, out)
-            }
-            Doom::Grace { .. } | Doom::Terminated { .. } | Doom::Killed => {
-                doom
-            }
-        };
-    }
-
     fn spawn_failed(
         &mut self,
         now: Duration,
@@ -234,11 +211,9 @@ impl Supervisor {
     ) {
         self.forget(id);
         let Some((slot, removed)) = self.unseat(id, out) else { return };
-        let (Removed::Member(Member { worker, .. })
-        | Removed::Newcomer(Newcomer { worker, .. })) = removed;
         self.cannot_start(now, id, &why, out);
         let verdict = Verdict::Failed(Failure::NotStarted(why));
-        self.judge(now, slot, worker, verdict, out);
+        self.judge(now, slot, removed.worker(), verdict, out);
     }
 
     fn ready(&mut self, now: Duration, id: WorkerId, out: &mut Vec<Action>) {
@@ -270,15 +245,14 @@ impl Supervisor {
         out: &mut Vec<Action>,
     ) {
         let Some((slot, removed)) = self.unseat(id, out) else { return };
-        let (worker, verdict) = match removed {
-            Removed::Member(Member { worker, ready, .. })
-                if has_lived(now, Some(ready), proven) =>
-            {
-                (worker, Verdict::Lived)
-            }
-            Removed::Member(Member { worker, .. }) => (worker, Verdict::Left),
-            Removed::Newcomer(Newcomer { worker, .. }) => {
-                (worker, Verdict::Failed(Failure::Left))
+        let worker = removed.worker();
+        let verdict = match removed {
+            Removed::Newcomer(_) => Verdict::Failed(Failure::Left),
+            Removed::Member(_) => {
+                match has_lived(now, removed.ready(), proven) {
+                    true => Verdict::Lived,
+                    false => Verdict::Left,
+                }
             }
         };
         self.depart(now, slot, worker, self.grace_from(now), out);
@@ -296,15 +270,14 @@ impl Supervisor {
         out: &mut Vec<Action>,
     ) {
         let Some((slot, removed)) = self.unseat(id, out) else { return };
-        let (worker, ready, since) = match removed {
-            Removed::Member(Member { worker, ready, .. }) => {
-                (worker, Some(ready), now)
-            }
-            Removed::Newcomer(new) => match new.awaited {
-                Awaited::Ready => (new.worker, None, now),
-                Awaited::Lived { ready } => (new.worker, Some(ready), now),
-                Awaited::Exit { since, ready } => (new.worker, ready, since),
-            },
+        let worker = removed.worker();
+        let ready = removed.ready();
+        let since = match removed {
+            Removed::Newcomer(Newcomer {
+                awaited: Awaited::Exit { since, .. },
+                ..
+            }) => since,
+            Removed::Newcomer(_) | Removed::Member(_) => now,
         };
         let new = Newcomer {
             worker,
@@ -340,14 +313,8 @@ impl Supervisor {
     ) {
         self.forget(id);
         let Some((slot, removed)) = self.unseat(id, out) else { return };
-        let (worker, ready) = match removed {
-            Removed::Member(Member { worker, ready, .. }) => {
-                (worker, Some(ready))
-            }
-            Removed::Newcomer(new) => (new.worker, new.ready()),
-        };
-        let verdict = Verdict::of_exit(now, ready, how, proven);
-        self.judge(now, slot, worker, verdict, out);
+        let verdict = Verdict::of_exit(now, removed.ready(), how, proven);
+        self.judge(now, slot, removed.worker(), verdict, out);
     }
 
     fn hung(&mut self, now: Duration, id: WorkerId, out: &mut Vec<Action>) {
@@ -384,19 +351,17 @@ impl Supervisor {
         out: &mut Vec<Action>,
     ) {
         let Some((slot, removed)) = self.unseat(id, out) else { return };
-        let (worker, ready) = match removed {
-            Removed::Member(Member { worker, ready, .. }) => {
-                (worker, Some(ready))
-            }
-            Removed::Newcomer(new) => (new.worker, None),
-        };
         let doom = kill(id, why, out);
-        self.depart(now, slot, worker, doom, out);
-        let verdict = match has_lived(now, ready, false) {
+        self.depart(now, slot, removed.worker(), doom, out);
+        let lived = match &removed {
+            Removed::Member(_) => has_lived(now, removed.ready(), false),
+            Removed::Newcomer(_) => false,
+        };
+        let verdict = match lived {
             true => Verdict::Lived,
             false => Verdict::Failed(failure),
         };
-        self.judge(now, slot, worker, verdict, out);
+        self.judge(now, slot, removed.worker(), verdict, out);
     }
 
     /// The one place where a worker's end has consequences beyond its seat.
@@ -455,103 +420,4 @@ impl Supervisor {
         }
         found
     }
-
-    /// Empties a seat: who serves may finish, who does not is ended.
-    fn vacate(
-        &mut self,
-        now: Duration,
-        slot: usize,
-        grace: Doom,
-        out: &mut Vec<Action>,
-    ) {
-        match std::mem::take(&mut self.slots[slot].seat) {
-            Seat::Vacant => {}
-            Seat::Starting(new) => self.dismiss(now, slot, new.worker, out),
-            Seat::Ready(old) => {
-                self.retire(now, slot, old.worker, grace, out);
-            }
-            Seat::Replacing { old, new } => {
-                self.dismiss(now, slot, new.worker, out);
-                self.retire(now, slot, old.worker, grace, out);
-            }
-        }
-    }
-
-    /// Lets go a worker that was in rotation.
-    fn retire(
-        &mut self,
-        now: Duration,
-        slot: usize,
-        worker: Worker,
-        grace: Doom,
-        out: &mut Vec<Action>,
-    ) {
-        out.push(Action::Withdraw { worker: worker.id });
-        out.push(Action::Disconnect { worker: worker.id });
-        self.depart(now, slot, worker, grace, out);
-    }
-
-    /// Ends a worker that was not in rotation: it has nothing to finish.
-    fn dismiss(
-        &mut self,
-        now: Duration,
-        slot: usize,
-        worker: Worker,
-        out: &mut Vec<Action>,
-    ) {
-        let doom = self.sign_off(now, worker.id, Reason::NotNeeded, out);
-        self.depart(now, slot, worker, doom, out);
-    }
-
-    fn depart(
-        &mut self,
-        now: Duration,
-        slot: usize,
-        worker: Worker,
-        doom: Doom,
-        out: &mut Vec<Action>,
-    ) {
-        self.departed.push(Departed { worker, slot, since: now, doom });
-        let leaving =
-            |gone: &&mut Departed| gone.slot == slot && !gone.doom.is_killed();
-        if self.departed.iter_mut().filter(leaving).count() > LEAVING
-            && let Some(oldest) = self.departed.iter_mut().find(leaving)
-        {
-            oldest.doom = kill(oldest.worker.id, Reason::Crowded, out);
-        }
-    }
-
-    /// Sends the first signal that this program is to get.
-    fn sign_off(
-        &self,
-        now: Duration,
-        id: WorkerId,
-        why: Reason,
-        out: &mut Vec<Action>,
-    ) -> Doom {
-        match self.policy.terminate_before_kill {
-            Some(pause) => {
-                out.push(Action::Terminate { worker: id, why });
-                Doom::Terminated { deadline: now.saturating_add(pause) }
-            }
-            None => kill(id, why, out),
-        }
-    }
-
-    fn grace_from(&self, now: Duration) -> Doom {
-        Doom::Grace { deadline: now.saturating_add(self.policy.grace) }
-    }
-
-    fn departed_of(&self, slot: usize) -> usize {
-        self.departed.iter().filter(|gone| gone.slot == slot).count()
-    }
-
-    fn forget(&mut self, id: WorkerId) {
-        self.departed.retain(|gone| gone.worker.id != id);
-    }
-}
-
-fn kill(id: WorkerId, why: Reason, out: &mut Vec<Action>) -> Doom {
-    out.push(Action::Kill { worker: id, why });
-    Doom::Killed
 }

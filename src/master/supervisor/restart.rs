@@ -15,9 +15,10 @@
 use std::cmp::Reverse;
 use std::time::Duration;
 
+use super::departure::LEAVING;
 use super::{
-    Action, Awaited, Failure, LEAVING, Newcomer, Outcome, Phase, Report, Seat,
-    Slot, Supervisor, Worker,
+    Action, Awaited, Failure, Newcomer, Outcome, Phase, Report, Seat, Slot,
+    Supervisor, Worker,
 };
 use crate::WorkerId;
 
@@ -103,9 +104,13 @@ impl Supervisor {
             Seat::Vacant => false,
         };
         let room = self.slots.iter().filter(untested).count() < AT_ONCE;
+        // Among equals the one that tries already, lest each has its turn.
         let worst = (0..self.slots.len())
             .filter(|&at| self.slots[at].failures > 0)
-            .max_by_key(|&at| (self.slots[at].failures, Reverse(at)));
+            .max_by_key(|&at| {
+                let slot = &self.slots[at];
+                (slot.failures, !slot.seat.is_vacant(), Reverse(at))
+            });
         match worst {
             Some(worst) if !lives => Licence::Only(worst),
             Some(_) | None => Licence::All { room },

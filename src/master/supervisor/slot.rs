@@ -63,16 +63,6 @@ pub(super) enum Awaited {
     Exit { since: Duration, ready: Option<Duration> },
 }
 
-impl Newcomer {
-    pub(super) fn ready(&self) -> Option<Duration> {
-        match self.awaited {
-            Awaited::Ready => None,
-            Awaited::Lived { ready } => Some(ready),
-            Awaited::Exit { ready, .. } => ready,
-        }
-    }
-}
-
 /// A worker in rotation.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Member {
@@ -159,6 +149,27 @@ impl Seat {
 pub(super) enum Removed {
     Member(Member),
     Newcomer(Newcomer),
+}
+
+impl Removed {
+    pub(super) fn worker(&self) -> Worker {
+        match self {
+            Removed::Member(member) => member.worker,
+            Removed::Newcomer(new) => new.worker,
+        }
+    }
+
+    /// Since when it is ready, if it ever was.
+    pub(super) fn ready(&self) -> Option<Duration> {
+        match self {
+            Removed::Member(member) => Some(member.ready),
+            Removed::Newcomer(new) => match new.awaited {
+                Awaited::Ready => None,
+                Awaited::Lived { ready } => Some(ready),
+                Awaited::Exit { ready, .. } => ready,
+            },
+        }
+    }
 }
 
 /// A place, and what its workers have been through.
@@ -256,41 +267,6 @@ fn backoff(failures: u32) -> Duration {
         Some(doublings) => BACKOFF_FIRST
             .saturating_mul(2u32.saturating_pow(doublings))
             .min(BACKOFF_LAST),
-    }
-}
-
-/// A process that has lost its place.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Departed {
-    pub(super) worker: Worker,
-    pub(super) slot: usize,
-    pub(super) since: Duration,
-    pub(super) doom: Doom,
-}
-
-/// What comes next for a [`Departed`].
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Doom {
-    /// It may finish what it has until then.
-    Grace { deadline: Duration },
-    /// It got SIGTERM, and until then its chance to heed it.
-    Terminated { deadline: Duration },
-    /// It got SIGKILL: its exit is as good as sure.
-    Killed,
-}
-
-impl Doom {
-    pub(super) fn deadline(self) -> Option<Duration> {
-        match self {
-            Doom::Grace { deadline } | Doom::Terminated { deadline } => {
-                Some(deadline)
-            }
-            Doom::Killed => None,
-        }
-    }
-
-    pub(super) fn is_killed(self) -> bool {
-        matches!(self, Doom::Killed)
     }
 }
 

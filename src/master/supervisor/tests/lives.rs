@@ -1,7 +1,5 @@
 //! Start, deaths, crash loops, size.
 
-use std::collections::VecDeque;
-
 use super::*;
 
 #[test]
@@ -193,60 +191,6 @@ fn when_all_fail_one_slot_tries_for_all_until_its_worker_has_lived() {
         desk.pass(1),
         ["spawn 10 in 1 of 1", "spawn 11 in 2 of 1", "spawn 12 in 3 of 1"]
     );
-}
-
-/// Kills all workers of a program that has become unable to live: each new
-/// one dies `after` its start, and was ready if `ready`. Counts the starts in
-/// the worst 5 s.
-fn restarts_in_5_s(workers: usize, ready: bool, after: u64) -> usize {
-    let mut desk = Desk::serving(policy(workers));
-    let mut starts = Vec::new();
-    let mut doomed: VecDeque<(Duration, u32)> = VecDeque::new();
-    let mut known = u32::try_from(workers).unwrap();
-    let end = desk.now + ms(20_000);
-    for worker in 1..=known {
-        desk.dies(worker, 9);
-    }
-    while desk.now < end {
-        for worker in known + 1..=desk.supervisor.newest.0 {
-            starts.push(desk.now);
-            doomed.push_back((desk.now + ms(after), worker));
-            if ready {
-                desk.ready(worker);
-            }
-        }
-        known = desk.supervisor.newest.0;
-        let death = doomed.front().map(|&(at, _)| at);
-        let next = desk.supervisor.deadline().into_iter().chain(death).min();
-        let pause = next.unwrap().saturating_sub(desk.now);
-        desk.pass(u64::try_from(pause.as_millis()).unwrap());
-        while let Some(&(at, worker)) = doomed.front()
-            && at <= desk.now
-        {
-            doomed.pop_front();
-            desk.exits(worker, 1);
-        }
-    }
-    let within = |from: &Duration| {
-        let window = *from..*from + ms(5_000);
-        starts.iter().filter(|at| window.contains(at)).count()
-    };
-    starts.iter().map(within).max().unwrap()
-}
-
-#[test]
-fn when_all_fail_there_are_at_most_12_restarts_in_5_s_whatever_n() {
-    for workers in [1, 2, 4, 6, 7, 12, 64] {
-        for ready in [false, true] {
-            for after in [1, 50, 900] {
-                let most = restarts_in_5_s(workers, ready, after);
-                assert!(
-                    most <= 12,
-                    "{workers} workers, {ready}, {after} ms: {most}"
-                );
-            }
-        }
-    }
 }
 
 #[test]

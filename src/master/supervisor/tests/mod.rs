@@ -4,6 +4,7 @@
 mod lives;
 mod reload;
 mod stop;
+mod storm;
 mod walk;
 
 use std::time::Duration;
