@@ -11,42 +11,53 @@ use proptest::prelude::*;
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
-/// What may happen. Workers, slots and numbers are taken modulo what is
-/// there, but for a claim, which may be anything.
 #[derive(Clone, Copy, Debug)]
 enum Event {
-    Admit { slot: usize, window: u64, capacity: Option<u64> },
-    Offer { client: u32 },
+    Admit {
+        slot: usize,
+        window: u64,
+        capacity: Option<u64>,
+    },
+    Offer {
+        client: u32,
+    },
     DispatchParked,
-    Sent { worker: usize, n: usize },
-    Received { worker: usize, ahead: i64 },
-    Closed { worker: usize, ahead: i64 },
-    Nack { worker: usize, ahead: i64 },
-    Resume { worker: usize },
-    Withdraw { worker: usize },
-    Lost { worker: usize },
+    /// To the worker of this rank among those that live, counted round.
+    Of(usize, WorkerEvent),
+}
+
+/// A claim is given by how far it is ahead of what is known: by less than 0
+/// or by more than there is, it is false.
+#[derive(Clone, Copy, Debug)]
+enum WorkerEvent {
+    Sent(usize),
+    Received(i64),
+    Closed(i64),
+    Nack(i64),
+    Resume,
+    Withdraw,
+    Lost,
 }
 
 fn events() -> impl Strategy<Value = Vec<Event>> {
-    let worker = 0..8_usize;
     let capacity = prop_oneof![Just(None), (0..12_u64).prop_map(Some)];
+    let admit = (0..5_usize, 0..9_u64, capacity).prop_map(
+        |(slot, window, capacity)| Event::Admit { slot, window, capacity },
+    );
+    let of_worker = prop_oneof![
+        8 => (0..6_usize).prop_map(WorkerEvent::Sent),
+        8 => (-1..5_i64).prop_map(WorkerEvent::Received),
+        6 => (-1..5_i64).prop_map(WorkerEvent::Closed),
+        3 => (-1..5_i64).prop_map(WorkerEvent::Nack),
+        2 => Just(WorkerEvent::Resume),
+        2 => Just(WorkerEvent::Withdraw),
+        1 => Just(WorkerEvent::Lost),
+    ];
     let event = prop_oneof![
-        2 => (0..5_usize, 0..9_u64, capacity).prop_map(
-            |(slot, window, capacity)| Event::Admit { slot, window, capacity }
-        ),
+        2 => admit,
         24 => (0..40_u32).prop_map(|client| Event::Offer { client }),
         4 => Just(Event::DispatchParked),
-        8 => (worker.clone(), 0..6_usize)
-            .prop_map(|(worker, n)| Event::Sent { worker, n }),
-        8 => (worker.clone(), -1..5_i64)
-            .prop_map(|(worker, ahead)| Event::Received { worker, ahead }),
-        6 => (worker.clone(), -1..5_i64)
-            .prop_map(|(worker, ahead)| Event::Closed { worker, ahead }),
-        2 => (worker.clone(), -1..5_i64)
-            .prop_map(|(worker, ahead)| Event::Nack { worker, ahead }),
-        2 => worker.clone().prop_map(|worker| Event::Resume { worker }),
-        1 => worker.clone().prop_map(|worker| Event::Withdraw { worker }),
-        1 => worker.prop_map(|worker| Event::Lost { worker }),
+        30 => (0..8_usize, of_worker).prop_map(|(n, e)| Event::Of(n, e)),
     ];
     prop::collection::vec(event, 1..400)
 }
@@ -76,7 +87,7 @@ fn peer(client: u32) -> Peer {
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Place {
     /// In line since this moment, those taken back before all others.
-    Line { fresh: bool, since: u64, awaits: Option<usize> },
+    Line { fresh: bool, since: u64 },
     /// Handed to this worker at this moment.
     Worker { id: u32, since: u64, state: State },
 }
@@ -92,9 +103,9 @@ enum State {
 #[derive(Debug)]
 struct ModelWorker {
     slot: usize,
-    window: usize,
-    capacity: Option<usize>,
-    /// In the rotation, cooling down, leaving.
+    window: u64,
+    capacity: Option<u64>,
+    /// In the rotation; else it cools down, or is leaving.
     takes: bool,
     cools: bool,
     skipped: u64,
@@ -141,7 +152,7 @@ impl Model {
     fn line(&self) -> Vec<usize> {
         let mut found = Vec::new();
         for (connection, &(_, place)) in self.connections.iter().enumerate() {
-            if let Place::Line { fresh, since, .. } = place {
+            if let Place::Line { fresh, since } = place {
                 found.push((fresh, since, connection));
             }
         }
@@ -159,8 +170,8 @@ impl Model {
     fn has_room(&self, worker: u32) -> bool {
         use State::{Received, Sent, Unsent};
         let w = &self.workers[&worker];
-        let open = self.of(worker, &[Unsent, Sent, Received]).len();
-        self.of(worker, &[Unsent, Sent]).len() < w.window
+        let open = self.count(worker, &[Unsent, Sent, Received]);
+        self.count(worker, &[Unsent, Sent]) < w.window
             && w.capacity.is_none_or(|capacity| open < capacity)
     }
 
@@ -217,41 +228,46 @@ impl Model {
             if !rotation.iter().any(|&id| self.has_room(id)) {
                 return;
             }
-            let (client, place) = &self.connections[connection];
-            let Place::Line { awaits, .. } = *place else { unreachable!() };
-            let target = rotation
-                .iter()
-                .find(|id| Some(self.workers[id].slot) == awaits);
-            if target.is_some_and(|&id| !self.has_room(id)) {
-                continue;
-            }
-            let id = self.pick(policy, *client);
-            let slot = self.workers[&id].slot;
+            let id = self.pick(policy, self.connections[connection].0);
             if self.has_room(id) {
                 let (since, state) = (self.now(), State::Unsent);
                 self.connections[connection].1 =
                     Place::Worker { id, since, state };
-                self.last = Some(slot);
-            } else if let Place::Line { awaits, .. } =
-                &mut self.connections[connection].1
-            {
-                *awaits = Some(slot);
+                self.last = Some(self.workers[&id].slot);
             }
         }
     }
 
+    fn admit(
+        &mut self,
+        id: u32,
+        slot: usize,
+        window: u64,
+        capacity: Option<u64>,
+    ) {
+        let fills = |w: &ModelWorker| w.slot == slot && (w.takes || w.cools);
+        let old = self.workers.iter().find(|(_, w)| fills(w));
+        if let Some((&old, _)) = old {
+            self.withdraw(old);
+        }
+        let (takes, cools, skipped) = (true, false, 0);
+        self.workers.insert(
+            id,
+            ModelWorker { slot, window, capacity, takes, cools, skipped },
+        );
+    }
+
     fn offer(&mut self, client: u32, policy: Policy) {
         self.dispatch(policy);
-        let (fresh, since, awaits) = (true, self.now(), None);
-        self.connections.push((client, Place::Line { fresh, since, awaits }));
+        let (fresh, since) = (true, self.now());
+        self.connections.push((client, Place::Line { fresh, since }));
         self.dispatch(policy);
     }
 
     fn take_back(&mut self, connections: &[usize]) {
         for &connection in connections {
-            let (fresh, since, awaits) = (false, self.now(), None);
-            self.connections[connection].1 =
-                Place::Line { fresh, since, awaits };
+            let (fresh, since) = (false, self.now());
+            self.connections[connection].1 = Place::Line { fresh, since };
             self.taken_back += 1;
         }
     }
@@ -272,124 +288,88 @@ struct Walk {
 }
 
 impl Walk {
-    /// The `n`th worker that lives.
-    fn worker(&self, n: usize) -> Option<u32> {
-        let ids: Vec<_> = self.model.workers.keys().copied().collect();
-        ids.get(n % ids.len().max(1)).copied()
-    }
-
     fn step(&mut self, event: Event) -> Result<(), TestCaseError> {
         let Walk { dispatcher, model, policy, workers } = self;
         let scheduler = &mut *policy.scheduler();
-        if let Event::Admit { slot, window, capacity } = event {
-            *workers += 1;
-            let old = |w: &ModelWorker| w.slot == slot && (w.takes || w.cools);
-            let old = model.workers.iter().find(|(_, w)| old(w));
-            if let Some((&old, _)) = old {
-                model.withdraw(old);
-            }
-            let admitted = ModelWorker {
-                slot,
-                window: window as usize,
-                capacity: capacity.map(|c| c as usize),
-                takes: true,
-                cools: false,
-                skipped: 0,
-            };
-            model.workers.insert(*workers, admitted);
-            dispatcher.admit(WorkerId(*workers), slot, window, capacity);
-            return Ok(());
-        }
         match event {
+            Event::Admit { slot, window, capacity } => {
+                *workers += 1;
+                dispatcher.admit(WorkerId(*workers), slot, window, capacity);
+                model.admit(*workers, slot, window, capacity);
+            }
             Event::Offer { client } => {
-                dispatcher.offer(
-                    model.connections.len(),
-                    peer(client),
-                    scheduler,
-                );
+                let connection = model.connections.len();
+                dispatcher.offer(connection, peer(client), scheduler);
                 model.offer(client, *policy);
-                return Ok(());
             }
             Event::DispatchParked => {
                 dispatcher.dispatch_parked(scheduler);
                 model.dispatch(*policy);
-                return Ok(());
             }
-            _ => {}
+            Event::Of(n, event) => {
+                let ids = model.workers.keys();
+                let rank = n % ids.len().max(1);
+                if let Some(&id) = model.workers.keys().nth(rank) {
+                    self.step_of(id, event)?;
+                }
+            }
         }
-        self.step_of_worker(event)
+        Ok(())
     }
 
-    fn step_of_worker(&mut self, event: Event) -> Result<(), TestCaseError> {
+    fn step_of(
+        &mut self,
+        id: u32,
+        event: WorkerEvent,
+    ) -> Result<(), TestCaseError> {
         use State::{Closed, Received, Sent, Unsent};
-        let id = match event {
-            Event::Admit { .. }
-            | Event::Offer { .. }
-            | Event::DispatchParked => None,
-            Event::Sent { worker, .. }
-            | Event::Received { worker, .. }
-            | Event::Closed { worker, .. }
-            | Event::Nack { worker, .. }
-            | Event::Resume { worker }
-            | Event::Withdraw { worker }
-            | Event::Lost { worker } => self.worker(worker),
-        };
-        let Some(id) = id else { return Ok(()) };
         let Walk { dispatcher, model, .. } = self;
         let worker = WorkerId(id);
         let known = model.count(id, &[Received, Closed]);
         let on_its_way = model.of(id, &[Sent]);
-        // What the number claimed says beyond what was known, if it can be.
-        let believed = |ahead: i64, most: usize| {
-            usize::try_from(ahead).ok().filter(|&n| n <= most)
+        // How many connections a claim is about, if it can be true.
+        let believed = |ahead: i64, of: &[usize]| {
+            usize::try_from(ahead).ok().filter(|&n| n <= of.len())
         };
         match event {
-            Event::Admit { .. }
-            | Event::Offer { .. }
-            | Event::DispatchParked => {}
-            Event::Sent { n, .. } => {
+            WorkerEvent::Sent(n) => {
                 dispatcher.sent(worker, n);
                 for &c in model.of(id, &[Unsent]).iter().take(n) {
                     model.set(c, Sent);
                 }
             }
-            Event::Received { ahead, .. } => {
+            WorkerEvent::Received(ahead) => {
                 let upto = known.wrapping_add_signed(ahead);
                 let released = dispatcher.received(worker, upto);
                 let released = released.map(Iterator::collect::<Vec<_>>).ok();
-                let n = believed(ahead, on_its_way.len());
+                let n = believed(ahead, &on_its_way);
                 let taken = n.map(|n| on_its_way[..n].to_vec());
                 prop_assert_eq!(&released, &taken);
                 for c in taken.into_iter().flatten() {
                     model.set(c, Received);
                 }
             }
-            Event::Closed { ahead, .. } => {
+            WorkerEvent::Closed(ahead) => {
                 let total = model.count(id, &[Closed]);
                 let total = total.wrapping_add_signed(ahead);
                 let open = model.of(id, &[Received]);
-                let n = believed(ahead, open.len());
-                prop_assert_eq!(
-                    dispatcher.closed(worker, total).is_ok(),
-                    n.is_some()
-                );
+                let n = believed(ahead, &open);
+                let closed = dispatcher.closed(worker, total);
+                prop_assert_eq!(closed.is_ok(), n.is_some());
                 for &c in open.iter().take(n.unwrap_or(0)) {
                     model.set(c, Closed);
                 }
             }
-            Event::Nack { ahead, .. } => {
+            WorkerEvent::Nack(ahead) => {
                 let first = (known + 1).wrapping_add_signed(ahead);
-                let before = believed(ahead, on_its_way.len())
+                let arrived = believed(ahead, &on_its_way)
                     .filter(|&n| n < on_its_way.len());
-                let back = before.map(|n| {
-                    let mut back = on_its_way[n..].to_vec();
-                    back.extend(model.of(id, &[Unsent]));
-                    back
+                let back = arrived.map(|n| {
+                    let unsent = model.of(id, &[Unsent]);
+                    [&on_its_way[n..], &unsent].concat()
                 });
-                prop_assert_eq!(
-                    dispatcher.nack(worker, first).ok(),
-                    back.as_ref().map(Vec::len)
-                );
+                let n = back.as_ref().map(Vec::len);
+                prop_assert_eq!(dispatcher.nack(worker, first).ok(), n);
                 if let Some(back) = back {
                     model.take_back(&back);
                     let w = model.workers.get_mut(&id).unwrap();
@@ -397,7 +377,7 @@ impl Walk {
                     w.takes = false;
                 }
             }
-            Event::Resume { .. } => {
+            WorkerEvent::Resume => {
                 let next = model.count(id, &[Unsent, Sent]) + known + 1;
                 let w = model.workers.get_mut(&id).unwrap();
                 let expected = w.cools.then_some(next);
@@ -405,13 +385,15 @@ impl Walk {
                 w.cools = false;
                 prop_assert_eq!(dispatcher.resume(worker), expected);
             }
-            Event::Withdraw { .. } => {
-                dispatcher.withdraw(worker);
+            WorkerEvent::Withdraw => {
+                let back = model.count(id, &[Unsent]) as usize;
+                prop_assert_eq!(dispatcher.withdraw(worker), back);
                 model.withdraw(id);
             }
-            Event::Lost { .. } => {
-                dispatcher.lost(worker);
-                model.take_back(&model.of(id, &[Sent, Unsent]));
+            WorkerEvent::Lost => {
+                let back = model.of(id, &[Sent, Unsent]);
+                prop_assert_eq!(dispatcher.lost(worker), back.len());
+                model.take_back(&back);
                 model.workers.remove(&id);
             }
         }
@@ -423,7 +405,7 @@ impl Walk {
         use State::{Closed, Received, Sent, Unsent};
         let Walk { dispatcher, model, .. } = self;
         let line = dispatcher.again.iter().chain(&dispatcher.fresh);
-        let line: Vec<_> = line.map(|p| p.connection.handle).collect();
+        let line: Vec<_> = line.map(|parked| parked.handle).collect();
         prop_assert_eq!(line, model.line());
         prop_assert_eq!(dispatcher.redispatched(), model.taken_back);
 
@@ -437,7 +419,7 @@ impl Walk {
             prop_assert_eq!(counts.open, count(&all[..3]));
             prop_assert_eq!(counts.pending, count(&all[..2]));
             let w = &model.workers[&id];
-            prop_assert!(counts.pending <= w.window as u64);
+            prop_assert!(counts.pending <= w.window);
             prop_assert_eq!(counts.skipped, w.skipped);
             let to_send = dispatcher.batch(counts.worker).map(|batch| {
                 let connections = batch.connections().copied();
@@ -521,7 +503,7 @@ proptest! {
         }
         d.lost(worker);
         let left = d.again.iter().chain(&d.fresh);
-        released.extend(left.map(|parked| parked.connection.handle));
+        released.extend(left.map(|parked| parked.handle));
         released.sort();
         prop_assert!(released.into_iter().eq(1..=offered));
     }
