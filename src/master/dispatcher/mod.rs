@@ -33,6 +33,8 @@ mod ledger;
 mod model;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod walk;
 mod worker;
 
 pub use ledger::{BATCH_MAX, Batch, Claim, Fault};
