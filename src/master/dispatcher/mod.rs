@@ -1,16 +1,18 @@
 //! PURE: who owns which connection until a worker has it for certain.
 //!
-//! A connection that was accepted is always in exactly one place. Whatever
-//! happens to a worker moves connections along an arrow; none is dropped,
-//! none is in two places, and only `received` lets go of one.
+//! A connection that was offered is always in exactly one place. Whatever
+//! happens moves connections along an arrow; none is dropped, none is in two
+//! places, and only `received` lets go of one.
 //!
 //! ```text
-//!   offer ──▶ line ──pick──▶ a worker's ledger ──received──▶ the caller,
-//!     │       ▲ again │       still to be sent                to close
-//!     │       │ fresh │            │ sent
-//!     └─pick──│───────┘──▶         ▼
-//!             │              un-acknowledged
-//!             └─── nack, withdraw, lost ───┘
+//!                    pick              sent                 received
+//!   offer ──┬───────────▶ to be sent ──────▶ un-acknowledged ─────▶ caller
+//!           │ or park  ▲       │                   │
+//!           ▼          │       │                   │
+//!         fresh ───────┤       │ withdraw,         │
+//!         again ───────┘       │ nack, lost        │ nack, lost
+//!           ▲                  ▼                   ▼
+//!           └──────────────────┴───────────────────┘
 //! ```
 //!
 //! It knows no file descriptors: `C` is whatever stands for a connection. It
@@ -31,6 +33,8 @@ mod ledger;
 mod model;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod walk;
 mod worker;
 
 pub use ledger::{BATCH_MAX, Batch, Claim, Fault};
@@ -55,20 +59,6 @@ struct Connection<C> {
     peer: Peer,
 }
 
-/// A connection that no worker has.
-#[derive(Debug)]
-struct Parked<C> {
-    connection: Connection<C>,
-    /// The slot that was picked although it had no room.
-    awaits: Option<usize>,
-}
-
-impl<C> From<Connection<C>> for Parked<C> {
-    fn from(connection: Connection<C>) -> Self {
-        Self { connection, awaits: None }
-    }
-}
-
 /// See the [module](self).
 #[derive(Debug)]
 pub struct Dispatcher<C> {
@@ -78,10 +68,10 @@ pub struct Dispatcher<C> {
     /// index in `workers`.
     rotation: Rotation,
     /// Parked, taken back from a worker: first in line.
-    again: VecDeque<Parked<C>>,
+    again: VecDeque<Connection<C>>,
     /// Parked since the offer.
-    fresh: VecDeque<Parked<C>>,
-    /// Something happened since the last look at the line that may have
+    fresh: VecDeque<Connection<C>>,
+    /// Since the last look at the line something happened that may have
     /// found room for one of those parked.
     line_may_move: bool,
     redispatched: u64,
@@ -223,7 +213,7 @@ impl<C> Dispatcher<C> {
     ) {
         self.dispatch_parked(scheduler);
         let connection = Connection { handle, peer };
-        if let Err(parked) = self.hand_over(connection.into(), scheduler) {
+        if let Err(parked) = self.hand_over(connection, scheduler) {
             self.fresh.push_back(parked);
         }
     }
@@ -346,7 +336,6 @@ impl<C> Dispatcher<C> {
 
     /// Out of the rotation, if it is in it; returns its count of skips.
     fn leave(&mut self, place: usize) -> u64 {
-        self.line_may_move = true; // towards others
         let worker = &self.workers[place];
         match worker.standing {
             Standing::InRotation => self.rotation.leave(worker.slot),
@@ -375,7 +364,8 @@ impl<C> Dispatcher<C> {
         let worker = &mut self.workers[place];
         let taken = worker.ledger.take_back(first);
         let n = taken.len();
-        self.again.extend(taken.map(Parked::from));
+        self.line_may_move = true;
+        self.again.extend(taken);
         worker.redispatched += n as u64;
         self.redispatched += n as u64;
         n
@@ -384,33 +374,30 @@ impl<C> Dispatcher<C> {
     /// Hands one over, or gives it back if it has to wait.
     fn hand_over(
         &mut self,
-        mut parked: Parked<C>,
+        connection: Connection<C>,
         scheduler: &mut dyn Scheduler,
-    ) -> Result<(), Parked<C>> {
-        let full = |slot| self.rotation.is_full(slot);
-        if !self.rotation.has_room() || parked.awaits.is_some_and(full) {
-            return Err(parked);
+    ) -> Result<(), Connection<C>> {
+        if !self.rotation.has_room() {
+            return Err(connection);
         }
-        let peer = &parked.connection.peer;
-        let mut index = scheduler.pick(peer, &mut self.rotation);
+        let mut index = scheduler.pick(&connection.peer, &mut self.rotation);
         if index >= self.rotation.len() {
             index %= self.rotation.len();
         }
         let candidate = &self.rotation[index];
         if !candidate.has_room() {
-            parked.awaits = Some(candidate.slot());
-            return Err(parked);
+            return Err(connection);
         }
         let place = candidate.place();
         self.rotation.give(index);
-        self.workers[place].ledger.push(parked.connection);
+        self.workers[place].ledger.push(connection);
         Ok(())
     }
 
     /// Hands over what can be of a queue; the rest keeps its order.
     fn hand_over_all(
         &mut self,
-        queue: &mut VecDeque<Parked<C>>,
+        queue: &mut VecDeque<Connection<C>>,
         scheduler: &mut dyn Scheduler,
     ) {
         for _ in 0..queue.len() {

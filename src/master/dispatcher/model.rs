@@ -1,65 +1,24 @@
-//! Random walks: whatever happens in whatever order, the dispatcher and a
-//! naive model of it agree about every connection.
-//!
-//! The model keeps one list of all connections with the place of each, sorts
-//! and searches it anew at every step, and knows nothing of queues, windows
-//! of numbers or counts kept up to date.
+//! The naive model of the dispatcher: one list of all connections with the
+//! place of each, sorted and searched anew at every step. It knows nothing of
+//! queues, runs of numbers or counts kept up to date.
 
-use super::*;
-use crate::master::scheduler::{IpHash, LeastConnections, RoundRobin};
-use proptest::prelude::*;
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
-/// What may happen. Workers, slots and numbers are taken modulo what is
-/// there, but for a claim, which may be anything.
-#[derive(Clone, Copy, Debug)]
-enum Event {
-    Admit { slot: usize, window: u64, capacity: Option<u64> },
-    Offer { client: u32 },
-    DispatchParked,
-    Sent { worker: usize, n: usize },
-    Received { worker: usize, ahead: i64 },
-    Closed { worker: usize, ahead: i64 },
-    Nack { worker: usize, ahead: i64 },
-    Resume { worker: usize },
-    Withdraw { worker: usize },
-    Lost { worker: usize },
-}
-
-fn events() -> impl Strategy<Value = Vec<Event>> {
-    let worker = 0..8_usize;
-    let capacity = prop_oneof![Just(None), (0..12_u64).prop_map(Some)];
-    let event = prop_oneof![
-        2 => (0..5_usize, 0..9_u64, capacity).prop_map(
-            |(slot, window, capacity)| Event::Admit { slot, window, capacity }
-        ),
-        24 => (0..40_u32).prop_map(|client| Event::Offer { client }),
-        4 => Just(Event::DispatchParked),
-        8 => (worker.clone(), 0..6_usize)
-            .prop_map(|(worker, n)| Event::Sent { worker, n }),
-        8 => (worker.clone(), -1..5_i64)
-            .prop_map(|(worker, ahead)| Event::Received { worker, ahead }),
-        6 => (worker.clone(), -1..5_i64)
-            .prop_map(|(worker, ahead)| Event::Closed { worker, ahead }),
-        2 => (worker.clone(), -1..5_i64)
-            .prop_map(|(worker, ahead)| Event::Nack { worker, ahead }),
-        2 => worker.clone().prop_map(|worker| Event::Resume { worker }),
-        1 => worker.clone().prop_map(|worker| Event::Withdraw { worker }),
-        1 => worker.prop_map(|worker| Event::Lost { worker }),
-    ];
-    prop::collection::vec(event, 1..400)
-}
+use crate::WorkerId;
+use crate::master::scheduler::{
+    Candidate, IpHash, LeastConnections, Peer, Rotation, RoundRobin, Scheduler,
+};
 
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Policy {
+pub(super) enum Policy {
     RoundRobin,
     LeastConnections,
     IpHash,
 }
 
 impl Policy {
-    fn scheduler(self) -> Box<dyn Scheduler> {
+    pub(super) fn scheduler(self) -> Box<dyn Scheduler> {
         match self {
             Self::RoundRobin => Box::new(RoundRobin),
             Self::LeastConnections => Box::new(LeastConnections),
@@ -68,46 +27,51 @@ impl Policy {
     }
 }
 
-fn peer(client: u32) -> Peer {
+pub(super) fn peer(client: u32) -> Peer {
     Peer::Ip(Ipv4Addr::from_bits(client).into())
 }
 
 /// Where a connection is.
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Place {
+pub(super) enum Place {
     /// In line since this moment, those taken back before all others.
-    Line { fresh: bool, since: u64, awaits: Option<usize> },
+    Line { fresh: bool, since: u64 },
     /// Handed to this worker at this moment.
     Worker { id: u32, since: u64, state: State },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum State {
+pub(super) enum State {
     Unsent,
     Sent,
     Received,
     Closed,
 }
 
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Standing {
+    Takes,
+    Cools,
+    Leaves,
+}
+
 #[derive(Debug)]
-struct ModelWorker {
+pub(super) struct Worker {
     slot: usize,
-    window: usize,
-    capacity: Option<usize>,
-    /// In the rotation, cooling down, leaving.
-    takes: bool,
-    cools: bool,
-    skipped: u64,
+    pub(super) window: u64,
+    capacity: Option<u64>,
+    pub(super) standing: Standing,
+    pub(super) skipped: u64,
 }
 
 #[derive(Debug, Default)]
-struct Model {
-    workers: BTreeMap<u32, ModelWorker>,
+pub(super) struct Model {
+    pub(super) workers: BTreeMap<u32, Worker>,
     /// Client and place, by connection: its index.
-    connections: Vec<(u32, Place)>,
+    pub(super) connections: Vec<(u32, Place)>,
     last: Option<usize>,
     moment: u64,
-    taken_back: u64,
+    pub(super) taken_back: u64,
 }
 
 impl Model {
@@ -117,31 +81,29 @@ impl Model {
     }
 
     /// The connections of a worker in these states, as handed over.
-    fn of(&self, worker: u32, states: &[State]) -> Vec<usize> {
+    pub(super) fn of(&self, worker: u32, states: &[State]) -> Vec<usize> {
         let mut found = Vec::new();
         for (connection, &(_, place)) in self.connections.iter().enumerate() {
-            match place {
-                Place::Worker { id, since, state }
-                    if id == worker && states.contains(&state) =>
-                {
-                    found.push((since, connection));
-                }
-                _ => {}
+            if let Place::Worker { id, since, state } = place
+                && id == worker
+                && states.contains(&state)
+            {
+                found.push((since, connection));
             }
         }
         found.sort();
         found.into_iter().map(|(_, connection)| connection).collect()
     }
 
-    fn count(&self, worker: u32, states: &[State]) -> u64 {
+    pub(super) fn count(&self, worker: u32, states: &[State]) -> u64 {
         self.of(worker, states).len() as u64
     }
 
     /// The connections in line, in order.
-    fn line(&self) -> Vec<usize> {
+    pub(super) fn line(&self) -> Vec<usize> {
         let mut found = Vec::new();
         for (connection, &(_, place)) in self.connections.iter().enumerate() {
-            if let Place::Line { fresh, since, .. } = place {
+            if let Place::Line { fresh, since } = place {
                 found.push((fresh, since, connection));
             }
         }
@@ -149,24 +111,25 @@ impl Model {
         found.into_iter().map(|(.., connection)| connection).collect()
     }
 
-    fn set(&mut self, connection: usize, to: State) {
+    pub(super) fn set(&mut self, connection: usize, to: State) {
         match &mut self.connections[connection].1 {
             Place::Worker { state, .. } => *state = to,
             Place::Line { .. } => panic!("{connection} is in line"),
         }
     }
 
-    fn has_room(&self, worker: u32) -> bool {
+    pub(super) fn has_room(&self, worker: u32) -> bool {
         use State::{Received, Sent, Unsent};
         let w = &self.workers[&worker];
-        let open = self.of(worker, &[Unsent, Sent, Received]).len();
-        self.of(worker, &[Unsent, Sent]).len() < w.window
+        let open = self.count(worker, &[Unsent, Sent, Received]);
+        self.count(worker, &[Unsent, Sent]) < w.window
             && w.capacity.is_none_or(|capacity| open < capacity)
     }
 
     /// The workers in the rotation, by slot.
-    fn rotation(&self) -> Vec<u32> {
-        let taking = self.workers.iter().filter(|(_, w)| w.takes);
+    pub(super) fn rotation(&self) -> Vec<u32> {
+        let taking =
+            self.workers.iter().filter(|(_, w)| w.standing == Standing::Takes);
         let mut ids: Vec<_> = taking.map(|(&id, _)| id).collect();
         ids.sort_by_key(|id| self.workers[id].slot);
         ids
@@ -211,318 +174,58 @@ impl Model {
     }
 
     /// Goes along the line once.
-    fn dispatch(&mut self, policy: Policy) {
+    pub(super) fn dispatch(&mut self, policy: Policy) {
         for connection in self.line() {
             let rotation = self.rotation();
             if !rotation.iter().any(|&id| self.has_room(id)) {
                 return;
             }
-            let (client, place) = &self.connections[connection];
-            let Place::Line { awaits, .. } = *place else { unreachable!() };
-            let target = rotation
-                .iter()
-                .find(|id| Some(self.workers[id].slot) == awaits);
-            if target.is_some_and(|&id| !self.has_room(id)) {
-                continue;
-            }
-            let id = self.pick(policy, *client);
-            let slot = self.workers[&id].slot;
+            let id = self.pick(policy, self.connections[connection].0);
             if self.has_room(id) {
                 let (since, state) = (self.now(), State::Unsent);
                 self.connections[connection].1 =
                     Place::Worker { id, since, state };
-                self.last = Some(slot);
-            } else if let Place::Line { awaits, .. } =
-                &mut self.connections[connection].1
-            {
-                *awaits = Some(slot);
+                self.last = Some(self.workers[&id].slot);
             }
         }
     }
 
-    fn offer(&mut self, client: u32, policy: Policy) {
+    pub(super) fn admit(
+        &mut self,
+        id: u32,
+        slot: usize,
+        window: u64,
+        capacity: Option<u64>,
+    ) {
+        let fills =
+            |w: &Worker| w.slot == slot && w.standing != Standing::Leaves;
+        let old = self.workers.iter().find(|(_, w)| fills(w));
+        if let Some((&old, _)) = old {
+            self.withdraw(old);
+        }
+        let (standing, skipped) = (Standing::Takes, 0);
+        self.workers
+            .insert(id, Worker { slot, window, capacity, standing, skipped });
+    }
+
+    pub(super) fn offer(&mut self, client: u32, policy: Policy) {
         self.dispatch(policy);
-        let (fresh, since, awaits) = (true, self.now(), None);
-        self.connections.push((client, Place::Line { fresh, since, awaits }));
+        let (fresh, since) = (true, self.now());
+        self.connections.push((client, Place::Line { fresh, since }));
         self.dispatch(policy);
     }
 
-    fn take_back(&mut self, connections: &[usize]) {
+    pub(super) fn take_back(&mut self, connections: &[usize]) {
         for &connection in connections {
-            let (fresh, since, awaits) = (false, self.now(), None);
-            self.connections[connection].1 =
-                Place::Line { fresh, since, awaits };
+            let (fresh, since) = (false, self.now());
+            self.connections[connection].1 = Place::Line { fresh, since };
             self.taken_back += 1;
         }
     }
 
-    fn withdraw(&mut self, id: u32) {
+    pub(super) fn withdraw(&mut self, id: u32) {
         let w = self.workers.get_mut(&id).unwrap();
-        (w.takes, w.cools) = (false, false);
+        w.standing = Standing::Leaves;
         self.take_back(&self.of(id, &[State::Unsent]));
-    }
-}
-
-/// The dispatcher beside its model; every step is done by both.
-struct Walk {
-    dispatcher: Dispatcher<usize>,
-    model: Model,
-    policy: Policy,
-    workers: u32,
-}
-
-impl Walk {
-    /// The `n`th worker that lives.
-    fn worker(&self, n: usize) -> Option<u32> {
-        let ids: Vec<_> = self.model.workers.keys().copied().collect();
-        ids.get(n % ids.len().max(1)).copied()
-    }
-
-    fn step(&mut self, event: Event) -> Result<(), TestCaseError> {
-        let Walk { dispatcher, model, policy, workers } = self;
-        let scheduler = &mut *policy.scheduler();
-        if let Event::Admit { slot, window, capacity } = event {
-            *workers += 1;
-            let old = |w: &ModelWorker| w.slot == slot && (w.takes || w.cools);
-            let old = model.workers.iter().find(|(_, w)| old(w));
-            if let Some((&old, _)) = old {
-                model.withdraw(old);
-            }
-            let admitted = ModelWorker {
-                slot,
-                window: window as usize,
-                capacity: capacity.map(|c| c as usize),
-                takes: true,
-                cools: false,
-                skipped: 0,
-            };
-            model.workers.insert(*workers, admitted);
-            dispatcher.admit(WorkerId(*workers), slot, window, capacity);
-            return Ok(());
-        }
-        match event {
-            Event::Offer { client } => {
-                dispatcher.offer(
-                    model.connections.len(),
-                    peer(client),
-                    scheduler,
-                );
-                model.offer(client, *policy);
-                return Ok(());
-            }
-            Event::DispatchParked => {
-                dispatcher.dispatch_parked(scheduler);
-                model.dispatch(*policy);
-                return Ok(());
-            }
-            _ => {}
-        }
-        self.step_of_worker(event)
-    }
-
-    fn step_of_worker(&mut self, event: Event) -> Result<(), TestCaseError> {
-        use State::{Closed, Received, Sent, Unsent};
-        let id = match event {
-            Event::Admit { .. }
-            | Event::Offer { .. }
-            | Event::DispatchParked => None,
-            Event::Sent { worker, .. }
-            | Event::Received { worker, .. }
-            | Event::Closed { worker, .. }
-            | Event::Nack { worker, .. }
-            | Event::Resume { worker }
-            | Event::Withdraw { worker }
-            | Event::Lost { worker } => self.worker(worker),
-        };
-        let Some(id) = id else { return Ok(()) };
-        let Walk { dispatcher, model, .. } = self;
-        let worker = WorkerId(id);
-        let known = model.count(id, &[Received, Closed]);
-        let on_its_way = model.of(id, &[Sent]);
-        // What the number claimed says beyond what was known, if it can be.
-        let believed = |ahead: i64, most: usize| {
-            usize::try_from(ahead).ok().filter(|&n| n <= most)
-        };
-        match event {
-            Event::Admit { .. }
-            | Event::Offer { .. }
-            | Event::DispatchParked => {}
-            Event::Sent { n, .. } => {
-                dispatcher.sent(worker, n);
-                for &c in model.of(id, &[Unsent]).iter().take(n) {
-                    model.set(c, Sent);
-                }
-            }
-            Event::Received { ahead, .. } => {
-                let upto = known.wrapping_add_signed(ahead);
-                let released = dispatcher.received(worker, upto);
-                let released = released.map(Iterator::collect::<Vec<_>>).ok();
-                let n = believed(ahead, on_its_way.len());
-                let taken = n.map(|n| on_its_way[..n].to_vec());
-                prop_assert_eq!(&released, &taken);
-                for c in taken.into_iter().flatten() {
-                    model.set(c, Received);
-                }
-            }
-            Event::Closed { ahead, .. } => {
-                let total = model.count(id, &[Closed]);
-                let total = total.wrapping_add_signed(ahead);
-                let open = model.of(id, &[Received]);
-                let n = believed(ahead, open.len());
-                prop_assert_eq!(
-                    dispatcher.closed(worker, total).is_ok(),
-                    n.is_some()
-                );
-                for &c in open.iter().take(n.unwrap_or(0)) {
-                    model.set(c, Closed);
-                }
-            }
-            Event::Nack { ahead, .. } => {
-                let first = (known + 1).wrapping_add_signed(ahead);
-                let before = believed(ahead, on_its_way.len())
-                    .filter(|&n| n < on_its_way.len());
-                let back = before.map(|n| {
-                    let mut back = on_its_way[n..].to_vec();
-                    back.extend(model.of(id, &[Unsent]));
-                    back
-                });
-                prop_assert_eq!(
-                    dispatcher.nack(worker, first).ok(),
-                    back.as_ref().map(Vec::len)
-                );
-                if let Some(back) = back {
-                    model.take_back(&back);
-                    let w = model.workers.get_mut(&id).unwrap();
-                    w.cools |= w.takes;
-                    w.takes = false;
-                }
-            }
-            Event::Resume { .. } => {
-                let next = model.count(id, &[Unsent, Sent]) + known + 1;
-                let w = model.workers.get_mut(&id).unwrap();
-                let expected = w.cools.then_some(next);
-                w.takes |= w.cools;
-                w.cools = false;
-                prop_assert_eq!(dispatcher.resume(worker), expected);
-            }
-            Event::Withdraw { .. } => {
-                dispatcher.withdraw(worker);
-                model.withdraw(id);
-            }
-            Event::Lost { .. } => {
-                dispatcher.lost(worker);
-                model.take_back(&model.of(id, &[Sent, Unsent]));
-                model.workers.remove(&id);
-            }
-        }
-        Ok(())
-    }
-
-    /// Everything that can be seen is the same in both.
-    fn compare(&self) -> Result<(), TestCaseError> {
-        use State::{Closed, Received, Sent, Unsent};
-        let Walk { dispatcher, model, .. } = self;
-        let line = dispatcher.again.iter().chain(&dispatcher.fresh);
-        let line: Vec<_> = line.map(|p| p.connection.handle).collect();
-        prop_assert_eq!(line, model.line());
-        prop_assert_eq!(dispatcher.redispatched(), model.taken_back);
-
-        let ids: Vec<_> = dispatcher.counts().map(|c| c.worker.0).collect();
-        prop_assert!(ids.iter().eq(model.workers.keys()));
-        for counts in dispatcher.counts() {
-            let id = counts.worker.0;
-            let count = |states: &[State]| model.count(id, states);
-            let all = [Unsent, Sent, Received, Closed];
-            prop_assert_eq!(counts.handed, count(&all));
-            prop_assert_eq!(counts.open, count(&all[..3]));
-            prop_assert_eq!(counts.pending, count(&all[..2]));
-            let w = &model.workers[&id];
-            prop_assert!(counts.pending <= w.window as u64);
-            prop_assert_eq!(counts.skipped, w.skipped);
-            let to_send = dispatcher.batch(counts.worker).map(|batch| {
-                let connections = batch.connections().copied();
-                (batch.first, connections.collect::<Vec<_>>())
-            });
-            let unsent = model.of(id, &[Unsent]);
-            let first = count(&all[1..]) + 1;
-            let expected = (!unsent.is_empty()).then_some((first, unsent));
-            prop_assert_eq!(to_send, expected);
-        }
-
-        let ids = model.rotation();
-        let room = ids.iter().any(|&id| model.has_room(id));
-        prop_assert_eq!(dispatcher.rotation.has_room(), room);
-        let accepts = room && model.line().len() < PARKED_MAX;
-        prop_assert_eq!(dispatcher.has_room(), accepts);
-        let unreleased =
-            model.workers.keys().any(|&id| model.count(id, &[Sent]) > 0);
-        prop_assert_eq!(dispatcher.has_unreleased(), unreleased);
-        Ok(())
-    }
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig {
-        cases: 48,
-        failure_persistence: None,
-        ..ProptestConfig::default()
-    })]
-
-    #[test]
-    fn dispatcher_and_model_agree_about_every_connection(
-        policy in prop_oneof![
-            Just(Policy::RoundRobin),
-            Just(Policy::LeastConnections),
-            Just(Policy::IpHash),
-        ],
-        events in events(),
-    ) {
-        let mut walk = Walk {
-            dispatcher: Dispatcher::new(),
-            model: Model::default(),
-            policy,
-            workers: 0,
-        };
-        for event in events {
-            walk.step(event)?;
-            walk.compare()?;
-        }
-    }
-
-    #[test]
-    fn no_claim_makes_it_panic_or_release_twice(
-        claims in prop::collection::vec(
-            (0..4_u8, prop_oneof![0..12_u64, u64::MAX - 3.., any::<u64>()]),
-            1..60,
-        ),
-    ) {
-        let mut d = Dispatcher::new();
-        let worker = WorkerId(1);
-        d.admit(worker, 0, 10, Some(20));
-        let (mut offered, mut released) = (0, Vec::new());
-        for (claim, number) in claims {
-            while d.has_room() {
-                offered += 1;
-                d.offer(offered, Peer::Unix, &mut RoundRobin);
-            }
-            match claim {
-                0 => d.sent(worker, number as usize),
-                1 => released.extend(
-                    d.received(worker, number).into_iter().flatten()
-                ),
-                2 => _ = d.closed(worker, number),
-                _ => {
-                    if d.nack(worker, number).is_ok() {
-                        d.resume(worker);
-                    }
-                    d.dispatch_parked(&mut RoundRobin);
-                }
-            }
-        }
-        d.lost(worker);
-        let left = d.again.iter().chain(&d.fresh);
-        released.extend(left.map(|parked| parked.connection.handle));
-        released.sort();
-        prop_assert!(released.into_iter().eq(1..=offered));
     }
 }

@@ -66,10 +66,10 @@ pub trait Scheduler {
     /// The index in `rotation` of the worker that `peer`'s connection goes to.
     ///
     /// `rotation` is never empty, sorted by slot, and at least one worker in
-    /// it has room. To pick one that has none is allowed and means *wait for
-    /// this one*: the connection is parked until that slot has room or leaves
-    /// the rotation, and is then picked for anew. Few may wait so (64 by
-    /// [`PARKED_MAX`]); beyond that nothing more is accepted.
+    /// it has room. To pick one that has none is allowed and means *wait*:
+    /// the connection is parked, and picked for anew once some worker has
+    /// won room, joined or left. So whoever insists on one worker gets that
+    /// one. Few may wait so ([`PARKED_MAX`]) before nothing more is accepted.
     ///
     /// An index past the end counts on from the start (`index % len`), so
     /// that a plain hash is a valid answer and no answer can hurt the master.

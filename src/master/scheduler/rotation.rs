@@ -113,11 +113,6 @@ impl Rotation {
         self.with_room > 0
     }
 
-    /// Whether `slot` is in the rotation and has no room.
-    pub(in crate::master) fn is_full(&self, slot: usize) -> bool {
-        self.find(slot).is_some_and(|at| !self.candidates[at].has_room())
-    }
-
     /// Takes one connection's room at `index`, which must have some, and
     /// moves the turn on.
     pub(in crate::master) fn give(&mut self, index: usize) {
@@ -245,7 +240,7 @@ mod tests {
     #[test]
     fn it_knows_whether_anybody_has_room() {
         let mut r = rotation(&[(0, 0, 1), (3, 0, 0)]);
-        assert!(r.has_room() && r.is_full(3) && !r.is_full(1));
+        assert!(r.has_room());
         r.give(0);
         assert!(!r.has_room());
         assert!(r.update(3, 0, 2), "was full, is not");
