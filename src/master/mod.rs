@@ -94,7 +94,7 @@ pub(crate) fn run(
         }
         master.epoll.wait(&mut events, master.timeout())?;
         master.now = Instant::now();
-        master.look_at_counters();
+        master.release();
         for index in 0..events.len() {
             let event = events.get(index);
             let key = Key::from_bits(event.data);
