@@ -197,12 +197,10 @@ impl Cluster {
     where
         H: Handler + 'static,
     {
-        let level = self.settings.log_level;
         let result = if contract::is_there() {
-            logger::init(level, format!("worker {}", std::process::id()));
             self.be_worker(handler)
         } else {
-            logger::init(level, "master".to_owned());
+            logger::init(self.settings.log_level, "master".to_owned());
             self.be_master()
         };
         result.unwrap_or_else(|error| {
@@ -218,7 +216,13 @@ impl Cluster {
     where
         H: Handler + 'static,
     {
-        let contract = Contract::take()?;
+        let contract = Contract::take();
+        let name = match &contract {
+            Ok(contract) => format!("worker {}", contract.worker),
+            Err(_) => format!("worker, pid {}", std::process::id()),
+        };
+        logger::init(self.settings.log_level, name);
+        let contract = contract?;
         let contract = CONTRACT.get_or_init(|| contract);
         crate::worker::run(&self.settings, contract, Box::new(handler()))
     }

@@ -29,14 +29,17 @@ const DEFER_SECONDS: i32 = 1;
 #[derive(Debug)]
 pub(crate) struct Listener {
     socket: OwnedFd,
+    /// As it was typed.
+    address: Address,
     place: Place,
 }
 
 #[derive(Debug)]
 enum Place {
     Tcp(SocketAddr),
-    /// The file, and its device and inode when it was made.
-    Unix(PathBuf, (u64, u64)),
+    /// The file, and its device and inode when it was made; `None` if it is
+    /// a successor's by now.
+    Unix(PathBuf, Option<(u64, u64)>),
 }
 
 /// Why an address cannot be listened on, in one line that says what to do.
@@ -51,7 +54,9 @@ impl Listener {
         defer_accept: bool,
     ) -> Result<Vec<Listener>, BindError> {
         match address {
-            Address::Unix(path) => Ok(vec![Listener::bind_unix(path)?]),
+            Address::Unix(path) => {
+                Ok(vec![Listener::bind_unix(address, path)?])
+            }
             Address::Tcp { host, port } => {
                 Listener::bind_tcp(address, host, *port, defer_accept)
             }
@@ -72,7 +77,7 @@ impl Listener {
         let mut failure = None;
         for mut candidate in resolved {
             candidate.set_port(port);
-            match Listener::listen(candidate, defer_accept) {
+            match Listener::listen(address, candidate, defer_accept) {
                 Ok((listener, bound)) => {
                     port = bound.port();
                     listeners.push(listener);
@@ -93,20 +98,46 @@ impl Listener {
     }
 
     fn listen(
-        address: SocketAddr,
+        address: &Address,
+        resolved: SocketAddr,
         defer_accept: bool,
     ) -> sys::Result<(Listener, SocketAddr)> {
-        let socket = socket::listen_tcp(address, BACKLOG)?;
+        let socket = socket::listen_tcp(resolved, BACKLOG)?;
         if defer_accept {
             socket::set_defer_accept(socket.as_fd(), DEFER_SECONDS)?;
         }
-        let bound = socket::local_address(socket.as_fd())?.unwrap_or(address);
-        Ok((Listener { socket, place: Place::Tcp(bound) }, bound))
+        let bound = socket::local_address(socket.as_fd())?.unwrap_or(resolved);
+        let (address, place) = (address.clone(), Place::Tcp(bound));
+        Ok((Listener { socket, address, place }, bound))
+    }
+
+    /// Takes over a socket that another master listens on.
+    pub(crate) fn inherit(
+        address: &Address,
+        socket: OwnedFd,
+    ) -> Result<Listener, BindError> {
+        let place = match address {
+            Address::Tcp { .. } => {
+                let bound = socket::local_address(socket.as_fd())
+                    .map_err(|error| explain(address, error))?;
+                bound.map(Place::Tcp)
+            }
+            Address::Unix(path) => {
+                Some(Place::Unix(path.clone(), identity(path).ok()))
+            }
+        };
+        let place = place.ok_or_else(|| {
+            BindError(format!("the socket for {address} is none of its kind"))
+        })?;
+        Ok(Listener { socket, address: address.clone(), place })
     }
 
     /// A socket file that nobody listens on any more is replaced, as after a
     /// crash; one that answers is in use; anything else is not ours to touch.
-    fn bind_unix(path: &Path) -> Result<Listener, BindError> {
+    fn bind_unix(
+        address: &Address,
+        path: &Path,
+    ) -> Result<Listener, BindError> {
         let name = path.display();
         let result = match socket::listen_unix(path, BACKLOG) {
             Err(error) if error.is_address_in_use() => {
@@ -133,11 +164,10 @@ impl Listener {
             }
             result => result,
         };
-        let socket = result.map_err(|error| {
-            explain(&Address::Unix(path.to_owned()), error)
-        })?;
+        let socket = result.map_err(|error| explain(address, error))?;
         let made = identity(path).map_err(|error| unusable(path, &error))?;
-        Ok(Listener { socket, place: Place::Unix(path.to_owned(), made) })
+        let place = Place::Unix(path.to_owned(), Some(made));
+        Ok(Listener { socket, address: address.clone(), place })
     }
 
     /// The next connection in the queue. The address is that of an IP peer.
@@ -154,11 +184,26 @@ impl Listener {
         }
     }
 
+    /// As it was typed.
+    pub(crate) fn address(&self) -> &Address {
+        &self.address
+    }
+
+    /// Somebody else listens here too, and goes on: whoever of the two ends
+    /// first leaves everything as it is.
+    pub(crate) fn bequeath(&mut self) {
+        if let Place::Unix(_, made) = &mut self.place {
+            *made = None;
+        }
+    }
+
     /// Stops listening. A socket file goes too, if it is still the one that
     /// was made here and not a successor's.
     pub(crate) fn close(self) -> io::Result<()> {
         match self.place {
-            Place::Unix(path, made) if identity(&path).ok() == Some(made) => {
+            Place::Unix(path, Some(made))
+                if identity(&path).ok() == Some(made) =>
+            {
                 fs::remove_file(path)
             }
             Place::Unix(..) | Place::Tcp(_) => Ok(()),
@@ -229,7 +274,7 @@ mod tests {
     }
 
     fn bind(path: &Path) -> Result<Listener, BindError> {
-        Listener::bind_unix(path)
+        Listener::bind_unix(&Address::Unix(path.to_owned()), path)
     }
 
     #[test]

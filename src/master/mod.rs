@@ -26,6 +26,7 @@ pub mod scheduler;
 mod spawn;
 pub mod supervisor;
 mod traffic;
+mod upgrade;
 
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, OwnedFd};
@@ -41,6 +42,7 @@ use self::listener::Listener;
 use self::scheduler::Scheduler;
 use self::spawn::Launcher;
 use self::supervisor::{Action, Event, Outcome, Policy, Report, Supervisor};
+use self::upgrade::{Inheritance, Successor};
 use crate::WorkerId;
 use crate::config::Serve;
 use crate::error::Error;
@@ -71,6 +73,8 @@ enum Source {
     Listener,
     Channel(WorkerId),
     Process(WorkerId),
+    /// The new master of an upgrade.
+    Successor,
 }
 
 /// The life of a master: until it is told to stop, or gives up.
@@ -81,9 +85,10 @@ pub(crate) fn run(
     let mut master = Master::new(settings, scheduler)?;
     let mut events = Events::with_capacity(EVENTS);
     loop {
-        master.tick();
+        master.tick()?;
         loop {
             master.act();
+            master.relieve_predecessor();
             if let Some(outcome) = master.outcome.take() {
                 return Ok(master.exit(&outcome));
             }
@@ -104,6 +109,7 @@ pub(crate) fn run(
                 Some(Source::Listener) => master.accept(key),
                 Some(Source::Channel(worker)) => master.hear(worker, event),
                 Some(Source::Process(worker)) => master.bury(worker)?,
+                Some(Source::Successor) => master.watch_successor()?,
             }
         }
     }
@@ -136,6 +142,12 @@ struct Master {
     stopping: bool,
     /// The supervisor knows that nothing waits any more.
     emptied: bool,
+    /// How long a worker may take to be ready.
+    boot_timeout: Duration,
+    /// The master that is to follow this one, until it is ready.
+    successor: Option<Successor>,
+    /// To tell the master before this one that it may go.
+    predecessor: Option<OwnedFd>,
     start: Instant,
     now: Instant,
 }
@@ -153,14 +165,23 @@ impl Master {
         let key = sources.insert(Source::Signals).bits();
         epoll.add(signals.as_fd(), Interest::Read, key)?;
         let mut listeners = Vec::new();
+        let mut inheritance = Inheritance::take()?;
         for address in &settings.listen {
-            for listener in Listener::bind(address, settings.defer_accept)? {
+            let inherited = inheritance.listeners_of(address);
+            let taken = if inherited.is_empty() {
+                Listener::bind(address, settings.defer_accept)?
+            } else {
+                let one = |socket| Listener::inherit(address, socket);
+                inherited.into_iter().map(one).collect::<Result<_, _>>()?
+            };
+            for listener in taken {
                 let key = sources.insert(Source::Listener);
                 let interest = Interest::Read;
                 epoll.add(listener.as_fd(), interest, key.bits())?;
                 listeners.push((listener, key));
             }
         }
+        inheritance.discard_rest();
         announce(&listeners, settings.workers, scheduler.name());
         let ours = 8 + RESERVE + listeners.len() + 3 * settings.workers;
         let start = Instant::now();
@@ -191,6 +212,9 @@ impl Master {
             patience: Duration::ZERO,
             stopping: false,
             emptied: false,
+            boot_timeout: settings.boot_timeout,
+            successor: None,
+            predecessor: inheritance.ready,
             start,
             now: start,
         })
@@ -228,6 +252,7 @@ impl Master {
             counters,
             cooling,
             self.congested_until,
+            self.upgrade_deadline(),
             self.doors.deadline(),
         ]
         .into_iter()
@@ -237,7 +262,10 @@ impl Master {
     }
 
     /// Whatever is due.
-    fn tick(&mut self) {
+    fn tick(&mut self) -> Result<(), Error> {
+        if self.upgrade_deadline().is_some_and(|at| at <= self.now) {
+            self.watch_successor()?;
+        }
         if self.congested_until.is_some_and(|until| until <= self.now) {
             self.congested_until = None;
         }
@@ -253,6 +281,7 @@ impl Master {
             }
         }
         self.supervisor.tick(self.elapsed(), &mut self.actions);
+        Ok(())
     }
 }
 /// What the supervisor is told, and what it wants.
@@ -274,6 +303,7 @@ impl Master {
                 Signal::Terminate | Signal::Interrupt | Signal::Quit => {
                     info!("{name}: stopping");
                     self.stopping = true;
+                    self.abandon_upgrade()?;
                     self.doors.stop_deferring();
                     self.note(Event::Stop);
                 }
@@ -281,7 +311,8 @@ impl Master {
                     info!("{name}: reloading");
                     self.note(Event::Reload);
                 }
-                Signal::User1 | Signal::User2 | Signal::WindowChange => {
+                Signal::User2 => self.upgrade(),
+                Signal::User1 | Signal::WindowChange => {
                     debug!("{name}: ignored");
                 }
             }
