@@ -24,6 +24,7 @@ mod chunked;
 mod connection;
 mod date;
 mod encode;
+mod flow;
 mod head;
 mod limits;
 mod mailbox;
@@ -37,8 +38,9 @@ mod target;
 mod terms;
 
 pub use buffer::{Input, Output};
-pub use connection::{Closing, Connection, Expects, Flow};
+pub use connection::Connection;
 pub use date::Preamble;
+pub use flow::{Closing, Expects, Flow};
 pub use head::{Head, Version};
 pub use limits::Limits;
 pub use mailbox::{Answer, Later, Mailbox};
