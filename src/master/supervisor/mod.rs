@@ -14,7 +14,7 @@
 //! ```
 //!
 //! An event or a timer only notes what *is*: a seat falls vacant, a worker is
-//! worn, a phase begins. [`Supervisor::reconcile`] alone compares it with
+//! worn, a phase begins. `reconcile` alone compares it with
 //! what should be and starts what is missing. So a death and a disconnect of
 //! the same worker cannot both be answered with a replacement: whichever
 //! comes first vacates the seat, and a vacant seat is filled once.
@@ -110,7 +110,7 @@ impl Supervisor {
             Event::Stop => self.stop(now, out),
             Event::StopNow => self.stop_now(now, out),
             Event::Emptied => self.emptied(now, out),
-            Event::Stranded => self.stranded(now),
+            Event::Stranded => self.stranded(),
         }
         self.tick(now, out);
     }

@@ -40,19 +40,19 @@ pub(super) enum Past {
 
 /// Who may be started, beside those that never were.
 enum Licence {
-    /// Every slot that has failed, and if there is `room` any other.
-    All { room: bool },
+    All,
+    Nobody,
     /// The one that tries for all.
     Only(usize),
 }
 
 impl Licence {
-    fn covers(&self, at: usize, slot: &Slot) -> bool {
-        slot.starts == 0
-            || match self {
-                Licence::All { room } => *room || slot.failures > 0,
-                Licence::Only(one) => at == *one,
-            }
+    fn covers(&self, at: usize) -> bool {
+        match self {
+            Licence::All => true,
+            Licence::Nobody => false,
+            Licence::Only(one) => at == *one,
+        }
     }
 }
 
@@ -87,7 +87,7 @@ impl Supervisor {
         let licence = self.licence();
         (0..self.slots.len())
             .filter(|&at| self.slots[at].seat.is_vacant())
-            .filter(|&at| licence.covers(at, &self.slots[at]))
+            .filter(|&at| self.slots[at].starts == 0 || licence.covers(at))
             .filter(|&at| self.departed_of(at) <= LEAVING)
             .min_by_key(|&at| self.slots[at].retry)
     }
@@ -113,7 +113,8 @@ impl Supervisor {
             });
         match worst {
             Some(worst) if !lives => Licence::Only(worst),
-            Some(_) | None => Licence::All { room },
+            Some(_) | None if room => Licence::All,
+            Some(_) | None => Licence::Nobody,
         }
     }
 

@@ -13,7 +13,7 @@
 //!
 //! Two workers that both hold the slot, or a successor without somebody to
 //! succeed, cannot be written down. Whoever has lost its place but still has
-//! a process is [`Departed`], and only its end is of interest.
+//! a process has departed, and only its end is of interest.
 
 use std::time::Duration;
 

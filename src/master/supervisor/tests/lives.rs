@@ -108,7 +108,9 @@ fn a_young_worker_that_loses_its_channel_and_lives_on_is_killed() {
     desk.pass(0);
     assert_eq!(desk.hangs_up(1), NOTHING);
     assert_eq!(desk.ready(1), NOTHING);
-    assert_eq!(desk.pass(999), NOTHING);
+    assert_eq!(desk.pass(500), NOTHING);
+    assert_eq!(desk.hangs_up(1), NOTHING);
+    assert_eq!(desk.pass(499), NOTHING);
     assert_eq!(
         desk.pass(1),
         ["kill 1: it closed its channel and did not exit"]
@@ -326,4 +328,39 @@ fn more_workers_are_started_at_once_and_fewer_leave_from_the_top() {
     assert_eq!(desk.exits(2, 0), NOTHING);
     assert_eq!(desk.dies(3, 9), NOTHING);
     assert_eq!(desk.states(), ["1 ready"]);
+}
+
+#[test]
+fn to_outlive_the_channel_is_not_to_live() {
+    let mut desk = Desk::new(policy(1));
+    desk.pass(0);
+    desk.ready(1);
+    desk.pass(500);
+    desk.hangs_up(1);
+    assert_eq!(desk.pass(1_000).len(), 1, "killed");
+    assert_eq!(desk.due(), Some(100));
+}
+
+#[test]
+fn slots_that_fail_do_not_keep_others_from_being_replaced_at_once() {
+    let mut desk = Desk::serving(policy(8));
+    for worker in 1..=6 {
+        desk.dies(worker, 9);
+    }
+    for worker in 9..=14 {
+        desk.exits(worker, 1);
+    }
+    desk.pass(100);
+    assert_eq!(desk.supervisor.newest, WorkerId(20));
+    assert_eq!(desk.dies(7, 9), ["withdraw 7", "spawn 21 in 6 of 1"]);
+}
+
+#[test]
+fn while_six_replacements_are_untested_no_seventh_is_started() {
+    let mut desk = Desk::serving(policy(8));
+    for worker in 1..=6 {
+        desk.dies(worker, 9);
+    }
+    assert_eq!(desk.dies(7, 9), ["withdraw 7"]);
+    assert_eq!(desk.ready(9), ["admit 9", "spawn 15 in 6 of 1"]);
 }
