@@ -207,7 +207,7 @@ impl Client {
         };
         *counter += 1;
         drop(tally);
-        if result == Err(Lost::Refused) {
+        if matches!(result, Err(Lost::Refused)) {
             thread::sleep(PAUSE);
         }
     }

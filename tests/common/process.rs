@@ -22,7 +22,9 @@ pub(crate) fn stat(pid: u32) -> Option<Stat> {
     // The name stands in parentheses and may hold any, so from the last one.
     let (_, rest) = line.rsplit_once(") ")?;
     let fields: Vec<&str> = rest.split(' ').collect();
-    let number = |index: usize| fields.get(index)?.parse().ok();
+    let number = |index: usize| -> Option<u64> {
+        fields.get(index)?.parse().ok()
+    };
     let ticks = number(11)? + number(12)?;
     Some(Stat {
         pid,

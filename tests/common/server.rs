@@ -77,7 +77,7 @@ pub(crate) fn run(mut command: Command) -> Ended {
         err: String::from_utf8(output.stderr).unwrap(),
     };
     assert!(ended, "it runs on: {command:?}: {ended_with:?}");
-    assert_eq!(left, [], "it left processes: {command:?}: {ended_with:?}");
+    assert!(left.is_empty(), "{left:?} live on: {command:?}: {ended_with:?}");
     ended_with
 }
 
