@@ -121,6 +121,33 @@ fn a_request_may_come_in_pieces() {
 }
 
 #[test]
+fn clients_that_say_nothing_hold_nobody_up() {
+    for defer_accept in ["on", "off"] {
+        let server = Server::serve(&format!(
+            "--workers 1 --window 8 --defer-accept {defer_accept}"
+        ));
+        let mut silent: Vec<Connection> = (0..50)
+            .map(|_| Connection::open(server.place()).unwrap())
+            .collect();
+        server.ask("/");
+        // And when they say something after all, they are heard.
+        for client in &mut silent {
+            assert_eq!(client.get("/").unwrap().status, 200);
+        }
+    }
+}
+
+#[test]
+fn an_idle_connection_is_closed_when_its_time_is_over() {
+    let server = Server::serve("--workers 1 --idle-timeout 0.3");
+    let mut connection = Connection::open(server.place()).unwrap();
+    connection.get("/").unwrap();
+    let start = Instant::now();
+    connection.expect_end();
+    assert!(start.elapsed() >= Duration::from_millis(250));
+}
+
+#[test]
 fn a_connection_ends_when_the_client_asks_for_it() {
     let server = Server::serve("--workers 1");
     let mut connection = Connection::open(server.place()).unwrap();
