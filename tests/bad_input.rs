@@ -48,6 +48,9 @@ fn what_was_typed_wrong_is_said_in_one_line_and_exits_with_2() {
     ] {
         expect_one_line(words, 2, &run(handoff(words)));
     }
+    // The kernel has room for 107 bytes of a path: unix(7).
+    let words = format!("serve --listen unix:/{}", "x".repeat(107));
+    expect_one_line(&words, 2, &run(handoff(&words)));
 }
 
 #[test]
@@ -55,15 +58,12 @@ fn what_the_system_refuses_is_said_in_one_line_and_exits_with_1() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port();
     let folder = Scratch::new("refused");
-    let long = folder.path(&"x".repeat(120));
     let words = [
         format!("serve --listen {port}"),
         format!("serve --listen 0 --listen {port}"),
         format!("serve --listen 127.0.0.1:{port} --workers 4"),
         "serve --listen 192.0.2.1:8080".to_owned(),
-        "serve --listen no-such-host.invalid:80".to_owned(),
         format!("serve --listen unix:{}", folder.path("a/b").display()),
-        format!("serve --listen unix:{}", long.display()),
         "serve --listen unix:/proc/socket".to_owned(),
         format!("serve --listen unix:{}", folder.path("").display()),
     ];

@@ -30,9 +30,14 @@ fn a_worker_does_not_see_what_was_meant_for_its_master() {
     let lines: Vec<&str> = environment.text().lines().collect();
     assert!(lines.contains(&"KEPT=as it is"), "{lines:?}");
     for line in lines {
-        for prefix in
-            ["LISTEN_", "NOTIFY_", "WATCHDOG_", "NODE_", "HANDOFF_WORKER_"]
-        {
+        for prefix in [
+            "LISTEN_",
+            "NOTIFY_",
+            "WATCHDOG_",
+            "NODE_CHANNEL_",
+            "NODE_UNIQUE_ID",
+            "HANDOFF_WORKER_",
+        ] {
             assert!(!line.starts_with(prefix), "{line}");
         }
     }
