@@ -44,9 +44,30 @@ enum Place {
 pub(crate) struct BindError(String);
 
 impl Listener {
+    /// Binds all addresses or none: on a failure no socket file is left.
+    pub(crate) fn bind_all(
+        addresses: &[Address],
+        defer_accept: bool,
+    ) -> Result<Vec<Listener>, BindError> {
+        let mut listeners = Vec::new();
+        for address in addresses {
+            match Listener::bind(address, defer_accept) {
+                Ok(more) => listeners.extend(more),
+                Err(error) => {
+                    for listener in listeners {
+                        // The address that failed is the news.
+                        let _ = listener.close();
+                    }
+                    return Err(error);
+                }
+            }
+        }
+        Ok(listeners)
+    }
+
     /// Binds an address. A name may stand for several (`localhost`): all of
     /// them that this machine has are taken, on one port.
-    pub(crate) fn bind(
+    fn bind(
         address: &Address,
         defer_accept: bool,
     ) -> Result<Vec<Listener>, BindError> {

@@ -153,13 +153,13 @@ impl Master {
         let key = sources.insert(Source::Signals).bits();
         epoll.add(signals.as_fd(), Interest::Read, key)?;
         let mut listeners = Vec::new();
-        for address in &settings.listen {
-            for listener in Listener::bind(address, settings.defer_accept)? {
-                let key = sources.insert(Source::Listener);
-                let interest = Interest::Read;
-                epoll.add(listener.as_fd(), interest, key.bits())?;
-                listeners.push((listener, key));
-            }
+        let launcher = Launcher::this_program()?;
+        let bound =
+            Listener::bind_all(&settings.listen, settings.defer_accept);
+        for listener in bound? {
+            let key = sources.insert(Source::Listener);
+            epoll.add(listener.as_fd(), Interest::Read, key.bits())?;
+            listeners.push((listener, key));
         }
         announce(&listeners, settings.workers, scheduler.name());
         let ours = 8 + RESERVE + listeners.len() + 3 * settings.workers;
@@ -177,7 +177,7 @@ impl Master {
             sources,
             signals,
             doors: Doors::new(listeners),
-            launcher: Launcher::this_program()?,
+            launcher,
             supervisor: Supervisor::new(policy, Duration::ZERO),
             dispatcher: Dispatcher::new(),
             scheduler,
