@@ -32,6 +32,8 @@ pub(crate) struct Listener {
     /// As it was typed.
     address: Address,
     place: Place,
+    /// Another process listens on it too, or did.
+    inherited: bool,
 }
 
 #[derive(Debug)]
@@ -47,9 +49,41 @@ enum Place {
 pub(crate) struct BindError(String);
 
 impl Listener {
+    /// Takes all addresses or none: on a failure no socket file is left that
+    /// was made here. `inherited` yields the sockets of an address that this
+    /// process was given.
+    pub(crate) fn bind_all(
+        addresses: &[Address],
+        defer_accept: bool,
+        mut inherited: impl FnMut(&Address) -> Vec<OwnedFd>,
+    ) -> Result<Vec<Listener>, BindError> {
+        let mut listeners: Vec<Listener> = Vec::new();
+        for address in addresses {
+            let sockets = inherited(address);
+            let more = if sockets.is_empty() {
+                Listener::bind(address, defer_accept)
+            } else {
+                let inherit = |socket| Listener::inherit(address, socket);
+                sockets.into_iter().map(inherit).collect()
+            };
+            match more {
+                Ok(more) => listeners.extend(more),
+                Err(error) => {
+                    let ours = |listener: &Listener| !listener.inherited;
+                    for listener in listeners.into_iter().filter(ours) {
+                        // The address that failed is the news.
+                        let _ = listener.close();
+                    }
+                    return Err(error);
+                }
+            }
+        }
+        Ok(listeners)
+    }
+
     /// Binds an address. A name may stand for several (`localhost`): all of
     /// them that this machine has are taken, on one port.
-    pub(crate) fn bind(
+    fn bind(
         address: &Address,
         defer_accept: bool,
     ) -> Result<Vec<Listener>, BindError> {
@@ -108,7 +142,8 @@ impl Listener {
         }
         let bound = socket::local_address(socket.as_fd())?.unwrap_or(resolved);
         let (address, place) = (address.clone(), Place::Tcp(bound));
-        Ok((Listener { socket, address, place }, bound))
+        let inherited = false;
+        Ok((Listener { socket, address, place, inherited }, bound))
     }
 
     /// Takes over a socket that another master listens on.
@@ -129,7 +164,8 @@ impl Listener {
         let place = place.ok_or_else(|| {
             BindError(format!("the socket for {address} is none of its kind"))
         })?;
-        Ok(Listener { socket, address: address.clone(), place })
+        let (address, inherited) = (address.clone(), true);
+        Ok(Listener { socket, address, place, inherited })
     }
 
     /// A socket file that nobody listens on any more is replaced, as after a
@@ -167,7 +203,8 @@ impl Listener {
         let socket = result.map_err(|error| explain(address, error))?;
         let made = identity(path).map_err(|error| unusable(path, &error))?;
         let place = Place::Unix(path.to_owned(), Some(made));
-        Ok(Listener { socket, address: address.clone(), place })
+        let (address, inherited) = (address.clone(), false);
+        Ok(Listener { socket, address, place, inherited })
     }
 
     /// The next connection in the queue. The address is that of an IP peer.

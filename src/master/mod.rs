@@ -165,21 +165,17 @@ impl Master {
         let key = sources.insert(Source::Signals).bits();
         epoll.add(signals.as_fd(), Interest::Read, key)?;
         let mut listeners = Vec::new();
+        let launcher = Launcher::this_program()?;
         let mut inheritance = Inheritance::take()?;
-        for address in &settings.listen {
-            let inherited = inheritance.listeners_of(address);
-            let taken = if inherited.is_empty() {
-                Listener::bind(address, settings.defer_accept)?
-            } else {
-                let one = |socket| Listener::inherit(address, socket);
-                inherited.into_iter().map(one).collect::<Result<_, _>>()?
-            };
-            for listener in taken {
-                let key = sources.insert(Source::Listener);
-                let interest = Interest::Read;
-                epoll.add(listener.as_fd(), interest, key.bits())?;
-                listeners.push((listener, key));
-            }
+        let bound = Listener::bind_all(
+            &settings.listen,
+            settings.defer_accept,
+            |address| inheritance.listeners_of(address),
+        );
+        for listener in bound? {
+            let key = sources.insert(Source::Listener);
+            epoll.add(listener.as_fd(), Interest::Read, key.bits())?;
+            listeners.push((listener, key));
         }
         inheritance.discard_rest();
         announce(&listeners, settings.workers, scheduler.name());
@@ -198,7 +194,7 @@ impl Master {
             sources,
             signals,
             doors: Doors::new(listeners),
-            launcher: Launcher::this_program()?,
+            launcher,
             supervisor: Supervisor::new(policy, Duration::ZERO),
             dispatcher: Dispatcher::new(),
             scheduler,
