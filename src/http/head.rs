@@ -147,7 +147,14 @@ impl Head {
             // RFC 9112 §3: 501 for a method longer than any known one.
             Phase::Method => Err(Refusal::Unknown),
             Phase::Target | Phase::Version => Err(Refusal::TargetTooLong),
-            _ => Err(Refusal::HeadTooLarge),
+            Phase::Blank
+            | Phase::BlankLf
+            | Phase::Field
+            | Phase::Name
+            | Phase::Space
+            | Phase::Value
+            | Phase::ValueLf
+            | Phase::EndLf => Err(Refusal::HeadTooLarge),
         }
     }
 
