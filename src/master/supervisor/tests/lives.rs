@@ -337,7 +337,9 @@ fn to_outlive_the_channel_is_not_to_live() {
     desk.ready(1);
     desk.pass(500);
     desk.hangs_up(1);
-    assert_eq!(desk.pass(1_000).len(), 1, "killed");
+    desk.pass(600);
+    assert_eq!(desk.hangs_up(1), NOTHING);
+    assert_eq!(desk.pass(400).len(), 1, "killed");
     assert_eq!(desk.due(), Some(100));
 }
 

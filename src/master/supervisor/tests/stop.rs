@@ -251,3 +251,11 @@ fn a_program_that_never_worked_is_not_given_up_on_the_way_out() {
     desk.pass(99);
     assert_eq!(desk.pass(1).last().unwrap(), "stop accepting");
 }
+
+#[test]
+fn stop_now_tells_whoever_waits_for_a_reload() {
+    let mut desk = Desk::serving(policy(1));
+    desk.tell(Event::Reload);
+    let abandoned = "reload to generation 2 abandoned: the master stops";
+    assert!(desk.tell(Event::StopNow).contains(&abandoned.to_owned()));
+}
