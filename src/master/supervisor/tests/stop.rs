@@ -50,7 +50,7 @@ fn while_closing_a_crash_loop_keeps_its_pauses_until_the_one_deadline() {
     desk.pass(100);
     assert_eq!(desk.exits(6, 1), NOTHING, "nor is it called degraded");
     assert_eq!(desk.due(), Some(200));
-    assert_eq!(desk.pass(200), ["spawn 7 in 0 of 1"]);
+    assert_eq!(desk.pass(200), ["spawn 7 in 2 of 1"]);
     assert_eq!(desk.pass(9_700), ["kill 7: it is not needed any more"]);
     assert_eq!(desk.dies(7, 9), ["exit: stopped"]);
 }
