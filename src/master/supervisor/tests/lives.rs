@@ -427,3 +427,42 @@ fn a_trial_that_is_sized_away_does_not_keep_the_others_waiting() {
     desk.dies(5, 9);
     assert_eq!(desk.pass(100), ["spawn 6 in 0 of 1"]);
 }
+
+#[test]
+fn a_trial_is_over_when_another_worker_has_lived() {
+    let mut desk = Desk::serving(policy(3));
+    for worker in 1..=3 {
+        desk.dies(worker, 9);
+    }
+    desk.exits(4, 1);
+    desk.exits(5, 1);
+    desk.ready(6);
+    assert_eq!(desk.pass(100), ["spawn 7 in 0 of 1"]);
+    let spawns = ["withdraw 6", "spawn 8 in 2 of 1", "spawn 9 in 1 of 1"];
+    assert_eq!(desk.dies(6, 9), spawns);
+    desk.exits(8, 1);
+    assert_eq!(desk.pass(100), ["spawn 10 in 2 of 1"], "though 7 still tries");
+}
+
+#[test]
+fn many_slots_that_fail_once_each_are_degraded_too() {
+    let mut desk = Desk::serving(policy(12));
+    for worker in 1..=12 {
+        desk.dies(worker, 9);
+    }
+    for worker in 13..=18 {
+        assert_eq!(desk.exits(worker, 1), NOTHING);
+    }
+    assert_eq!(desk.pass(100), ["spawn 19 in 6 of 1"]);
+    let degraded = "degraded: 0 of 12 workers in rotation, others die young";
+    assert_eq!(desk.exits(19, 1), [degraded]);
+}
+
+#[test]
+fn new_slots_get_their_first_worker_whatever_the_others_do() {
+    let mut desk = Desk::serving(policy(1));
+    desk.dies(1, 9);
+    desk.exits(2, 1);
+    let spawns = ["spawn 3 in 1 of 1", "spawn 4 in 2 of 1"];
+    assert_eq!(desk.tell(Event::Resize(3)), spawns);
+}
