@@ -67,11 +67,11 @@ fn files(folders: &[&str]) -> Vec<(PathBuf, String)> {
         folders.iter().map(|folder| root().join(folder)).collect();
     while let Some(path) = pending.pop() {
         if path.is_dir() {
-            let entries = fs::read_dir(&path).unwrap();
-            pending.extend(entries.map(|entry| entry.unwrap().path()));
+            let entries = fs::read_dir(&path).expect("a folder").flatten();
+            pending.extend(entries.map(|entry| entry.path()));
         } else if let Ok(text) = fs::read_to_string(&path) {
-            let name = path.strip_prefix(root()).unwrap().to_owned();
-            found.push((name, text));
+            let name = path.strip_prefix(root()).unwrap_or(&path);
+            found.push((name.to_owned(), text));
         }
     }
     found.sort();
