@@ -184,7 +184,7 @@ impl<C> Dispatcher<C> {
             self.workers[place].standing = Standing::CoolingDown { skipped };
         }
         self.line_may_move = true;
-        self.again.push_back(connection.into());
+        self.again.push_back(connection);
         self.workers[place].redispatched += 1;
         self.redispatched += 1;
         true
