@@ -136,7 +136,7 @@ impl Listener {
         resolved: SocketAddr,
         defer_accept: bool,
     ) -> sys::Result<(Listener, SocketAddr)> {
-        let socket = socket::listen_tcp(resolved, BACKLOG)?;
+        let socket = socket::listen_tcp(resolved, BACKLOG, false)?;
         if defer_accept {
             socket::set_defer_accept(socket.as_fd(), DEFER_SECONDS)?;
         }

@@ -22,6 +22,7 @@ pub mod dispatcher;
 mod doors;
 mod link;
 mod listener;
+pub mod readiness;
 pub mod scheduler;
 mod spawn;
 pub mod supervisor;
