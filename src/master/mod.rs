@@ -171,7 +171,7 @@ impl Master {
         let bound = Listener::bind_all(
             &settings.listen,
             settings.defer_accept,
-            |address| inheritance.listeners_of(address),
+            |name| inheritance.listeners_of(name),
         );
         for listener in bound? {
             let key = sources.insert(Source::Listener);

@@ -1,10 +1,11 @@
 //! socket(7), tcp(7), unix(7): listening, accepting, and moving bytes.
 
+use std::ffi::OsString;
 use std::mem::size_of;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
 
 use super::{Error, Result, syscall, unless_blocked};
 
@@ -216,6 +217,19 @@ pub(crate) fn peer_address(
     socket: BorrowedFd<'_>,
 ) -> Result<Option<SocketAddr>> {
     name(socket, libc::getpeername, "getpeername")
+}
+
+/// The path that a unix-domain socket is bound to.
+pub(crate) fn local_path(socket: BorrowedFd<'_>) -> Result<PathBuf> {
+    // SAFETY: `sockaddr_un` is plain data; all zeroes is a value of it.
+    let mut address: libc::sockaddr_un = unsafe { std::mem::zeroed() };
+    let mut length = size_of::<libc::sockaddr_un>() as libc::socklen_t;
+    let (fd, pointer) = (socket.as_raw_fd(), (&raw mut address).cast());
+    // SAFETY: `address` is writable for `length` bytes.
+    unsafe { syscall!(getsockname(fd, pointer, &mut length)) }?;
+    let path = address.sun_path.iter().map(|byte| *byte as u8);
+    let path: Vec<u8> = path.take_while(|byte| *byte != 0).collect();
+    Ok(PathBuf::from(OsString::from_vec(path)))
 }
 
 type Namer = unsafe extern "C" fn(
