@@ -17,6 +17,7 @@
 //! them, and carries out what they say. It parses no byte of a client, and no
 //! worker can end it: what a worker does wrong costs that worker.
 
+mod asked;
 mod crew;
 pub mod dispatcher;
 mod doors;
