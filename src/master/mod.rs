@@ -29,6 +29,7 @@ mod spawn;
 pub mod supervisor;
 mod traffic;
 mod upgrade;
+mod watch;
 
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, OwnedFd};
@@ -45,6 +46,7 @@ use self::scheduler::Scheduler;
 use self::spawn::Launcher;
 use self::supervisor::{Action, Event, Outcome, Policy, Report, Supervisor};
 use self::upgrade::{Inheritance, Successor};
+use self::watch::Watch;
 use crate::WorkerId;
 use crate::config::Serve;
 use crate::error::Error;
@@ -52,6 +54,7 @@ use crate::ipc::Message;
 use crate::ipc::message::Act;
 use crate::slab::{Key, Slab};
 use crate::sys;
+use crate::sys::clock;
 use crate::sys::epoll::{Epoll, Events, Interest};
 use crate::sys::signal::{Signal, SignalFd};
 
@@ -144,6 +147,9 @@ struct Master {
     stopping: bool,
     /// The supervisor knows that nothing waits any more.
     emptied: bool,
+    /// Who hangs; and when to look again, while there are workers.
+    watch: Option<Watch>,
+    next_look: Option<Instant>,
     /// How long a worker may take to be ready.
     boot_timeout: Duration,
     /// The master that is to follow this one, until it is ready.
@@ -210,6 +216,10 @@ impl Master {
             patience: Duration::ZERO,
             stopping: false,
             emptied: false,
+            watch: settings
+                .hang_timeout
+                .map(|timeout| Watch::new(timeout, clock::boottime())),
+            next_look: None,
             boot_timeout: settings.boot_timeout,
             successor: None,
             predecessor: inheritance.ready,
@@ -252,6 +262,7 @@ impl Master {
             self.congested_until,
             self.upgrade_deadline(),
             self.doors.deadline(),
+            self.next_look,
         ]
         .into_iter()
         .flatten()
@@ -278,10 +289,12 @@ impl Master {
                 self.tell(worker, &Message::Resume { first });
             }
         }
+        self.look_for_the_hung();
         self.supervisor.tick(self.elapsed(), &mut self.actions);
         Ok(())
     }
 }
+
 /// What the supervisor is told, and what it wants.
 impl Master {
     fn note(&mut self, event: Event) {

@@ -277,10 +277,12 @@ impl<C> Dispatcher<C> {
         }
     }
 
-    /// Whether a connection was sent that is not known to be received. Then,
-    /// too, the caller must look at the counters again before long.
-    pub fn has_unreleased(&self) -> bool {
-        self.workers.iter().any(|w| w.ledger.has_unreleased())
+    /// Whether `worker` was sent a connection that it is not known to have
+    /// received. Then, too, the caller must look at the counters again before
+    /// long.
+    pub fn has_unreleased(&self, worker: WorkerId) -> bool {
+        self.place_of(worker)
+            .is_ok_and(|place| self.workers[place].ledger.has_unreleased())
     }
 
     /// `worker` has received every connection up to number `upto`: they are
