@@ -8,7 +8,7 @@
 //!   unix     pairs, SCM_RIGHTS        signal   mask, signalfd
 //!   process  spawn, pidfd, waitid     memory   a sealed, shared region
 //!   event    eventfd                  limit    RLIMIT_NOFILE
-//!   poll     can this be written?
+//!   poll     one descriptor, no loop
 //! ```
 //!
 //! Three manners hold throughout. A descriptor is close-on-exec from its
