@@ -6,6 +6,7 @@
 //!
 //! ```text
 //!   socketpair    two processes, two connected sockets, a line each way
+//!   ipc           the same in Node's words: one JSON text a line
 //! ```
 //!
 //! They run on the parts that the server runs on: the same fork and exec, the
@@ -16,6 +17,7 @@
 //! As everywhere in handoff, a worker is this very program again, and finds
 //! out from its environment that it is one.
 
+pub mod ipc;
 mod socketpair;
 
 use std::env;
@@ -44,7 +46,8 @@ pub fn run(demo: Demo) -> ExitCode {
     let out = &mut io::stdout();
     let (name, result) = match demo {
         Demo::Socketpair(ends) => ("socketpair", socketpair::run(ends, out)),
-        Demo::Ipc | Demo::Disconnect | Demo::Uneven | Demo::RoundRobin => {
+        Demo::Ipc => ("ipc", ipc::run(out)),
+        Demo::Disconnect | Demo::Uneven | Demo::RoundRobin => {
             ("", Err("it is not here yet".into()))
         }
     };
