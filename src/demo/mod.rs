@@ -7,6 +7,7 @@
 //! ```text
 //!   socketpair    two processes, two connected sockets, a line each way
 //!   ipc           the same in Node's words: one JSON text a line
+//!   disconnect    a connection goes along; who leaves is replaced at once
 //! ```
 //!
 //! They run on the parts that the server runs on: the same fork and exec, the
@@ -17,6 +18,7 @@
 //! As everywhere in handoff, a worker is this very program again, and finds
 //! out from its environment that it is one.
 
+pub mod disconnect;
 pub mod ipc;
 mod socketpair;
 
@@ -47,7 +49,8 @@ pub fn run(demo: Demo) -> ExitCode {
     let (name, result) = match demo {
         Demo::Socketpair(ends) => ("socketpair", socketpair::run(ends, out)),
         Demo::Ipc => ("ipc", ipc::run(out)),
-        Demo::Disconnect | Demo::Uneven | Demo::RoundRobin => {
+        Demo::Disconnect => ("disconnect", disconnect::run(out)),
+        Demo::Uneven | Demo::RoundRobin => {
             ("", Err("it is not here yet".into()))
         }
     };
