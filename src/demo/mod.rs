@@ -8,6 +8,7 @@
 //!   socketpair    two processes, two connected sockets, a line each way
 //!   ipc           the same in Node's words: one JSON text a line
 //!   disconnect    a connection goes along; who leaves is replaced at once
+//!   uneven        why: what each gets where all accept for themselves
 //! ```
 //!
 //! They run on the parts that the server runs on: the same fork and exec, the
@@ -21,6 +22,7 @@
 pub mod disconnect;
 pub mod ipc;
 mod socketpair;
+mod uneven;
 
 use std::env;
 use std::error::Error;
@@ -50,9 +52,8 @@ pub fn run(demo: Demo) -> ExitCode {
         Demo::Socketpair(ends) => ("socketpair", socketpair::run(ends, out)),
         Demo::Ipc => ("ipc", ipc::run(out)),
         Demo::Disconnect => ("disconnect", disconnect::run(out)),
-        Demo::Uneven | Demo::RoundRobin => {
-            ("", Err("it is not here yet".into()))
-        }
+        Demo::Uneven => ("uneven", uneven::run(out)),
+        Demo::RoundRobin => ("", Err("it is not here yet".into())),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
