@@ -9,6 +9,7 @@
 //!   ipc           the same in Node's words: one JSON text a line
 //!   disconnect    a connection goes along; who leaves is replaced at once
 //!   uneven        why: what each gets where all accept for themselves
+//!   round_robin   the whole model, as an application writes it
 //! ```
 //!
 //! They run on the parts that the server runs on: the same fork and exec, the
@@ -21,6 +22,7 @@
 
 pub mod disconnect;
 pub mod ipc;
+mod round_robin;
 mod socketpair;
 mod uneven;
 
@@ -53,7 +55,7 @@ pub fn run(demo: Demo) -> ExitCode {
         Demo::Ipc => ("ipc", ipc::run(out)),
         Demo::Disconnect => ("disconnect", disconnect::run(out)),
         Demo::Uneven => ("uneven", uneven::run(out)),
-        Demo::RoundRobin => ("", Err("it is not here yet".into())),
+        Demo::RoundRobin => return round_robin::run(),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
