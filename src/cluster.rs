@@ -11,6 +11,7 @@ use log::LevelFilter;
 use crate::config::{Address, Schedule, Serve};
 use crate::error::Error;
 use crate::http::Handler;
+use crate::master::Job;
 use crate::master::scheduler::{
     IpHash, LeastConnections, RoundRobin, Scheduler,
 };
@@ -248,7 +249,7 @@ impl Cluster {
                  it before any is started, since it forks"
             )));
         }
-        master::run(&self.settings, self.scheduler)
+        master::run(&self.settings, Job::Serve, self.scheduler)
     }
 }
 

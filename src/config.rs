@@ -108,6 +108,17 @@ pub struct Serve {
     pub max_connections: Option<NonZero<usize>>,
 }
 
+/// What was typed behind `handoff run`, besides what it shares with `serve`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Run {
+    /// The program and its arguments.
+    pub program: Vec<OsString>,
+    /// Where a listen on every address is bound instead.
+    pub host: Option<String>,
+    /// A worker is ready only when it has said so.
+    pub wait_ready: bool,
+}
+
 /// A policy for choosing the next connection's worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Schedule {

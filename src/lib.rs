@@ -6,6 +6,8 @@ mod channel;
 mod cluster;
 #[doc(hidden)]
 pub mod config;
+#[doc(hidden)]
+pub mod demo;
 mod error;
 pub mod http;
 pub mod ipc;

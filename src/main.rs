@@ -14,7 +14,7 @@ fn main() -> ExitCode {
         Ok(Command::Serve(settings)) => {
             Cluster::from_settings(settings).serve(handoff::app::handler)
         }
-        Ok(Command::Demo(_demo)) => ExitCode::FAILURE,
+        Ok(Command::Demo(demo)) => handoff::demo::run(demo),
         Err(usage) => {
             // Standard error may be closed: the exit code says it as well.
             let _ = writeln!(io::stderr(), "handoff: {usage}");

@@ -146,11 +146,14 @@ impl Doors {
         self.listeners.is_empty()
     }
 
-    /// Closes all of them, whatever waits in their queues.
-    pub(super) fn slam(&mut self, epoll: &Epoll) {
+    /// Closes all of them, whatever waits in their queues. Returns the keys
+    /// that are free now.
+    pub(super) fn slam(&mut self, epoll: &Epoll) -> Vec<Key> {
+        let keys = self.listeners.iter().map(|(_, key)| *key).collect();
         while !self.listeners.is_empty() {
             self.close(0, epoll);
         }
+        keys
     }
 
     fn close(&mut self, index: usize, epoll: &Epoll) {

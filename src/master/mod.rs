@@ -23,32 +23,34 @@ pub mod dispatcher;
 mod doors;
 mod link;
 mod listener;
+mod node;
 pub mod readiness;
 pub mod scheduler;
+mod server;
 mod spawn;
 pub mod supervisor;
 mod traffic;
 mod upgrade;
 mod watch;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::{AsFd, OwnedFd};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use log::{debug, error, info, warn};
 
-use self::dispatcher::Dispatcher;
 use self::doors::Doors;
-use self::link::Link;
+use self::link::{Link, Tongue};
 use self::listener::Listener;
 use self::scheduler::Scheduler;
+use self::server::{Server, ServerId};
 use self::spawn::Launcher;
 use self::supervisor::{Action, Event, Outcome, Policy, Report, Supervisor};
 use self::upgrade::{Inheritance, Successor};
 use self::watch::Watch;
 use crate::WorkerId;
-use crate::config::Serve;
+use crate::config::{Run, Serve};
 use crate::error::Error;
 use crate::ipc::Message;
 use crate::ipc::message::Act;
@@ -71,11 +73,28 @@ const IDLE_AT_STOP: Duration = Duration::from_millis(500);
 /// Descriptors kept free for starting workers, beside those in use.
 const RESERVE: usize = 16;
 
+/// What a worker that never says that it is ready gets beyond its time, so
+/// that it is judged before it is given up.
+const JUDGEMENT: Duration = Duration::from_millis(100);
+
+/// A foreign program may know SIGTERM: how long it has between that and
+/// SIGKILL.
+const TERMINATE_FIRST: Duration = Duration::from_secs(2);
+
+/// What the workers are.
+#[derive(Debug)]
+pub(crate) enum Job {
+    /// This program again.
+    Serve,
+    /// Another program.
+    Run(Run),
+}
+
 /// What an event is about.
 #[derive(Clone, Copy, Debug)]
 enum Source {
     Signals,
-    Listener,
+    Listener(ServerId),
     Channel(WorkerId),
     Process(WorkerId),
     /// The new master of an upgrade.
@@ -85,9 +104,10 @@ enum Source {
 /// The life of a master: until it is told to stop, or gives up.
 pub(crate) fn run(
     settings: &Serve,
+    job: Job,
     scheduler: Box<dyn Scheduler>,
 ) -> Result<ExitCode, Error> {
-    let mut master = Master::new(settings, scheduler)?;
+    let mut master = Master::new(settings, job, scheduler)?;
     let mut events = Events::with_capacity(EVENTS);
     loop {
         master.tick()?;
@@ -111,7 +131,7 @@ pub(crate) fn run(
             match master.sources.get_mut(key).copied() {
                 None => {} // It was closed earlier in this turn.
                 Some(Source::Signals) => master.obey()?,
-                Some(Source::Listener) => master.accept(key),
+                Some(Source::Listener(id)) => master.accept(id, key),
                 Some(Source::Channel(worker)) => master.hear(worker, event),
                 Some(Source::Process(worker)) => master.bury(worker)?,
                 Some(Source::Successor) => master.watch_successor()?,
@@ -125,10 +145,11 @@ struct Master {
     epoll: Epoll,
     sources: Slab<Source>,
     signals: SignalFd,
-    doors: Doors,
+    servers: BTreeMap<ServerId, Server>,
+    /// Names the next server that is asked for.
+    next_server: u32,
     launcher: Launcher,
     supervisor: Supervisor,
-    dispatcher: Dispatcher<OwnedFd>,
     scheduler: Box<dyn Scheduler>,
     links: BTreeMap<WorkerId, Link>,
     /// What the supervisor wants done.
@@ -139,7 +160,7 @@ struct Master {
     held: usize,
     most_held: usize,
     /// Workers that ran out of descriptors, and until when they rest.
-    cooling: Vec<(Instant, WorkerId)>,
+    cooling: Vec<(Instant, WorkerId, ServerId)>,
     /// Nothing is sent before this.
     congested_until: Option<Instant>,
     /// When to look at the counters although nobody woke us.
@@ -156,6 +177,15 @@ struct Master {
     successor: Option<Successor>,
     /// To tell the master before this one that it may go.
     predecessor: Option<OwnedFd>,
+    /// What it left that nobody has asked for yet.
+    inheritance: Inheritance,
+    /// `run`: the servers that the worker of each slot had when it became
+    /// ready, and still has; its successor is measured by them.
+    wanted: BTreeMap<usize, BTreeSet<String>>,
+    /// `run`: where a listen on every address goes instead.
+    host: Option<String>,
+    /// `run`: a worker must say "ready".
+    wait_ready: bool,
     start: Instant,
     now: Instant,
 }
@@ -164,6 +194,7 @@ struct Master {
 impl Master {
     fn new(
         settings: &Serve,
+        job: Job,
         scheduler: Box<dyn Scheduler>,
     ) -> Result<Master, Error> {
         let limit = sys::limit::raise_descriptors()?;
@@ -172,39 +203,63 @@ impl Master {
         let signals = SignalFd::new()?;
         let key = sources.insert(Source::Signals).bits();
         epoll.add(signals.as_fd(), Interest::Read, key)?;
-        let mut listeners = Vec::new();
-        let launcher = Launcher::this_program()?;
         let mut inheritance = Inheritance::take()?;
-        let bound = Listener::bind_all(
-            &settings.listen,
-            settings.defer_accept,
-            |name| inheritance.listeners_of(name),
-        );
-        for listener in bound? {
-            let key = sources.insert(Source::Listener);
-            epoll.add(listener.as_fd(), Interest::Read, key.bits())?;
-            listeners.push((listener, key));
-        }
-        inheritance.discard_rest();
-        announce(&listeners, settings.workers, scheduler.name());
-        let ours = 8 + RESERVE + listeners.len() + 3 * settings.workers;
+        let mut servers = BTreeMap::new();
+        let (launcher, host, wait_ready) = match job {
+            Job::Serve => {
+                let launcher = Launcher::this_program()?;
+                let bound = Listener::bind_all(
+                    &settings.listen,
+                    settings.defer_accept,
+                    |name| inheritance.listeners_of(name),
+                );
+                let mut listeners = Vec::new();
+                for listener in bound? {
+                    let source = Source::Listener(ServerId::OWN);
+                    let key = sources.insert(source);
+                    let interest = Interest::Read;
+                    epoll.add(listener.as_fd(), interest, key.bits())?;
+                    listeners.push((listener, key));
+                }
+                inheritance.discard_rest();
+                announce(&listeners, settings.workers, scheduler.name());
+                let own = Server::new(Doors::new(listeners), None);
+                servers.insert(ServerId::OWN, own);
+                (launcher, None, false)
+            }
+            Job::Run(Run { program, host, wait_ready }) => {
+                let launcher = Launcher::another(&program)?;
+                let name = program.first().map(|name| name.to_string_lossy());
+                let name = name.unwrap_or_default();
+                let (workers, policy) = (settings.workers, scheduler.name());
+                let pid = std::process::id();
+                info!(
+                    "running {name}, {workers} workers, {policy}, pid {pid}"
+                );
+                (launcher, host, wait_ready)
+            }
+        };
+        let foreign = !servers.contains_key(&ServerId::OWN);
+        let ours = 16 + RESERVE + servers.len() + 3 * settings.workers;
         let start = Instant::now();
         let policy = Policy {
             workers: settings.workers,
             grace: settings.grace,
             linger: LINGER,
-            boot_timeout: settings.boot_timeout,
-            terminate_before_kill: None,
+            // Whoever does not say that it is ready is judged first.
+            boot_timeout: settings.boot_timeout
+                + if foreign { JUDGEMENT } else { Duration::ZERO },
+            terminate_before_kill: foreign.then_some(TERMINATE_FIRST),
         };
         Ok(Master {
             window: settings.window as u64,
             epoll,
             sources,
             signals,
-            doors: Doors::new(listeners),
+            servers,
+            next_server: ServerId::OWN.0 + 1,
             launcher,
             supervisor: Supervisor::new(policy, Duration::ZERO),
-            dispatcher: Dispatcher::new(),
             scheduler,
             links: BTreeMap::new(),
             actions: Vec::new(),
@@ -222,18 +277,43 @@ impl Master {
             next_look: None,
             boot_timeout: settings.boot_timeout,
             successor: None,
-            predecessor: inheritance.ready,
+            predecessor: inheritance.ready.take(),
+            inheritance,
+            wanted: BTreeMap::new(),
+            host,
+            wait_ready,
             start,
             now: start,
         })
     }
 
+    /// A worker takes connections from now on.
+    fn admit(&mut self, worker: WorkerId) {
+        let Some(link) = self.links.get(&worker) else { return };
+        let Tongue::Ours { capacity, .. } = link.tongue else {
+            return self.admit_node(worker);
+        };
+        let (slot, window) = (link.slot, self.window);
+        if let Some(server) = self.servers.get_mut(&ServerId::OWN) {
+            server.dispatcher.admit(worker, slot, window, capacity);
+        }
+    }
+
     fn exit(&mut self, outcome: &Outcome) -> ExitCode {
-        self.doors.slam(&self.epoll);
+        for server in self.servers.values_mut() {
+            server.doors.slam(&self.epoll);
+        }
         match outcome {
             Outcome::Stopped => {
                 info!("{outcome}");
                 ExitCode::SUCCESS
+            }
+            // The program was typed wrong.
+            Outcome::CannotStart(_)
+                if !self.servers.contains_key(&ServerId::OWN) =>
+            {
+                error!("{outcome}");
+                ExitCode::from(2)
             }
             Outcome::CannotStart(_) | Outcome::GaveUp { .. } => {
                 error!("{outcome}");
@@ -252,16 +332,19 @@ impl Master {
     fn timeout(&self) -> Option<Duration> {
         let supervisor =
             self.supervisor.deadline().map(|after| self.start + after);
-        let counters = (self.held > 0 || self.is_waiting())
-            .then(|| self.now + self.patience);
-        let cooling = self.cooling.iter().map(|(until, _)| *until).min();
+        let counters = self.patience().map(|patience| self.now + patience);
+        let cooling = self.cooling.iter().map(|(until, ..)| *until).min();
+        let doors = self.servers.values();
+        let doors = doors.filter_map(|server| server.doors.deadline()).min();
         [
             supervisor,
             counters,
             cooling,
             self.congested_until,
             self.upgrade_deadline(),
-            self.doors.deadline(),
+            self.judgement(),
+            self.closing_time(),
+            doors,
             self.next_look,
         ]
         .into_iter()
@@ -279,16 +362,18 @@ impl Master {
             self.congested_until = None;
         }
         let now = self.now;
-        let rested: Vec<WorkerId> = self
-            .cooling
-            .extract_if(.., |(until, _)| *until <= now)
-            .map(|(_, worker)| worker)
-            .collect();
-        for worker in rested {
-            if let Some(first) = self.dispatcher.resume(worker) {
+        let rested: Vec<(Instant, WorkerId, ServerId)> =
+            self.cooling.extract_if(.., |(until, ..)| *until <= now).collect();
+        for (_, worker, id) in rested {
+            let Some(server) = self.servers.get_mut(&id) else { continue };
+            let resumed = server.dispatcher.resume(worker);
+            // Node discards nothing, so it needs no number to go on from.
+            if let Some(first) = resumed.filter(|_| id == ServerId::OWN) {
                 self.tell(worker, &Message::Resume { first });
             }
         }
+        self.judge();
+        self.close_abandoned();
         self.look_for_the_hung();
         self.supervisor.tick(self.elapsed(), &mut self.actions);
         Ok(())
@@ -315,7 +400,9 @@ impl Master {
                     info!("{name}: stopping");
                     self.stopping = true;
                     self.abandon_upgrade()?;
-                    self.doors.stop_deferring();
+                    for server in self.servers.values() {
+                        server.doors.stop_deferring();
+                    }
                     self.note(Event::Stop);
                 }
                 Signal::HangUp => {
@@ -346,15 +433,12 @@ impl Master {
                 debug!("worker {worker}: generation {generation}");
                 self.spawn(worker, slot);
             }
-            Action::Admit { worker } => {
-                if let Some(link) = self.links.get(&worker) {
-                    let (slot, capacity) = (link.slot, link.capacity);
-                    let window = self.window;
-                    self.dispatcher.admit(worker, slot, window, capacity);
-                }
-            }
+            Action::Admit { worker } => self.admit(worker),
             Action::Withdraw { worker } => {
-                self.dispatcher.withdraw(worker);
+                for server in self.servers.values_mut() {
+                    server.dispatcher.withdraw(worker);
+                }
+                self.forget_member(worker);
             }
             Action::Disconnect { worker } => {
                 debug!("worker {worker} is asked to leave");
@@ -374,7 +458,11 @@ impl Master {
                     link.child.kill();
                 }
             }
-            Action::StopAccepting => self.doors.begin_closing(),
+            Action::StopAccepting => {
+                for server in self.servers.values_mut() {
+                    server.doors.begin_closing();
+                }
+            }
             Action::Report(report) => tell_operator(&report),
             Action::Exit(outcome) => self.outcome = Some(outcome),
         }
