@@ -1,6 +1,7 @@
 //! The library's front door: how many workers, where, and who answers.
 
 use std::fmt;
+use std::io::{self, Write};
 use std::num::NonZero;
 use std::process::ExitCode;
 use std::sync::OnceLock;
@@ -214,7 +215,12 @@ impl Cluster {
             self.be_master()
         };
         result.unwrap_or_else(|error| {
-            log::error!("{error}");
+            if log::max_level() >= LevelFilter::Error {
+                log::error!("{error}");
+            } else {
+                // Why it ends is said at any level, if anybody listens.
+                let _ = writeln!(io::stderr(), "{error}");
+            }
             ExitCode::from(error.exit_code())
         })
     }

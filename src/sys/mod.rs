@@ -8,11 +8,7 @@
 //!   unix     pairs, SCM_RIGHTS        signal   mask, signalfd
 //!   process  spawn, pidfd, waitid     memory   a sealed, shared region
 //!   event    eventfd                  limit    RLIMIT_NOFILE
-<<<<<<< HEAD
-//!   poll     can this be written?     clock    since boot
-=======
-//!   poll     one descriptor, no loop
->>>>>>> 24d4c81aca6d139db0eac318d88abe4ee8b2ffca
+//!   poll     one descriptor, no loop  clock    since boot
 //! ```
 //!
 //! Three manners hold throughout. A descriptor is close-on-exec from its
