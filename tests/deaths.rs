@@ -48,7 +48,8 @@ fn nobody_is_refused_or_forgotten_when_all_workers_are_killed_at_once() {
     }
     let tally = load.finish();
     assert_eq!(tally.unforgivable(), 0, "{tally:?}");
-    assert!(tally.lost() <= MASSACRES * CLIENTS, "{tally:?}");
+    // They die one after the other, and a client may meet each of them.
+    assert!(tally.lost() <= MASSACRES * 4 * CLIENTS, "{tally:?}");
 }
 
 #[test]
@@ -85,6 +86,8 @@ fn no_worker_outlives_its_master_and_the_port_is_free() {
     let mut server = Server::serve("--workers 4");
     let workers = server.wait_for_workers(4);
     let load = Load::start(server.place(), 4);
+    // This one will not hear of its master's death by itself.
+    process::signal("STOP", &workers[..1]);
     server.signal("KILL");
     server.wait();
     let gone = || !workers.iter().any(|pid| process::lives(*pid));

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use common::http::{Connection, Lost, ask};
 use common::load::{Crowd, Load};
-use common::server::{Server, handoff};
+use common::server::Server;
 use common::{Scratch, process, wait_until};
 
 #[test]
@@ -189,18 +189,17 @@ fn signals_that_mean_nothing_change_nothing() {
 }
 
 #[test]
-fn a_reload_under_load_loses_nothing() {
-    let server =
-        Server::start(handoff("serve --listen 127.0.0.1:0 --workers 2"));
-    let load = Load::start(server.place(), 4);
-    for _ in 0..3 {
-        let old = server.wait_for_workers(2);
-        server.signal("HUP");
-        wait_until("all workers are new", || {
-            let now = server.workers();
-            now.len() == 2 && !now.iter().any(|pid| old.contains(pid))
-        });
-    }
-    let tally = load.finish();
-    assert_eq!(tally.unforgivable() + tally.reset + tally.truncated, 0);
+fn a_worker_that_dies_during_the_stop_still_costs_only_what_it_had() {
+    let mut server = Server::serve("--workers 2 --grace 3600");
+    let victim = server.wait_for_workers(2)[0];
+    process::signal("STOP", &[victim]);
+    let crowd = Crowd::ask(server.place(), 20, "/");
+    wait_until("the other has answered its half", || crowd.answered() == 10);
+    server.signal("TERM");
+    wait_until("newcomers are refused", || {
+        Connection::open(server.place()).is_err()
+    });
+    process::signal("KILL", &[victim]);
+    crowd.expect_all_answered();
+    assert_eq!(server.wait().code(), Some(0), "{}", server.log());
 }
