@@ -86,8 +86,6 @@ fn no_worker_outlives_its_master_and_the_port_is_free() {
     let mut server = Server::serve("--workers 4");
     let workers = server.wait_for_workers(4);
     let load = Load::start(server.place(), 4);
-    // This one will not hear of its master's death by itself.
-    process::signal("STOP", &workers[..1]);
     server.signal("KILL");
     server.wait();
     let gone = || !workers.iter().any(|pid| process::lives(*pid));
@@ -97,6 +95,25 @@ fn no_worker_outlives_its_master_and_the_port_is_free() {
     println!("the last worker was gone {after:?} after its master");
     assert!(after < Duration::from_secs(1), "{after:?}");
     assert!(server.processes().is_empty());
+}
+
+#[test]
+fn a_worker_that_is_stuck_does_not_outlive_its_master_either() {
+    let folder = Scratch::new("stuck");
+    let words = folder.path("").display().to_string();
+    let mut server = Server::start(program("probe", &words));
+    let worker = server.ask_worker();
+    let mut client = Connection::open(server.place()).unwrap();
+    client.send(common::http::one_shot("/spin").as_bytes()).unwrap();
+    let before = cpu(worker);
+    wait_until("the worker is stuck", || {
+        cpu(worker) >= before + Duration::from_millis(50)
+    });
+    server.signal("KILL");
+    server.wait();
+    let gone = || !process::lives(worker);
+    let after = wait_until("the worker is gone", gone);
+    assert!(after < Duration::from_secs(1), "{after:?}");
 }
 
 #[test]
