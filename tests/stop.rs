@@ -109,6 +109,40 @@ fn clients_in_the_kernels_queue_are_answered() {
 }
 
 #[test]
+fn clients_that_wait_for_room_are_answered_however_long_it_takes() {
+    let mut server = Server::serve("--workers 1 --window 8");
+    let worker = server.wait_for_workers(1);
+    process::signal("STOP", &worker);
+    let crowd = Crowd::ask(server.place(), 40, "/");
+    thread::sleep(Duration::from_millis(100));
+    server.signal("TERM");
+    // Until well after the time in which the stop goes on accepting.
+    thread::sleep(Duration::from_millis(500));
+    process::signal("CONT", &worker);
+    crowd.expect_all_answered();
+    assert_eq!(server.wait().code(), Some(0), "{}", server.log());
+}
+
+/// The kernel holds back a connection without data, so the master has not
+/// heard of this client when it is told to stop. It goes on accepting for
+/// 100 ms; five attempts, since a busy machine may take that long for nothing.
+#[test]
+fn a_client_that_is_about_to_ask_is_answered() {
+    let answered = (0..5).any(|_| {
+        let mut server = Server::serve("--workers 1");
+        server.wait_for_workers(1);
+        let mut client = Connection::open(server.place()).unwrap();
+        server.signal("TERM");
+        wait_until("it is heard", || server.log().contains("stopping"));
+        thread::sleep(Duration::from_millis(20));
+        let response = client.get("/").map(|response| response.status);
+        assert_eq!(server.wait().code(), Some(0), "{}", server.log());
+        response == Ok(200)
+    });
+    assert!(answered);
+}
+
+#[test]
 fn the_stop_refuses_newcomers_while_it_finishes() {
     let mut server = Server::serve("--workers 1");
     let in_hand = Crowd::ask(server.place(), 1, "/sleep/2000");
