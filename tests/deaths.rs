@@ -56,9 +56,7 @@ fn nobody_is_refused_or_forgotten_when_all_workers_are_killed_at_once() {
 fn clients_wait_while_there_is_no_worker_at_all() {
     let server = Server::serve("--workers 2");
     let workers = server.wait_for_workers(2);
-    for worker in &workers {
-        process::signal("STOP", &[*worker]);
-    }
+    process::freeze(&workers);
     let crowd = Crowd::ask(server.place(), 50, "/");
     thread::sleep(Duration::from_millis(100));
     assert_eq!(crowd.answered(), 0);
@@ -70,10 +68,7 @@ fn clients_wait_while_there_is_no_worker_at_all() {
 fn what_a_dead_worker_had_not_received_is_answered_by_others() {
     let server = Server::serve("--workers 2");
     let victim = server.wait_for_workers(2)[0];
-    process::signal("STOP", &[victim]);
-    wait_until("the worker has stopped", || {
-        process::stat(victim).is_some_and(|stat| stat.state == 'T')
-    });
+    process::freeze(&[victim]);
     let crowd = Crowd::ask(server.place(), 40, "/");
     wait_until("the other has answered its half", || crowd.answered() == 20);
     process::signal("KILL", &[victim]);

@@ -91,10 +91,7 @@ fn clients_in_the_kernels_queue_are_answered() {
     server.wait_for_workers(2);
     // They come and ask while the master cannot accept, and before it can
     // look at anything it has been told to stop.
-    server.signal("STOP");
-    wait_until("the master has stopped", || {
-        process::stat(server.pid()).is_some_and(|stat| stat.state == 'T')
-    });
+    process::freeze(&[server.pid()]);
     let mut clients: Vec<Connection> =
         (0..50).map(|_| Connection::open(server.place()).unwrap()).collect();
     server.signal("TERM");
@@ -112,7 +109,7 @@ fn clients_in_the_kernels_queue_are_answered() {
 fn clients_that_wait_for_room_are_answered_however_long_it_takes() {
     let mut server = Server::serve("--workers 1 --window 8");
     let worker = server.wait_for_workers(1);
-    process::signal("STOP", &worker);
+    process::freeze(&worker);
     let crowd = Crowd::ask(server.place(), 40, "/");
     thread::sleep(Duration::from_millis(100));
     server.signal("TERM");
@@ -226,7 +223,7 @@ fn signals_that_mean_nothing_change_nothing() {
 fn a_worker_that_dies_during_the_stop_still_costs_only_what_it_had() {
     let mut server = Server::serve("--workers 2 --grace 3600");
     let victim = server.wait_for_workers(2)[0];
-    process::signal("STOP", &[victim]);
+    process::freeze(&[victim]);
     let crowd = Crowd::ask(server.place(), 20, "/");
     wait_until("the other has answered its half", || crowd.answered() == 10);
     server.signal("TERM");
