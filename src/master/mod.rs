@@ -174,6 +174,7 @@ impl Master {
         epoll.add(signals.as_fd(), Interest::Read, key)?;
         let mut listeners = Vec::new();
         let launcher = Launcher::this_program()?;
+        sys::process::keep_ended_children();
         let mut inheritance = Inheritance::take()?;
         let bound = Listener::bind_all(
             &settings.listen,

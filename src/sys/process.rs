@@ -414,6 +414,16 @@ impl AsFd for Child {
     }
 }
 
+/// Has the kernel keep children that have ended until they are waited for.
+///
+/// Whoever started this process may have ignored `SIGCHLD`, which outlives
+/// exec. Children would then vanish as they end, and how they ended with them
+/// (waitid(2), under `ECHILD`).
+pub(crate) fn keep_ended_children() {
+    // SAFETY: the default disposition runs no code of ours.
+    unsafe { libc::signal(libc::SIGCHLD, libc::SIG_DFL) };
+}
+
 /// Takes over a descriptor that this process was started with.
 ///
 /// `None` if there is no such descriptor. It becomes close-on-exec, so that
