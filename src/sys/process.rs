@@ -429,9 +429,12 @@ pub(crate) fn keep_ended_children() {
 /// `None` if there is no such descriptor. It becomes close-on-exec, so that
 /// the caller's own children do not get it as well.
 pub(crate) fn inherited(number: RawFd) -> Option<OwnedFd> {
+    if number < FIRST_DESCRIPTOR {
+        return None;
+    }
     // SAFETY: no pointers are involved.
     let set = unsafe { libc::fcntl(number, libc::F_SETFD, libc::FD_CLOEXEC) };
-    if number < FIRST_DESCRIPTOR || set < 0 {
+    if set < 0 {
         return None;
     }
     // SAFETY: the descriptor is open, and the contract of the environment
