@@ -203,6 +203,7 @@ impl Master {
         let signals = SignalFd::new()?;
         let key = sources.insert(Source::Signals).bits();
         epoll.add(signals.as_fd(), Interest::Read, key)?;
+        sys::process::keep_ended_children();
         let mut inheritance = Inheritance::take()?;
         let mut servers = BTreeMap::new();
         let (launcher, host, wait_ready) = match job {

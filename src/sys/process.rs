@@ -414,14 +414,27 @@ impl AsFd for Child {
     }
 }
 
+/// Has the kernel keep children that have ended until they are waited for.
+///
+/// Whoever started this process may have ignored `SIGCHLD`, which outlives
+/// exec. Children would then vanish as they end, and how they ended with them
+/// (waitid(2), under `ECHILD`).
+pub(crate) fn keep_ended_children() {
+    // SAFETY: the default disposition runs no code of ours.
+    unsafe { libc::signal(libc::SIGCHLD, libc::SIG_DFL) };
+}
+
 /// Takes over a descriptor that this process was started with.
 ///
 /// `None` if there is no such descriptor. It becomes close-on-exec, so that
 /// the caller's own children do not get it as well.
 pub(crate) fn inherited(number: RawFd) -> Option<OwnedFd> {
+    if number < FIRST_DESCRIPTOR {
+        return None;
+    }
     // SAFETY: no pointers are involved.
     let set = unsafe { libc::fcntl(number, libc::F_SETFD, libc::FD_CLOEXEC) };
-    if number < FIRST_DESCRIPTOR || set < 0 {
+    if set < 0 {
         return None;
     }
     // SAFETY: the descriptor is open, and the contract of the environment
