@@ -125,7 +125,9 @@ impl Master {
                 self.say(worker, Act::Reply { ack: seq, answer });
             }
             Word::Misses { first } => {
-                warn!("worker {worker} is out of descriptors");
+                if link.missed.replace(first) != Some(first) {
+                    warn!("worker {worker} is out of descriptors");
+                }
                 match self.dispatcher.nack(worker, first) {
                     Ok(_) => {
                         self.cooling.push((self.now + COOL_DOWN, worker));

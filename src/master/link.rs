@@ -22,6 +22,9 @@ pub(super) struct Link {
     pub(super) scoreboard: Scoreboard,
     /// Most connections that it can have open, as it said itself.
     pub(super) capacity: Option<u64>,
+    /// The connection that it could not take when it last ran out of
+    /// descriptors: the log says so once.
+    pub(super) missed: Option<u64>,
     /// Numbers what is said to it.
     seq: u64,
     started: Instant,
@@ -51,6 +54,7 @@ impl Link {
             process_key,
             scoreboard: started.scoreboard,
             capacity: None,
+            missed: None,
             seq: 0,
             started: now,
             line: Some(Line {

@@ -12,7 +12,7 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
-use log::{debug, error};
+use log::{debug, error, warn};
 
 use super::Master;
 use super::dispatcher::{self, Dispatcher};
@@ -110,13 +110,19 @@ impl Master {
                     count: count as u64,
                 };
                 match channel.hand_over(&line, &connections) {
-                    Ok(true) => self.dispatcher.sent(worker, count),
+                    Ok(true) => {
+                        self.congested = false;
+                        self.dispatcher.sent(worker, count);
+                    }
                     Ok(false) => {
                         blocked = true;
                         break;
                     }
                     Err(error) if error.is_too_many_in_flight() => {
-                        debug!("{error}");
+                        if !self.congested {
+                            self.congested = true;
+                            warn!("nothing can be handed over: {error}");
+                        }
                         self.congested_until = Some(self.now + CONGESTION);
                         return;
                     }
