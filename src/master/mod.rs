@@ -17,11 +17,13 @@
 //! them, and carries out what they say. It parses no byte of a client, and no
 //! worker can end it: what a worker does wrong costs that worker.
 
+mod asked;
 mod crew;
 pub mod dispatcher;
 mod doors;
 mod link;
 mod listener;
+pub mod readiness;
 pub mod scheduler;
 mod spawn;
 pub mod supervisor;
@@ -178,7 +180,7 @@ impl Master {
         let bound = Listener::bind_all(
             &settings.listen,
             settings.defer_accept,
-            |address| inheritance.listeners_of(address),
+            |name| inheritance.listeners_of(name),
         );
         for listener in bound? {
             let key = sources.insert(Source::Listener);

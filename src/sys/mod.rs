@@ -41,6 +41,10 @@ pub(crate) struct Error {
 pub(crate) type Result<T> = std::result::Result<T, Error>;
 
 impl Error {
+    /// An argument that makes no sense, found before the system saw it.
+    pub(crate) const INVALID: Error =
+        Error { call: "argument", errno: libc::EINVAL };
+
     /// What `call` has just left in `errno`.
     fn last(call: &'static str) -> Error {
         let errno = io::Error::last_os_error().raw_os_error().unwrap_or(0);

@@ -258,6 +258,44 @@ fn a_withdrawn_worker_may_nack() {
 }
 
 #[test]
+fn a_refused_connection_goes_to_another_and_those_behind_it_stay() {
+    let mut d = dispatcher(2, 8);
+    offer(&mut d, 1..=4);
+    assert_eq!(send(&mut d, W1), [1, 3]);
+    assert_eq!(send(&mut d, W2), [2, 4]);
+    assert!(d.refused(W1));
+    d.dispatch_parked(&mut RoundRobin);
+    assert_eq!(send(&mut d, W2), [1]);
+    assert_eq!(received(&mut d, W1, 2), [3]);
+    assert_eq!(counts(&d, W1).open, 1);
+    assert!(!d.refused(W1), "nothing is on its way");
+}
+
+#[test]
+fn who_refuses_rests_until_it_resumes() {
+    let mut d = dispatcher(1, 8);
+    offer(&mut d, 1..=1);
+    send(&mut d, W1);
+    assert!(d.refused(W1));
+    assert!(!d.has_room());
+    d.dispatch_parked(&mut RoundRobin);
+    assert!(d.batch(W1).is_none());
+    assert!(d.resume(W1).is_some());
+    d.dispatch_parked(&mut RoundRobin);
+    assert_eq!(send(&mut d, W1), [1]);
+}
+
+#[test]
+fn a_withdrawn_worker_may_rejoin() {
+    let mut d = dispatcher(1, 8);
+    d.withdraw(W1);
+    assert!(!d.has_room());
+    d.rejoin(W1);
+    offer(&mut d, 1..=1);
+    assert_eq!(send(&mut d, W1), [1]);
+}
+
+#[test]
 fn a_false_claim_is_a_fault_and_changes_nothing() {
     let mut d = dispatcher(1, 9);
     offer(&mut d, 1..=3);
