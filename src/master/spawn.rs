@@ -28,7 +28,8 @@ use std::path::PathBuf;
 use crate::WorkerId;
 use crate::scoreboard::Scoreboard;
 use crate::sys;
-use crate::sys::process::{self, Bond, Child, FIRST_DESCRIPTOR, Program};
+use crate::sys::process::{Child, FIRST_DESCRIPTOR};
+use crate::sys::spawn::{self, Bond, Program};
 
 /// Where execvp(3) looks when there is no `PATH`.
 const DEFAULT_PATH: &str = "/bin:/usr/bin";
@@ -99,7 +100,7 @@ impl Launcher {
         self.program.environment = workers_environment(worker, slot);
         self.program.bond = Bond::Worker;
         let descriptors = [theirs.as_fd(), region.as_fd()];
-        let child = process::spawn(&self.program, &descriptors)?;
+        let child = spawn::spawn(&self.program, &descriptors)?;
         Ok(Started { child, channel, scoreboard })
     }
 
@@ -115,7 +116,7 @@ impl Launcher {
         };
         self.program.environment = environment(inherited, contract);
         self.program.bond = Bond::Successor;
-        process::spawn(&self.program, descriptors)
+        spawn::spawn(&self.program, descriptors)
     }
 }
 
