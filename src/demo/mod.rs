@@ -39,9 +39,8 @@ use crate::channel::{Channel, Heard};
 use crate::config::Demo;
 use crate::ipc::Message;
 use crate::sys::poll;
-use crate::sys::process::{
-    self, Bond, Child, Ended, FIRST_DESCRIPTOR, Program,
-};
+use crate::sys::process::{self, Child, Ended, FIRST_DESCRIPTOR};
+use crate::sys::spawn::{self, Bond, Program};
 
 /// A demo ends at the first thing that goes wrong, and says what it was.
 pub type Result<T = ()> = std::result::Result<T, Box<dyn Error>>;
@@ -152,7 +151,7 @@ fn spawn(
         directory: None,
         bond: Bond::Worker,
     };
-    Ok(process::spawn(&program, &[end])?)
+    Ok(spawn::spawn(&program, &[end])?)
 }
 
 fn c_strings(

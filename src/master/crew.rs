@@ -159,7 +159,7 @@ impl Master {
         message: Message<'_>,
     ) -> Result<(), Error> {
         let not_ours = || Err(Error::protocol("it is no worker of handoff"));
-        let Some(link) = self.links.get(&worker) else { return Ok(()) };
+        let Some(link) = self.links.get_mut(&worker) else { return Ok(()) };
         let proven = link.is_proven();
         match message {
             Message::Cluster(Cluster { seq, act }) => match act {
@@ -182,7 +182,9 @@ impl Master {
                 | Act::Reply { .. } => return not_ours(),
             },
             Message::HandleNack { first: Some(first) } => {
-                warn!("worker {worker} is out of descriptors");
+                if link.missed.replace(first) != Some(first) {
+                    warn!("worker {worker} is out of descriptors");
+                }
                 let id = ServerId::OWN;
                 if let Some(server) = self.servers.get_mut(&id) {
                     server.dispatcher.nack(worker, first).map_err(

@@ -25,6 +25,9 @@ pub(super) struct Link {
     pub(super) child: Child,
     pub(super) process_key: Key,
     pub(super) tongue: Tongue,
+    /// The connection that it could not take when it last ran out of
+    /// descriptors: the log says so once.
+    pub(super) missed: Option<u64>,
     /// Numbers what is said to it.
     seq: u64,
     started: Instant,
@@ -103,6 +106,7 @@ impl Link {
             child: started.child,
             process_key,
             tongue,
+            missed: None,
             seq: 0,
             started: now,
             line: Some(Line {

@@ -163,6 +163,8 @@ struct Master {
     cooling: Vec<(Instant, WorkerId, ServerId)>,
     /// Nothing is sent before this.
     congested_until: Option<Instant>,
+    /// The last attempt failed of that, and the log says so.
+    congested: bool,
     /// When to look at the counters although nobody woke us.
     patience: Duration,
     stopping: bool,
@@ -269,6 +271,7 @@ impl Master {
             most_held: limit.saturating_sub(ours).max(1),
             cooling: Vec::new(),
             congested_until: None,
+            congested: false,
             patience: Duration::ZERO,
             stopping: false,
             emptied: false,

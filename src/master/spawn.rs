@@ -28,7 +28,8 @@ use std::path::PathBuf;
 use crate::WorkerId;
 use crate::scoreboard::Scoreboard;
 use crate::sys;
-use crate::sys::process::{self, Bond, Child, FIRST_DESCRIPTOR, Program};
+use crate::sys::process::{Child, FIRST_DESCRIPTOR};
+use crate::sys::spawn::{self, Bond, Program};
 
 /// Where execvp(3) looks when there is no `PATH`.
 const DEFAULT_PATH: &str = "/bin:/usr/bin";
@@ -73,7 +74,7 @@ impl Launcher {
         let (channel, theirs) = sys::unix::pair()?;
         if let Some(program) = &mut self.foreign {
             program.environment = workers_environment(worker, slot, None);
-            let child = process::spawn(program, &[theirs.as_fd()])?;
+            let child = spawn::spawn(program, &[theirs.as_fd()])?;
             return Ok(Started { child, channel, scoreboard: None });
         }
         let (scoreboard, region) = Scoreboard::create()?;
@@ -82,7 +83,7 @@ impl Launcher {
             workers_environment(worker, slot, Some(number));
         self.itself.bond = Bond::Worker;
         let descriptors = [theirs.as_fd(), region.as_fd()];
-        let child = process::spawn(&self.itself, &descriptors)?;
+        let child = spawn::spawn(&self.itself, &descriptors)?;
         Ok(Started { child, channel, scoreboard: Some(scoreboard) })
     }
 
@@ -98,7 +99,7 @@ impl Launcher {
         };
         self.itself.environment = environment(inherited, contract);
         self.itself.bond = Bond::Successor;
-        process::spawn(&self.itself, descriptors)
+        spawn::spawn(&self.itself, descriptors)
     }
 }
 

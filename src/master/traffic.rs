@@ -13,7 +13,7 @@
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
-use log::{debug, error};
+use log::{debug, error, warn};
 
 use super::Master;
 use super::dispatcher::{self, Dispatcher};
@@ -139,10 +139,17 @@ impl Master {
         for (&worker, link) in &mut self.links {
             let mut blocked = false;
             for (&id, server) in &mut self.servers {
+                let had = server.dispatcher.batch(worker).is_some();
                 match link.hand_over(worker, id, server) {
-                    Ok(full) => blocked |= full,
+                    Ok(full) => {
+                        self.congested &= full || !had;
+                        blocked |= full;
+                    }
                     Err(error) if error.is_too_many_in_flight() => {
-                        debug!("{error}");
+                        if !self.congested {
+                            self.congested = true;
+                            warn!("nothing can be handed over: {error}");
+                        }
                         self.congested_until = Some(self.now + CONGESTION);
                         return;
                     }
