@@ -6,11 +6,15 @@ mod channel;
 mod cluster;
 #[doc(hidden)]
 pub mod config;
+#[doc(hidden)]
+pub mod control;
 mod error;
 pub mod http;
 pub mod ipc;
 mod logger;
 pub mod master;
+#[doc(hidden)]
+pub mod remote;
 mod scoreboard;
 mod slab;
 mod sys;

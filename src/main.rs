@@ -14,6 +14,7 @@ fn main() -> ExitCode {
         Ok(Command::Serve(settings)) => {
             Cluster::from_settings(settings).serve(handoff::app::handler)
         }
+        Ok(Command::Errand(errand)) => handoff::remote::run(&errand),
         Ok(Command::Demo(_demo)) => ExitCode::FAILURE,
         Err(usage) => {
             // Standard error may be closed: the exit code says it as well.

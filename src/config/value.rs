@@ -9,7 +9,8 @@ use std::{
 };
 
 use super::{
-    Serve, address,
+    self as config, Serve, address,
+    errand::control_path,
     usage::{did_you_mean, quoted},
 };
 
@@ -26,6 +27,8 @@ pub(super) enum Value {
     Size(RangeInclusive<usize>, fn(&mut Serve, usize)),
     /// Decimal, to the millisecond.
     Seconds(RangeInclusive<Duration>, fn(&mut Serve, Duration)),
+    /// The path of a control socket, or none.
+    Control(fn(&mut Serve, config::Control)),
     /// One of these words, and what each does.
     Word(&'static [Choice]),
 }
@@ -43,6 +46,16 @@ impl Value {
         let text = typed.to_str();
         let stored = match self {
             Self::Address(list) => return add(list(serve), typed),
+            Self::Control(put) if typed == "off" => {
+                put(serve, config::Control::Off);
+                return Ok(());
+            }
+            Self::Control(put) => {
+                let path = control_path(typed)
+                    .map_err(|why| format!(" {}{why}", quoted(typed)))?;
+                put(serve, config::Control::At(path));
+                return Ok(());
+            }
             Self::Count(range, put) => {
                 within(range, text.and_then(count)).map(|n| put(serve, n))
             }
@@ -76,6 +89,7 @@ impl Value {
             Self::Count(..) => "N".into(),
             Self::Size(..) => "SIZE".into(),
             Self::Seconds(..) => "SECONDS".into(),
+            Self::Control(_) => "PATH|off".into(),
             Self::Word(words) => listed(words, "|", "|"),
         }
     }
@@ -83,7 +97,7 @@ impl Value {
     /// "1 to 1024", for what has such bounds.
     pub(super) fn bounds(&self) -> Option<String> {
         match self {
-            Self::Address(_) | Self::Word(_) => None,
+            Self::Address(_) | Self::Control(_) | Self::Word(_) => None,
             Self::Count(range, _) => Some(span(range, usize::to_string)),
             Self::Size(range, _) => Some(span(range, |n| short(*n))),
             Self::Seconds(range, _) => {
@@ -105,6 +119,7 @@ impl Display for Value {
             Self::Count(..) => f.write_str("a number"),
             Self::Size(..) => f.write_str("a size"),
             Self::Seconds(..) => f.write_str("seconds"),
+            Self::Control(_) => f.write_str("a path or off"),
             Self::Word(words) => f.write_str(&listed(words, ", ", " or ")),
         }?;
         match self.bounds() {
@@ -155,7 +170,7 @@ fn listed<T>(words: &[(&str, T)], between: &str, last: &str) -> String {
 }
 
 /// Digits alone: `parse` would also take a plus sign.
-fn count(text: &str) -> Option<usize> {
+pub(super) fn count(text: &str) -> Option<usize> {
     let digits = text.bytes().all(|byte| byte.is_ascii_digit());
     digits.then(|| text.parse().ok())?
 }

@@ -181,6 +181,7 @@ impl Master {
             error!("worker {worker} left wrong counters: {fault}");
         }
         self.held = held;
+        self.remember(worker, &link);
         let others = self.dispatcher.lost(worker);
         obituary(worker, &link, how, others, self.now);
         if self.doors.are_closed() && self.dispatcher.parked() > 0 {
@@ -192,6 +193,27 @@ impl Master {
         Ok(())
     }
 }
+/// What workers that are gone have done.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Past {
+    pub(super) handed_over: u64,
+    pub(super) requests: u64,
+}
+
+impl Master {
+    /// A worker's counts, before it is forgotten. What it had not received
+    /// will be another's.
+    fn remember(&mut self, worker: WorkerId, link: &Link) {
+        let mut counts = self.dispatcher.counts();
+        if let Some(counts) = counts.find(|counts| counts.worker == worker) {
+            self.past.handed_over += counts.handed - counts.pending;
+        }
+        // The worker's own word, which may be any number.
+        let requests = link.scoreboard.requests();
+        self.past.requests = self.past.requests.wrapping_add(requests);
+    }
+}
+
 /// What a worker may say, in our own words: the line it stood in is gone when
 /// it is acted on.
 #[derive(Debug)]

@@ -22,6 +22,8 @@ pub(super) struct Link {
     pub(super) scoreboard: Scoreboard,
     /// Most connections that it can have open, as it said itself.
     pub(super) capacity: Option<u64>,
+    /// It has done enough, and the supervisor knows.
+    pub(super) worn: bool,
     /// Numbers what is said to it.
     seq: u64,
     started: Instant,
@@ -51,6 +53,7 @@ impl Link {
             process_key,
             scoreboard: started.scoreboard,
             capacity: None,
+            worn: false,
             seq: 0,
             started: now,
             line: Some(Line {

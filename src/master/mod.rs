@@ -17,16 +17,19 @@
 //! them, and carries out what they say. It parses no byte of a client, and no
 //! worker can end it: what a worker does wrong costs that worker.
 
+pub(crate) mod control;
 mod crew;
 pub mod dispatcher;
 mod doors;
 mod link;
 mod listener;
+mod recycle;
 pub mod scheduler;
 mod spawn;
 pub mod supervisor;
 mod traffic;
 mod upgrade;
+mod usage;
 
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, OwnedFd};
@@ -35,10 +38,13 @@ use std::time::{Duration, Instant};
 
 use log::{debug, error, info, warn};
 
+use self::control::Control;
+use self::crew::Past;
 use self::dispatcher::Dispatcher;
 use self::doors::Doors;
 use self::link::Link;
 use self::listener::Listener;
+use self::recycle::Recycling;
 use self::scheduler::Scheduler;
 use self::spawn::Launcher;
 use self::supervisor::{Action, Event, Outcome, Policy, Report, Supervisor};
@@ -75,6 +81,10 @@ enum Source {
     Process(WorkerId),
     /// The new master of an upgrade.
     Successor,
+    /// The control socket.
+    Control,
+    /// A client of it.
+    Operator,
 }
 
 /// The life of a master: until it is told to stop, or gives up.
@@ -88,7 +98,7 @@ pub(crate) fn run(
         master.tick()?;
         loop {
             master.act();
-            master.relieve_predecessor();
+            master.relieve_predecessor()?;
             if let Some(outcome) = master.outcome.take() {
                 return Ok(master.exit(&outcome));
             }
@@ -110,6 +120,10 @@ pub(crate) fn run(
                 Some(Source::Channel(worker)) => master.hear(worker, event),
                 Some(Source::Process(worker)) => master.bury(worker)?,
                 Some(Source::Successor) => master.watch_successor()?,
+                Some(Source::Control) => master.receive_operators()?,
+                Some(Source::Operator) => {
+                    master.attend(key, event.is_gone())?;
+                }
             }
         }
     }
@@ -133,6 +147,8 @@ struct Master {
     /// Copies of connections that we hold, and how many we may.
     held: usize,
     most_held: usize,
+    /// Descriptors that this process may have.
+    limit: usize,
     /// Workers that ran out of descriptors, and until when they rest.
     cooling: Vec<(Instant, WorkerId)>,
     /// Nothing is sent before this.
@@ -148,6 +164,9 @@ struct Master {
     successor: Option<Successor>,
     /// To tell the master before this one that it may go.
     predecessor: Option<OwnedFd>,
+    control: Control,
+    recycling: Recycling,
+    past: Past,
     start: Instant,
     now: Instant,
 }
@@ -179,7 +198,6 @@ impl Master {
         }
         inheritance.discard_rest();
         announce(&listeners, settings.workers, scheduler.name());
-        let ours = 8 + RESERVE + listeners.len() + 3 * settings.workers;
         let start = Instant::now();
         let policy = Policy {
             workers: settings.workers,
@@ -188,7 +206,7 @@ impl Master {
             boot_timeout: settings.boot_timeout,
             terminate_before_kill: None,
         };
-        Ok(Master {
+        let mut master = Master {
             window: settings.window as u64,
             epoll,
             sources,
@@ -202,7 +220,8 @@ impl Master {
             actions: Vec::new(),
             outcome: None,
             held: 0,
-            most_held: limit.saturating_sub(ours).max(1),
+            most_held: 1,
+            limit,
             cooling: Vec::new(),
             congested_until: None,
             patience: Duration::ZERO,
@@ -211,13 +230,32 @@ impl Master {
             boot_timeout: settings.boot_timeout,
             successor: None,
             predecessor: inheritance.ready,
+            control: Control::new(settings.control.clone()),
+            recycling: Recycling::new(settings, start),
+            past: Past::default(),
             start,
             now: start,
-        })
+        };
+        master.make_room_for(settings.workers);
+        if master.predecessor.is_none()
+            && let Err(error) = master.open_control()
+        {
+            master.doors.slam(&master.epoll);
+            return Err(error);
+        }
+        Ok(master)
+    }
+
+    /// Leaves so many workers the descriptors that they need.
+    fn make_room_for(&mut self, workers: usize) {
+        let listeners = self.doors.listeners().count() + 1;
+        let ours = 8 + RESERVE + listeners + control::CLIENTS + 3 * workers;
+        self.most_held = self.limit.saturating_sub(ours).max(1);
     }
 
     fn exit(&mut self, outcome: &Outcome) -> ExitCode {
         self.doors.slam(&self.epoll);
+        self.shut_control();
         match outcome {
             Outcome::Stopped => {
                 info!("{outcome}");
@@ -249,6 +287,8 @@ impl Master {
             cooling,
             self.congested_until,
             self.upgrade_deadline(),
+            self.control.deadline(),
+            self.recycling.deadline(),
             self.doors.deadline(),
         ]
         .into_iter()
@@ -276,6 +316,8 @@ impl Master {
                 self.tell(worker, &Message::Resume { first });
             }
         }
+        self.expire_operators();
+        self.recycle();
         self.supervisor.tick(self.elapsed(), &mut self.actions);
         Ok(())
     }
@@ -298,10 +340,7 @@ impl Master {
                 }
                 Signal::Terminate | Signal::Interrupt | Signal::Quit => {
                     info!("{name}: stopping");
-                    self.stopping = true;
-                    self.abandon_upgrade()?;
-                    self.doors.stop_deferring();
-                    self.note(Event::Stop);
+                    self.stop()?;
                 }
                 Signal::HangUp => {
                     info!("{name}: reloading");
@@ -313,6 +352,15 @@ impl Master {
                 }
             }
         }
+        Ok(())
+    }
+
+    /// Stops, and loses nothing that was accepted.
+    fn stop(&mut self) -> Result<(), Error> {
+        self.stopping = true;
+        self.abandon_upgrade()?;
+        self.doors.stop_deferring();
+        self.note(Event::Stop);
         Ok(())
     }
 
@@ -360,7 +408,10 @@ impl Master {
                 }
             }
             Action::StopAccepting => self.doors.begin_closing(),
-            Action::Report(report) => tell_operator(&report),
+            Action::Report(report) => {
+                tell_operator(&report);
+                self.tell_waiting(&report);
+            }
             Action::Exit(outcome) => self.outcome = Some(outcome),
         }
     }

@@ -93,18 +93,16 @@ pub(crate) fn spawn(
         failure.report_and_exit(reporter.as_raw_fd());
     }
     drop(reporter);
-    // SAFETY: no pointers are involved.
-    let pidfd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) };
-    if pidfd < 0 {
-        let error = Error::last("pidfd_open");
-        // SAFETY: `pid` is our child and has not been waited for.
-        unsafe { libc::kill(pid, libc::SIGKILL) };
-        // SAFETY: a null pointer asks for no status.
-        unsafe { libc::waitpid(pid, std::ptr::null_mut(), 0) };
-        return Err(error);
-    }
-    // SAFETY: the descriptor is new, so nobody else owns it.
-    let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd as RawFd) };
+    let pidfd = match open(pid) {
+        Ok(pidfd) => pidfd,
+        Err(error) => {
+            // SAFETY: `pid` is our child and has not been waited for.
+            unsafe { libc::kill(pid, libc::SIGKILL) };
+            // SAFETY: a null pointer asks for no status.
+            unsafe { libc::waitpid(pid, std::ptr::null_mut(), 0) };
+            return Err(error);
+        }
+    };
     let child = Child { pid, pidfd };
     match Failure::read(&report)? {
         None => Ok(child),
@@ -113,6 +111,17 @@ pub(crate) fn spawn(
             Err(failure.into_error())
         }
     }
+}
+
+/// A descriptor for any process; readable once that has ended.
+pub(crate) fn open(pid: i32) -> Result<OwnedFd> {
+    // SAFETY: no pointers are involved.
+    let pidfd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) };
+    if pidfd < 0 {
+        return Err(Error::last("pidfd_open"));
+    }
+    // SAFETY: the descriptor is new, so nobody else owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(pidfd as RawFd) })
 }
 
 /// A C array of C strings, ended by a null pointer.
