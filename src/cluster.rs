@@ -56,6 +56,7 @@ impl Cluster {
             mistake: None,
         };
         cluster.settings.listen.clear();
+        cluster.settings.hang_timeout = None;
         cluster.listen(address)
     }
 
@@ -108,6 +109,14 @@ impl Cluster {
     /// default.
     pub fn grace(mut self, grace: Duration) -> Cluster {
         self.settings.grace = grace;
+        self
+    }
+
+    /// How long a worker may not move while it has something to do: then it
+    /// hangs, is killed and replaced. Zero, the default, is for ever: it is
+    /// the handlers that decide what is too long. At least 100 ms.
+    pub fn hang_timeout(mut self, timeout: Duration) -> Cluster {
+        self.settings.hang_timeout = (!timeout.is_zero()).then_some(timeout);
         self
     }
 

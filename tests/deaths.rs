@@ -195,11 +195,12 @@ fn a_crash_loop_burns_no_processor_and_ends_when_its_cause_does() {
 
 /// How often a worker of `probe` has been started.
 fn starts(folder: &Scratch) -> usize {
-    fs::metadata(folder.path("starts")).unwrap().len() as usize
+    let file = fs::metadata(folder.path("starts"));
+    file.map_or(0, |file| file.len() as usize)
 }
 
 fn cpu(pid: u32) -> Duration {
-    process::stat(pid).unwrap().cpu
+    process::stat(pid).expect("it lives").cpu
 }
 
 /// 200 deaths; HANDOFF_TEST_DEATHS says another number.

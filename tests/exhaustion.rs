@@ -65,13 +65,14 @@ fn connections_that_a_full_worker_cannot_take_go_to_another() {
     println!("{used:?}");
     assert!(used < Duration::from_millis(250), "{used:?} in 1 s");
     assert!(process::lives(hoarder));
+    assert!(server.log().contains("out of descriptors"), "it came to that");
     server.ask("/");
 }
 
 /// Asks for worker after worker and kills it.
 fn kill(deaths: usize, place: &Place) {
     for _ in 0..deaths {
-        let response = http::ask(place, "/worker").unwrap();
+        let response = http::ask(place, "/worker").expect("it serves");
         process::signal("KILL", &[pid_in(&response)]);
     }
 }

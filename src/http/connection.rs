@@ -123,7 +123,11 @@ impl Connection {
                     self.next(end.or(leaving));
                     continue;
                 }
-                _ if output.is_full() => return Flow::Write,
+                State::Idle | State::Head | State::Body { .. }
+                    if output.is_full() =>
+                {
+                    return Flow::Write;
+                }
                 State::Idle | State::Head => self.head(input, output, service),
                 State::Body { terms, head, chunked } => {
                     self.body(terms, head, chunked, input, output, service)

@@ -147,7 +147,14 @@ impl Head {
             // RFC 9112 §3: 501 for a method longer than any known one.
             Phase::Method => Err(Refusal::Unknown),
             Phase::Target | Phase::Version => Err(Refusal::TargetTooLong),
-            _ => Err(Refusal::HeadTooLarge),
+            Phase::Blank
+            | Phase::BlankLf
+            | Phase::Field
+            | Phase::Name
+            | Phase::Space
+            | Phase::Value
+            | Phase::ValueLf
+            | Phase::EndLf => Err(Refusal::HeadTooLarge),
         }
     }
 
@@ -370,7 +377,12 @@ mod tests {
     #[test]
     fn a_head_may_be_as_long_as_the_limit() {
         let text = "\r\nGET /abc HTTP/1.1\r\nHost: a\r\n\r\n";
-        let answer = |head| parse(text, &Limits { head, ..Limits::default() });
+        let answer = |head| {
+            let limits = Limits { head, ..Limits::default() };
+            let full = parse(&text[..head], &limits);
+            assert_eq!(full, parse(text, &limits), "seen as soon as full");
+            full
+        };
         let (method, target) = (5, 10);
         for head in 0..text.len() {
             let wanted = match head {

@@ -17,12 +17,14 @@
 //! them, and carries out what they say. It parses no byte of a client, and no
 //! worker can end it: what a worker does wrong costs that worker.
 
+mod asked;
 pub(crate) mod control;
 mod crew;
 pub mod dispatcher;
 mod doors;
 mod link;
 mod listener;
+pub mod readiness;
 mod recycle;
 pub mod scheduler;
 mod spawn;
@@ -30,6 +32,7 @@ pub mod supervisor;
 mod traffic;
 mod upgrade;
 mod usage;
+mod watch;
 
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, OwnedFd};
@@ -49,6 +52,7 @@ use self::scheduler::Scheduler;
 use self::spawn::Launcher;
 use self::supervisor::{Action, Event, Outcome, Policy, Report, Supervisor};
 use self::upgrade::{Inheritance, Successor};
+use self::watch::Watch;
 use crate::WorkerId;
 use crate::config::Serve;
 use crate::error::Error;
@@ -56,6 +60,7 @@ use crate::ipc::Message;
 use crate::ipc::message::Act;
 use crate::slab::{Key, Slab};
 use crate::sys;
+use crate::sys::clock;
 use crate::sys::epoll::{Epoll, Events, Interest};
 use crate::sys::signal::{Signal, SignalFd};
 
@@ -158,6 +163,9 @@ struct Master {
     stopping: bool,
     /// The supervisor knows that nothing waits any more.
     emptied: bool,
+    /// Who hangs; and when to look again, while there are workers.
+    watch: Option<Watch>,
+    next_look: Option<Instant>,
     /// How long a worker may take to be ready.
     boot_timeout: Duration,
     /// The master that is to follow this one, until it is ready.
@@ -189,7 +197,7 @@ impl Master {
         let bound = Listener::bind_all(
             &settings.listen,
             settings.defer_accept,
-            |address| inheritance.listeners_of(address),
+            |name| inheritance.listeners_of(name),
         );
         for listener in bound? {
             let key = sources.insert(Source::Listener);
@@ -227,6 +235,10 @@ impl Master {
             patience: Duration::ZERO,
             stopping: false,
             emptied: false,
+            watch: settings
+                .hang_timeout
+                .map(|timeout| Watch::new(timeout, clock::boottime())),
+            next_look: None,
             boot_timeout: settings.boot_timeout,
             successor: None,
             predecessor: inheritance.ready,
@@ -290,6 +302,7 @@ impl Master {
             self.control.deadline(),
             self.recycling.deadline(),
             self.doors.deadline(),
+            self.next_look,
         ]
         .into_iter()
         .flatten()
@@ -316,12 +329,14 @@ impl Master {
                 self.tell(worker, &Message::Resume { first });
             }
         }
+        self.look_for_the_hung();
         self.expire_operators();
         self.recycle();
         self.supervisor.tick(self.elapsed(), &mut self.actions);
         Ok(())
     }
 }
+
 /// What the supervisor is told, and what it wants.
 impl Master {
     fn note(&mut self, event: Event) {

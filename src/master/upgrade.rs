@@ -20,16 +20,14 @@
 //! | `HANDOFF_UPGRADE_LISTENER_N` | the address, as typed, of descriptor N |
 
 use std::env;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::os::fd::{AsFd, OwnedFd, RawFd};
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::time::Instant;
 
 use log::{error, info, warn};
 
 use super::supervisor::{Event, State};
 use super::{Master, Source};
-use crate::config::Address;
 use crate::error::Error;
 use crate::slab::Key;
 use crate::sys;
@@ -84,11 +82,10 @@ impl Inheritance {
         Ok(inheritance)
     }
 
-    /// The listeners of an address, which may be several.
-    pub(super) fn listeners_of(&mut self, address: &Address) -> Vec<OwnedFd> {
-        let typed = typed(address);
+    /// The listeners of that name, which may be several.
+    pub(super) fn listeners_of(&mut self, name: &OsStr) -> Vec<OwnedFd> {
         self.listeners
-            .extract_if(.., |(name, _)| *name == typed)
+            .extract_if(.., |(known, _)| known == name)
             .map(|(_, socket)| socket)
             .collect()
     }
@@ -105,18 +102,6 @@ impl Inheritance {
 fn inherited(name: &str, number: &str) -> Result<OwnedFd, Error> {
     let open = number.parse::<RawFd>().ok().and_then(process::inherited);
     open.ok_or_else(|| Error::System(format!("{name}: no such descriptor")))
-}
-
-/// An address as it could be typed, byte for byte.
-fn typed(address: &Address) -> OsString {
-    match address {
-        Address::Tcp { .. } => address.to_string().into(),
-        Address::Unix(path) => {
-            let mut name = b"unix:".to_vec();
-            name.extend_from_slice(path.as_os_str().as_bytes());
-            OsString::from_vec(name)
-        }
-    }
 }
 
 impl Master {
@@ -142,7 +127,7 @@ impl Master {
         let listeners = (FIRST_DESCRIPTOR + 1..).zip(self.doors.listeners());
         for (number, listener) in listeners {
             let mut pair = OsString::from(format!("{LISTENER}{number}="));
-            pair.push(typed(listener.address()));
+            pair.push(listener.name());
             contract.push(pair);
             descriptors.push(listener.as_fd());
         }

@@ -439,6 +439,18 @@ pub(crate) fn inherited(number: RawFd) -> Option<OwnedFd> {
     Some(unsafe { OwnedFd::from_raw_fd(number) })
 }
 
+/// A copy of one of this process's own descriptors, by number: it may have
+/// been started with sockets that somebody else opened.
+pub(crate) fn duplicate_of(number: RawFd) -> Result<OwnedFd> {
+    let (command, least) = (libc::F_DUPFD_CLOEXEC, FIRST_DESCRIPTOR);
+    // SAFETY: no pointers are involved.
+    let copy = unsafe { syscall!(fcntl(number, command, least)) }?;
+    // SAFETY: no pointers are involved.
+    unsafe { syscall!(fcntl(copy, libc::F_SETFL, libc::O_NONBLOCK)) }?;
+    // SAFETY: the descriptor is new, so nobody else owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(copy) })
+}
+
 /// Takes a variable out of this process's environment.
 ///
 /// # Panics

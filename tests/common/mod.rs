@@ -11,6 +11,13 @@
 //! answers, and what /proc tells. No wait in here is without an end.
 
 #![allow(dead_code, reason = "each test program uses a part of it")]
+#![allow(clippy::unwrap_used, reason = "what goes wrong fails the test")]
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "the
+     harness reports, and cargo shows it when a test fails"
+)]
 
 pub(crate) mod http;
 pub(crate) mod load;

@@ -50,7 +50,7 @@ fn while_closing_a_crash_loop_keeps_its_pauses_until_the_one_deadline() {
     desk.pass(100);
     assert_eq!(desk.exits(6, 1), NOTHING, "nor is it called degraded");
     assert_eq!(desk.due(), Some(200));
-    assert_eq!(desk.pass(200), ["spawn 7 in 0 of 1"]);
+    assert_eq!(desk.pass(200), ["spawn 7 in 2 of 1"]);
     assert_eq!(desk.pass(9_700), ["kill 7: it is not needed any more"]);
     assert_eq!(desk.dies(7, 9), ["exit: stopped"]);
 }
@@ -250,4 +250,12 @@ fn a_program_that_never_worked_is_not_given_up_on_the_way_out() {
     }
     desk.pass(99);
     assert_eq!(desk.pass(1).last().unwrap(), "stop accepting");
+}
+
+#[test]
+fn stop_now_tells_whoever_waits_for_a_reload() {
+    let mut desk = Desk::serving(policy(1));
+    desk.tell(Event::Reload);
+    let abandoned = "reload to generation 2 abandoned: the master stops";
+    assert!(desk.tell(Event::StopNow).contains(&abandoned.to_owned()));
 }
