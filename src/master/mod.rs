@@ -205,7 +205,6 @@ impl Master {
             listeners.push((listener, key));
         }
         inheritance.discard_rest();
-        announce(&listeners, settings.workers, scheduler.name());
         let start = Instant::now();
         let policy = Policy {
             workers: settings.workers,
@@ -255,6 +254,7 @@ impl Master {
             master.doors.slam(&master.epoll);
             return Err(error);
         }
+        announce(&master.doors, settings.workers, master.scheduler.name());
         Ok(master)
     }
 
@@ -433,9 +433,9 @@ impl Master {
 }
 
 /// The one line that a person needs at the start.
-fn announce(listeners: &[(Listener, Key)], workers: usize, policy: &str) {
+fn announce(doors: &Doors, workers: usize, policy: &str) {
     let places: Vec<String> =
-        listeners.iter().map(|(listener, _)| listener.to_string()).collect();
+        doors.listeners().map(ToString::to_string).collect();
     let places = places.join(", ");
     let plural = if workers == 1 { "" } else { "s" };
     let pid = std::process::id();

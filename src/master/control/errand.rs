@@ -96,10 +96,13 @@ impl Master {
     fn status(&self) -> Status {
         let counts: BTreeMap<WorkerId, Counts> =
             self.dispatcher.counts().map(|one| (one.worker, one)).collect();
+        // What is empty at a stop waits for nothing.
+        let stopping = self.supervisor.is_stopping();
         let seated = self.supervisor.status().into_iter();
+        let seated = seated.filter(|one| one.worker.is_some() || !stopping);
         let workers: Vec<control::Worker> =
             seated.map(|seated| self.line(seated, &counts)).collect();
-        let phase = if self.supervisor.is_stopping() {
+        let phase = if stopping {
             Phase::Stopping
         } else if self.supervisor.is_reloading() {
             Phase::Reloading
