@@ -3,13 +3,14 @@
 use std::fmt;
 use std::io::{self, Write};
 use std::num::NonZero;
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::OnceLock;
 use std::time::Duration;
 
 use log::LevelFilter;
 
-use crate::config::{Address, Schedule, Serve};
+use crate::config::{Address, Control, Schedule, Serve};
 use crate::error::Error;
 use crate::http::Handler;
 use crate::master::Job;
@@ -182,6 +183,32 @@ impl Cluster {
     /// can have descriptors, less a few.
     pub fn max_connections(mut self, connections: usize) -> Cluster {
         self.settings.max_connections = NonZero::new(connections);
+        self
+    }
+
+    /// After about how many requests a worker is replaced, a tenth more or
+    /// less for each; 0, the default, is never.
+    pub fn max_requests(mut self, requests: usize) -> Cluster {
+        self.settings.max_requests = NonZero::new(requests);
+        self
+    }
+
+    /// With how much resident memory, in bytes, a worker is replaced; 0, the
+    /// default, is never.
+    pub fn max_rss(mut self, bytes: usize) -> Cluster {
+        self.settings.max_rss = NonZero::new(bytes);
+        self
+    }
+
+    /// Where `handoff status`, `reload`, `scale` and `stop` find the master:
+    /// the path of a socket that it makes, at most 96 bytes. By default it is
+    /// `handoff-PID.sock` under `$XDG_RUNTIME_DIR` or `/run`; `None` is
+    /// nowhere.
+    pub fn control(mut self, path: Option<&Path>) -> Cluster {
+        self.settings.control = match path {
+            Some(path) => Control::At(path.to_owned()),
+            None => Control::Off,
+        };
         self
     }
 

@@ -280,6 +280,7 @@ impl Master {
                 }
             }
         }
+        self.remember(worker, &link);
         let lost = |server: &mut Server| server.dispatcher.lost(worker);
         let others = self.servers.values_mut().map(lost).sum();
         self.forget_member(worker);
@@ -295,6 +296,29 @@ impl Master {
         Ok(())
     }
 }
+/// What workers that are gone have done.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Past {
+    pub(super) handed_over: u64,
+    pub(super) requests: u64,
+}
+
+impl Master {
+    /// A worker's counts, before it is forgotten. What it had not received
+    /// will be another's.
+    fn remember(&mut self, worker: WorkerId, link: &Link) {
+        for server in self.servers.values() {
+            let mut counts = server.dispatcher.counts();
+            if let Some(counts) = counts.find(|one| one.worker == worker) {
+                self.past.handed_over += counts.handed - counts.pending;
+            }
+        }
+        // The worker's own word, which may be any number.
+        let requests = link.requests().unwrap_or_default();
+        self.past.requests = self.past.requests.wrapping_add(requests);
+    }
+}
+
 /// Reads a channel once and appends the lines that were said. Descriptors
 /// that come with them are closed: a master wants none.
 fn hear_lines(

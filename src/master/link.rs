@@ -28,6 +28,8 @@ pub(super) struct Link {
     /// The connection that it could not take when it last ran out of
     /// descriptors: the log says so once.
     pub(super) missed: Option<u64>,
+    /// It has done enough, and the supervisor knows.
+    pub(super) worn: bool,
     /// Numbers what is said to it.
     seq: u64,
     started: Instant,
@@ -107,6 +109,7 @@ impl Link {
             process_key,
             tongue,
             missed: None,
+            worn: false,
             seq: 0,
             started: now,
             line: Some(Line {
@@ -269,6 +272,14 @@ impl Link {
         match &self.tongue {
             Tongue::Ours { scoreboard, .. } => scoreboard.received(),
             Tongue::Node(foreign) => foreign.accepted,
+        }
+    }
+
+    /// How many requests it has answered, if it tells.
+    pub(super) fn requests(&self) -> Option<u64> {
+        match &self.tongue {
+            Tongue::Ours { scoreboard, .. } => Some(scoreboard.requests()),
+            Tongue::Node(_) => None,
         }
     }
 

@@ -18,6 +18,7 @@
 //! worker can end it: what a worker does wrong costs that worker.
 
 mod asked;
+pub(crate) mod control;
 mod crew;
 pub mod dispatcher;
 mod doors;
@@ -25,12 +26,14 @@ mod link;
 mod listener;
 mod node;
 pub mod readiness;
+mod recycle;
 pub mod scheduler;
 mod server;
 mod spawn;
 pub mod supervisor;
 mod traffic;
 mod upgrade;
+mod usage;
 mod watch;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -40,9 +43,12 @@ use std::time::{Duration, Instant};
 
 use log::{debug, error, info, warn};
 
+use self::control::Control;
+use self::crew::Past;
 use self::doors::Doors;
 use self::link::{Link, Tongue};
 use self::listener::Listener;
+use self::recycle::Recycling;
 use self::scheduler::Scheduler;
 use self::server::{Server, ServerId};
 use self::spawn::Launcher;
@@ -99,6 +105,10 @@ enum Source {
     Process(WorkerId),
     /// The new master of an upgrade.
     Successor,
+    /// The control socket.
+    Control,
+    /// A client of it.
+    Operator,
 }
 
 /// The life of a master: until it is told to stop, or gives up.
@@ -113,7 +123,7 @@ pub(crate) fn run(
         master.tick()?;
         loop {
             master.act();
-            master.relieve_predecessor();
+            master.relieve_predecessor()?;
             if let Some(outcome) = master.outcome.take() {
                 return Ok(master.exit(&outcome));
             }
@@ -135,6 +145,10 @@ pub(crate) fn run(
                 Some(Source::Channel(worker)) => master.hear(worker, event),
                 Some(Source::Process(worker)) => master.bury(worker)?,
                 Some(Source::Successor) => master.watch_successor()?,
+                Some(Source::Control) => master.receive_operators()?,
+                Some(Source::Operator) => {
+                    master.attend(key, event.is_gone())?;
+                }
             }
         }
     }
@@ -159,6 +173,8 @@ struct Master {
     /// Copies of connections that we hold, and how many we may.
     held: usize,
     most_held: usize,
+    /// Descriptors that this process may have.
+    limit: usize,
     /// Workers that ran out of descriptors, and until when they rest.
     cooling: Vec<(Instant, WorkerId, ServerId)>,
     /// Nothing is sent before this.
@@ -188,6 +204,9 @@ struct Master {
     host: Option<String>,
     /// `run`: a worker must say "ready".
     wait_ready: bool,
+    control: Control,
+    recycling: Recycling,
+    past: Past,
     start: Instant,
     now: Instant,
 }
@@ -225,25 +244,16 @@ impl Master {
                     listeners.push((listener, key));
                 }
                 inheritance.discard_rest();
-                announce(&listeners, settings.workers, scheduler.name());
                 let own = Server::new(Doors::new(listeners), None);
                 servers.insert(ServerId::OWN, own);
                 (launcher, None, false)
             }
             Job::Run(Run { program, host, wait_ready }) => {
                 let launcher = Launcher::another(&program)?;
-                let name = program.first().map(|name| name.to_string_lossy());
-                let name = name.unwrap_or_default();
-                let (workers, policy) = (settings.workers, scheduler.name());
-                let pid = std::process::id();
-                info!(
-                    "running {name}, {workers} workers, {policy}, pid {pid}"
-                );
                 (launcher, host, wait_ready)
             }
         };
         let foreign = !servers.contains_key(&ServerId::OWN);
-        let ours = 16 + RESERVE + servers.len() + 3 * settings.workers;
         let start = Instant::now();
         let policy = Policy {
             workers: settings.workers,
@@ -254,7 +264,7 @@ impl Master {
                 + if foreign { JUDGEMENT } else { Duration::ZERO },
             terminate_before_kill: foreign.then_some(TERMINATE_FIRST),
         };
-        Ok(Master {
+        let mut master = Master {
             window: settings.window as u64,
             epoll,
             sources,
@@ -268,7 +278,8 @@ impl Master {
             actions: Vec::new(),
             outcome: None,
             held: 0,
-            most_held: limit.saturating_sub(ours).max(1),
+            most_held: 1,
+            limit,
             cooling: Vec::new(),
             congested_until: None,
             congested: false,
@@ -286,9 +297,47 @@ impl Master {
             wanted: BTreeMap::new(),
             host,
             wait_ready,
+            control: Control::new(settings.control.clone()),
+            recycling: Recycling::new(settings, start),
+            past: Past::default(),
             start,
             now: start,
-        })
+        };
+        master.make_room_for(settings.workers);
+        if master.predecessor.is_none()
+            && let Err(error) = master.open_control()
+        {
+            for server in master.servers.values_mut() {
+                server.doors.slam(&master.epoll);
+            }
+            return Err(error);
+        }
+        master.announce(settings.workers);
+        Ok(master)
+    }
+
+    /// Leaves so many workers the descriptors that they need.
+    fn make_room_for(&mut self, workers: usize) {
+        let servers = self.servers.values();
+        let listeners = servers.map(|server| server.doors.listeners().count());
+        let listeners = listeners.sum::<usize>() + 1;
+        let ours = 8 + RESERVE + listeners + control::CLIENTS + 3 * workers;
+        self.most_held = self.limit.saturating_sub(ours).max(1);
+    }
+
+    /// The one line that a person needs at the start.
+    fn announce(&self, workers: usize) {
+        let what = match &self.servers.get(&ServerId::OWN) {
+            Some(own) => {
+                let places = own.doors.listeners().map(ToString::to_string);
+                let places: Vec<String> = places.collect();
+                format!("listening on {}", places.join(", "))
+            }
+            None => format!("running {}", self.launcher.name()),
+        };
+        let plural = if workers == 1 { "" } else { "s" };
+        let (policy, pid) = (self.scheduler.name(), std::process::id());
+        info!("{what}, {workers} worker{plural}, {policy}, pid {pid}");
     }
 
     /// A worker takes connections from now on.
@@ -307,6 +356,7 @@ impl Master {
         for server in self.servers.values_mut() {
             server.doors.slam(&self.epoll);
         }
+        self.shut_control();
         match outcome {
             Outcome::Stopped => {
                 info!("{outcome}");
@@ -349,6 +399,8 @@ impl Master {
             self.judgement(),
             self.closing_time(),
             doors,
+            self.control.deadline(),
+            self.recycling.deadline(),
             self.next_look,
         ]
         .into_iter()
@@ -379,6 +431,8 @@ impl Master {
         self.judge();
         self.close_abandoned();
         self.look_for_the_hung();
+        self.expire_operators();
+        self.recycle();
         self.supervisor.tick(self.elapsed(), &mut self.actions);
         Ok(())
     }
@@ -402,12 +456,7 @@ impl Master {
                 }
                 Signal::Terminate | Signal::Interrupt | Signal::Quit => {
                     info!("{name}: stopping");
-                    self.stopping = true;
-                    self.abandon_upgrade()?;
-                    for server in self.servers.values() {
-                        server.doors.stop_deferring();
-                    }
-                    self.note(Event::Stop);
+                    self.stop()?;
                 }
                 Signal::HangUp => {
                     info!("{name}: reloading");
@@ -419,6 +468,17 @@ impl Master {
                 }
             }
         }
+        Ok(())
+    }
+
+    /// Stops, and loses nothing that was accepted.
+    fn stop(&mut self) -> Result<(), Error> {
+        self.stopping = true;
+        self.abandon_upgrade()?;
+        for server in self.servers.values() {
+            server.doors.stop_deferring();
+        }
+        self.note(Event::Stop);
         Ok(())
     }
 
@@ -467,22 +527,13 @@ impl Master {
                     server.doors.begin_closing();
                 }
             }
-            Action::Report(report) => tell_operator(&report),
+            Action::Report(report) => {
+                tell_operator(&report);
+                self.tell_waiting(&report);
+            }
             Action::Exit(outcome) => self.outcome = Some(outcome),
         }
     }
-}
-
-/// The one line that a person needs at the start.
-fn announce(listeners: &[(Listener, Key)], workers: usize, policy: &str) {
-    let places: Vec<String> =
-        listeners.iter().map(|(listener, _)| listener.to_string()).collect();
-    let places = places.join(", ");
-    let plural = if workers == 1 { "" } else { "s" };
-    let pid = std::process::id();
-    info!(
-        "listening on {places}, {workers} worker{plural}, {policy}, pid {pid}"
-    );
 }
 
 fn tell_operator(report: &Report) {

@@ -65,6 +65,15 @@ impl Launcher {
         Ok(Launcher { itself: itself()?, foreign: Some(foreign) })
     }
 
+    /// What the workers are called, if they are another program.
+    pub(crate) fn name(&self) -> String {
+        let program = self.foreign.as_ref().unwrap_or(&self.itself);
+        let name = program.arguments.first();
+        name.map_or_else(String::new, |name| {
+            name.to_string_lossy().into_owned()
+        })
+    }
+
     /// Starts one. It has executed its program when this returns.
     pub(crate) fn spawn(
         &mut self,

@@ -173,6 +173,7 @@ impl Master {
             for server in self.servers.values_mut() {
                 server.doors.bequeath();
             }
+            self.shut_control();
             self.note(Event::Stop);
             return Ok(());
         }
@@ -207,19 +208,24 @@ impl Master {
     }
 
     /// Tells the master before this one to go, once every worker is ready.
-    pub(super) fn relieve_predecessor(&mut self) {
-        let Some(channel) = &self.predecessor else { return };
+    pub(super) fn relieve_predecessor(&mut self) -> Result<(), Error> {
+        if self.predecessor.is_none() {
+            return Ok(());
+        }
         let ready =
             |status: &super::supervisor::Status| status.state == State::Ready;
         let workers = self.supervisor.status();
         if !workers.iter().all(ready) {
-            return;
+            return Ok(());
         }
+        self.open_control()?;
         info!("ready: the old master may go");
-        if let Err(error) = socket::send(channel.as_fd(), WORD) {
+        if let Some(channel) = self.predecessor.take()
+            && let Err(error) = socket::send(channel.as_fd(), WORD)
+        {
             warn!("the old master is gone already: {error}");
         }
-        self.predecessor = None;
+        Ok(())
     }
 
     /// When the new master is given up.

@@ -28,22 +28,26 @@ pub(crate) enum Ended {
     Signal(i32),
 }
 
+/// A descriptor for any process; readable once that has ended.
+pub(crate) fn open(pid: i32) -> Result<OwnedFd> {
+    // SAFETY: no pointers are involved.
+    let pidfd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) };
+    if pidfd < 0 {
+        return Err(Error::last("pidfd_open"));
+    }
+    // SAFETY: the descriptor is new, so nobody else owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(pidfd as RawFd) })
+}
+
 impl Child {
     /// The process that fork(2) has just made. Without a pidfd it is ended.
     pub(super) fn of(pid: i32) -> Result<Child> {
-        // SAFETY: no pointers are involved.
-        let pidfd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) };
-        if pidfd < 0 {
-            let error = Error::last("pidfd_open");
+        open(pid).map(|pidfd| Child { pid, pidfd }).inspect_err(|_| {
             // SAFETY: `pid` is our child and has not been waited for.
             unsafe { libc::kill(pid, libc::SIGKILL) };
             // SAFETY: a null pointer asks for no status.
             unsafe { libc::waitpid(pid, std::ptr::null_mut(), 0) };
-            return Err(error);
-        }
-        // SAFETY: the descriptor is new, so nobody else owns it.
-        let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd as RawFd) };
-        Ok(Child { pid, pidfd })
+        })
     }
 
     pub(crate) fn pid(&self) -> i32 {
