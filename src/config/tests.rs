@@ -47,6 +47,8 @@ fn without_options_the_defaults_hold() {
         max_requests: None,
         max_rss: None,
         control: Control::Default,
+        host: None,
+        wait_ready: false,
     };
     assert_eq!(served("serve"), expected);
     assert_eq!(served("serve --"), expected);
@@ -86,6 +88,8 @@ fn every_option_reaches_its_field() {
         max_requests: NonZero::new(8),
         max_rss: NonZero::new(10 << 20),
         control: Control::At("./off".into()),
+        host: None,
+        wait_ready: false,
     };
     assert_eq!(served(line), expected);
 }
@@ -227,16 +231,16 @@ fn an_error_is_one_line_that_says_what_to_type() {
     for (line, error) in [
         (
             "",
-            "type a command: serve, status, reload, scale, stop, demo, help, version",
+            "type a command: serve, run, status, reload, scale, stop, demo, help, version",
         ),
         ("sreve", r#"unknown command "sreve"; did you mean serve?"#),
         (
             "start",
-            r#"unknown command "start": type one of serve, status, reload, scale, stop, demo, help, version"#,
+            r#"unknown command "start": type one of serve, run, status, reload, scale, stop, demo, help, version"#,
         ),
         (
             "help me",
-            r#"unknown command "me": type one of serve, status, reload, scale, stop, demo, help, version"#,
+            r#"unknown command "me": type one of serve, run, status, reload, scale, stop, demo, help, version"#,
         ),
         (
             "--workers=4",

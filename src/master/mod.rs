@@ -37,6 +37,7 @@ mod usage;
 mod watch;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsString;
 use std::os::fd::{AsFd, OwnedFd};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -56,7 +57,7 @@ use self::supervisor::{Action, Event, Outcome, Policy, Report, Supervisor};
 use self::upgrade::{Inheritance, Successor};
 use self::watch::Watch;
 use crate::WorkerId;
-use crate::config::{Run, Serve};
+use crate::config::Serve;
 use crate::error::Error;
 use crate::ipc::Message;
 use crate::ipc::message::Act;
@@ -93,7 +94,7 @@ pub(crate) enum Job {
     /// This program again.
     Serve,
     /// Another program.
-    Run(Run),
+    Run(Vec<OsString>),
 }
 
 /// What an event is about.
@@ -184,6 +185,8 @@ struct Master {
     /// When to look at the counters although nobody woke us.
     patience: Duration,
     stopping: bool,
+    /// The doors are being closed, or are.
+    closing: bool,
     /// The supervisor knows that nothing waits any more.
     emptied: bool,
     /// Who hangs; and when to look again, while there are workers.
@@ -227,7 +230,7 @@ impl Master {
         sys::process::keep_ended_children();
         let mut inheritance = Inheritance::take()?;
         let mut servers = BTreeMap::new();
-        let (launcher, host, wait_ready) = match job {
+        let launcher = match job {
             Job::Serve => {
                 let launcher = Launcher::this_program()?;
                 let bound = Listener::bind_all(
@@ -246,12 +249,9 @@ impl Master {
                 inheritance.discard_rest();
                 let own = Server::new(Doors::new(listeners), None);
                 servers.insert(ServerId::OWN, own);
-                (launcher, None, false)
+                launcher
             }
-            Job::Run(Run { program, host, wait_ready }) => {
-                let launcher = Launcher::another(&program)?;
-                (launcher, host, wait_ready)
-            }
+            Job::Run(program) => Launcher::another(&program)?,
         };
         let foreign = !servers.contains_key(&ServerId::OWN);
         let start = Instant::now();
@@ -285,6 +285,7 @@ impl Master {
             congested: false,
             patience: Duration::ZERO,
             stopping: false,
+            closing: false,
             emptied: false,
             watch: settings
                 .hang_timeout
@@ -295,8 +296,8 @@ impl Master {
             predecessor: inheritance.ready.take(),
             inheritance,
             wanted: BTreeMap::new(),
-            host,
-            wait_ready,
+            host: settings.host.clone(),
+            wait_ready: settings.wait_ready,
             control: Control::new(settings.control.clone()),
             recycling: Recycling::new(settings, start),
             past: Past::default(),
@@ -523,6 +524,7 @@ impl Master {
                 }
             }
             Action::StopAccepting => {
+                self.closing = true;
                 for server in self.servers.values_mut() {
                     server.doors.begin_closing();
                 }
