@@ -475,6 +475,7 @@ impl Master {
     fn stop(&mut self) -> Result<(), Error> {
         self.stopping = true;
         self.abandon_upgrade()?;
+        self.renounce();
         for server in self.servers.values() {
             server.doors.stop_deferring();
         }
