@@ -156,6 +156,9 @@ pub(crate) fn run(
 }
 
 struct Master {
+    /// Connections that may be on their way to one worker: as the operator
+    /// wants it, and as there are descriptors.
+    widest: u64,
     window: u64,
     epoll: Epoll,
     sources: Slab<Source>,
@@ -265,7 +268,8 @@ impl Master {
             terminate_before_kill: foreign.then_some(TERMINATE_FIRST),
         };
         let mut master = Master {
-            window: settings.window as u64,
+            widest: settings.window as u64,
+            window: 1,
             epoll,
             sources,
             signals,
@@ -324,6 +328,9 @@ impl Master {
         let listeners = listeners.sum::<usize>() + 1;
         let ours = 8 + RESERVE + listeners + control::CLIENTS + 3 * workers;
         self.most_held = self.limit.saturating_sub(ours).max(1);
+        // One worker that takes none must leave room for the others'.
+        let share = (self.most_held / workers).max(1);
+        self.window = self.widest.min(share as u64);
     }
 
     /// The one line that a person needs at the start.
@@ -476,6 +483,7 @@ impl Master {
     fn stop(&mut self) -> Result<(), Error> {
         self.stopping = true;
         self.abandon_upgrade()?;
+        self.renounce();
         for server in self.servers.values() {
             server.doors.stop_deferring();
         }

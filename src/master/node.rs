@@ -169,7 +169,15 @@ impl Master {
     ) -> Result<ServerId, i32> {
         let inherited = self.inheritance.listeners_of(key.as_ref()).pop();
         let opened = match inherited {
-            Some(socket) => asked::inherit(key, listen, socket)?,
+            Some(socket) => {
+                let mut opened = asked::inherit(key, listen, socket)?;
+                if let Opened::Accepting(listener) = &mut opened
+                    && self.predecessor.is_none()
+                {
+                    listener.take_over();
+                }
+                opened
+            }
             None => asked::open(key, listen, self.host.as_deref())?,
         };
         let id = ServerId(self.next_server);
