@@ -18,6 +18,7 @@ mod address;
 mod help;
 mod options;
 mod usage;
+mod user;
 mod value;
 
 use std::{
@@ -38,6 +39,7 @@ use usage::{did_you_mean, quoted};
 pub use address::{Address, AddressError};
 pub use help::help;
 pub use usage::Usage;
+pub use user::User;
 
 /// The line that `handoff --version` prints.
 pub const VERSION: &str = concat!("handoff ", env!("CARGO_PKG_VERSION"));
@@ -86,6 +88,8 @@ pub struct Serve {
     /// How long a worker that has something to do may not move; `None`: as
     /// long as it likes.
     pub hang_timeout: Option<Duration>,
+    /// Who the workers are; `None`: who the master is.
+    pub user: Option<User>,
     /// The least important lines that are logged.
     pub log_level: LevelFilter,
     /// From a request's first byte to the end of its head.
@@ -307,6 +311,7 @@ impl Serve {
             boot_timeout: Duration::ZERO,
             grace: Duration::ZERO,
             hang_timeout: None,
+            user: None,
             log_level: LevelFilter::Off,
             header_timeout: Duration::ZERO,
             idle_timeout: Duration::ZERO,

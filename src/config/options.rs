@@ -8,7 +8,9 @@ use log::LevelFilter;
 
 use super::{
     Schedule, Serve, Usage,
-    value::Value::{self, Address, Count, Seconds, SecondsOrOff, Size, Word},
+    value::Value::{
+        self, Address, Count, Seconds, SecondsOrOff, Size, User, Word,
+    },
 };
 
 /// A row.
@@ -152,6 +154,13 @@ pub(super) static SERVE: &[Section] = &[
                 help: "how long a worker may not move, while it has \
                        something to do, before it is killed and replaced; \
                        off, or 0, for debugging",
+            },
+            Flag {
+                name: "--user",
+                value: User(|serve, user| serve.user = Some(user)),
+                default: Found("who the master is"),
+                help: "who the workers are, by name or number; the master \
+                       stays who it is, and has to be root for this",
             },
             Flag {
                 name: "--log-level",

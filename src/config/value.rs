@@ -9,7 +9,7 @@ use std::{
 };
 
 use super::{
-    Serve, address,
+    Serve, User, address,
     usage::{did_you_mean, quoted},
 };
 
@@ -28,6 +28,8 @@ pub(super) enum Value {
     Seconds(RangeInclusive<Duration>, fn(&mut Serve, Duration)),
     /// The same, or `off` or 0 for none.
     SecondsOrOff(RangeInclusive<Duration>, fn(&mut Serve, Option<Duration>)),
+    /// A user and perhaps a group, which are looked up later.
+    User(fn(&mut Serve, User)),
     /// One of these words, and what each does.
     Word(&'static [Choice]),
 }
@@ -57,6 +59,9 @@ impl Value {
             Self::SecondsOrOff(range, put) => text
                 .and_then(|text| seconds_or_off(range, text))
                 .map(|n| put(serve, n)),
+            Self::User(put) => {
+                text.and_then(|text| text.parse().ok()).map(|n| put(serve, n))
+            }
             Self::Word(words) => words
                 .iter()
                 .find(|(word, _)| text == Some(word))
@@ -82,6 +87,7 @@ impl Value {
             Self::Size(..) => "SIZE".into(),
             Self::Seconds(..) => "SECONDS".into(),
             Self::SecondsOrOff(..) => "SECONDS|off".into(),
+            Self::User(_) => "USER[:GROUP]".into(),
             Self::Word(words) => listed(words, "|", "|"),
         }
     }
@@ -89,7 +95,7 @@ impl Value {
     /// "1 to 1024", for what has such bounds.
     pub(super) fn bounds(&self) -> Option<String> {
         match self {
-            Self::Address(_) | Self::Word(_) => None,
+            Self::Address(_) | Self::User(_) | Self::Word(_) => None,
             Self::Count(range, _) => Some(span(range, usize::to_string)),
             Self::Size(range, _) => Some(span(range, |n| short(*n))),
             Self::Seconds(range, _) | Self::SecondsOrOff(range, _) => {
@@ -112,6 +118,7 @@ impl Display for Value {
             Self::Size(..) => f.write_str("a size"),
             Self::Seconds(..) => f.write_str("seconds"),
             Self::SecondsOrOff(..) => f.write_str("off, or seconds"),
+            Self::User(_) => f.write_str("USER or USER:GROUP"),
             Self::Word(words) => f.write_str(&listed(words, ", ", " or ")),
         }?;
         match self.bounds() {

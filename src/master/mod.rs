@@ -21,6 +21,7 @@ mod asked;
 mod crew;
 pub mod dispatcher;
 mod doors;
+mod identity;
 mod link;
 mod listener;
 pub mod readiness;
@@ -56,6 +57,7 @@ use crate::slab::{Key, Slab};
 use crate::sys;
 use crate::sys::clock;
 use crate::sys::epoll::{Epoll, Events, Interest};
+use crate::sys::process;
 use crate::sys::signal::{Signal, SignalFd};
 
 /// Events taken at once.
@@ -168,6 +170,7 @@ impl Master {
         settings: &Serve,
         scheduler: Box<dyn Scheduler>,
     ) -> Result<Master, Error> {
+        process::set_name("handoff: master");
         let limit = sys::limit::raise_descriptors()?;
         let epoll = Epoll::new()?;
         let mut sources = Slab::new();
@@ -175,7 +178,10 @@ impl Master {
         let key = sources.insert(Source::Signals).bits();
         epoll.add(signals.as_fd(), Interest::Read, key)?;
         let mut listeners = Vec::new();
-        let launcher = Launcher::this_program()?;
+        let mut launcher = Launcher::this_program()?;
+        if let Some(user) = &settings.user {
+            launcher.set_user(user)?;
+        }
         let mut inheritance = Inheritance::take()?;
         let bound = Listener::bind_all(
             &settings.listen,

@@ -25,7 +25,10 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
+use super::identity;
 use crate::WorkerId;
+use crate::config::User;
+use crate::error::Error;
 use crate::scoreboard::Scoreboard;
 use crate::sys;
 use crate::sys::process::{Child, FIRST_DESCRIPTOR};
@@ -85,8 +88,15 @@ impl Launcher {
             environment: Vec::new(),
             directory: Some(c_string(working_directory()?.as_os_str())?),
             bond: Bond::Worker,
+            user: None,
         };
         Ok(Launcher { program })
+    }
+
+    /// Whoever starts from now on is that user, if it is a worker.
+    pub(crate) fn set_user(&mut self, user: &User) -> Result<(), Error> {
+        self.program.user = Some(identity::look_up(user)?);
+        Ok(())
     }
 
     /// Starts one. It has executed its program when this returns.

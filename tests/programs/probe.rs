@@ -1,9 +1,10 @@
 //! The built-in application, whose workers also do on request what a worker
 //! should not do, and tell what is around them.
 //!
-//! `probe FOLDER WORKERS HANG`: each start of a worker adds a byte to the file
+//! `probe FOLDER WORKERS HANG USER`: each start of a worker adds a byte to the file
 //! `starts` in the folder, and while there is a file `die`, workers exit at
 //! once with status 7. A worker may hang for HANG milliseconds, 0 is for ever.
+//! USER is who they are.
 
 use std::fs::{File, OpenOptions};
 use std::io::Write;
@@ -20,10 +21,12 @@ fn main() -> ExitCode {
     let mut number = || arguments.next()?.parse::<usize>().ok();
     let workers = number().unwrap_or(1);
     let hang = Duration::from_millis(number().unwrap_or(0) as u64);
-    Cluster::new("127.0.0.1:0")
-        .workers(workers)
-        .hang_timeout(hang)
-        .serve(|| start(&folder))
+    let mut cluster =
+        Cluster::new("127.0.0.1:0").workers(workers).hang_timeout(hang);
+    if let Some(user) = arguments.next() {
+        cluster = cluster.user(user);
+    }
+    cluster.serve(|| start(&folder))
 }
 
 fn start(folder: &Path) -> impl Handler + use<> {
