@@ -115,6 +115,24 @@ impl Cluster {
         self
     }
 
+    /// Who the workers are: `USER` or `USER:GROUP`, each a name or a number.
+    /// Without a group it is the user's primary one; the user's supplementary
+    /// groups come with it. The master stays who it is, and has to be root for
+    /// this. By default the workers are who the master is.
+    pub fn user(mut self, user: impl AsRef<str>) -> Cluster {
+        let user = user.as_ref();
+        match user.parse() {
+            Ok(user) => self.settings.user = Some(user),
+            Err(()) => {
+                let error = Error::Usage(format!(
+                    "user takes USER or USER:GROUP, not {user:?}"
+                ));
+                self.mistake = self.mistake.or(Some(error));
+            }
+        }
+        self
+    }
+
     /// How long a worker may not move while it has something to do: then it
     /// hangs, is killed and replaced. Zero, the default, is for ever: it is
     /// the handlers that decide what is too long. At least 100 ms.

@@ -19,6 +19,7 @@ mod errand;
 mod help;
 mod options;
 mod usage;
+mod user;
 mod value;
 
 use std::{
@@ -43,6 +44,7 @@ pub use errand::Errand;
 pub use help::help;
 pub(crate) use options::WORKERS;
 pub use usage::Usage;
+pub use user::User;
 
 /// The line that `handoff --version` prints.
 pub const VERSION: &str = concat!("handoff ", env!("CARGO_PKG_VERSION"));
@@ -99,6 +101,8 @@ pub struct Serve {
     /// How long a worker that has something to do may not move; `None`: as
     /// long as it likes.
     pub hang_timeout: Option<Duration>,
+    /// Who the workers are; `None`: who the master is.
+    pub user: Option<User>,
     /// The least important lines that are logged.
     pub log_level: LevelFilter,
     /// From a request's first byte to the end of its head.
@@ -390,6 +394,7 @@ impl Serve {
             boot_timeout: Duration::ZERO,
             grace: Duration::ZERO,
             hang_timeout: None,
+            user: None,
             log_level: LevelFilter::Off,
             header_timeout: Duration::ZERO,
             idle_timeout: Duration::ZERO,

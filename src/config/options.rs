@@ -9,7 +9,8 @@ use log::LevelFilter;
 use super::{
     Schedule, Serve, Usage,
     value::Value::{
-        self, Address, Control, Count, Seconds, SecondsOrOff, Size, Text, Word,
+        self, Address, Control, Count, Seconds, SecondsOrOff, Size, Text,
+        User, Word,
     },
 };
 
@@ -193,6 +194,14 @@ pub(super) static SERVE: &[Section] = &[
                 help: "the socket on which handoff status, reload, scale \
                        and stop find this master, by default in \
                        $XDG_RUNTIME_DIR or /run",
+            },
+            Flag {
+                name: "--user",
+                value: User(|serve, user| serve.user = Some(user)),
+                default: Found("who the master is"),
+                run: Some(Found("who the master is")),
+                help: "who the workers are, by name or number; the master \
+                       stays who it is, and has to be root for this",
             },
             Flag {
                 name: "--log-level",

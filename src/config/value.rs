@@ -9,7 +9,7 @@ use std::{
 };
 
 use super::{
-    self as config, Serve, address,
+    self as config, Serve, User, address,
     errand::control_path,
     usage::{did_you_mean, quoted},
 };
@@ -33,6 +33,8 @@ pub(super) enum Value {
     Control(fn(&mut Serve, config::Control)),
     /// Any text but none, by this name in a synopsis.
     Text(&'static str, fn(&mut Serve, String)),
+    /// A user and perhaps a group, which are looked up later.
+    User(fn(&mut Serve, User)),
     /// One of these words, and what each does.
     Word(&'static [Choice]),
 }
@@ -75,6 +77,9 @@ impl Value {
             Self::Text(_, put) => text
                 .filter(|text| !text.is_empty())
                 .map(|text| put(serve, text.to_owned())),
+            Self::User(put) => {
+                text.and_then(|text| text.parse().ok()).map(|n| put(serve, n))
+            }
             Self::Word(words) => words
                 .iter()
                 .find(|(word, _)| text == Some(word))
@@ -102,6 +107,7 @@ impl Value {
             Self::SecondsOrOff(..) => "SECONDS|off".into(),
             Self::Control(_) => "PATH|off".into(),
             Self::Text(name, _) => (*name).into(),
+            Self::User(_) => "USER[:GROUP]".into(),
             Self::Word(words) => listed(words, "|", "|"),
         }
     }
@@ -112,6 +118,7 @@ impl Value {
             Self::Address(_)
             | Self::Control(_)
             | Self::Text(..)
+            | Self::User(_)
             | Self::Word(_) => None,
             Self::Count(range, _) => Some(span(range, usize::to_string)),
             Self::Size(range, _) => Some(span(range, |n| short(*n))),
@@ -137,6 +144,7 @@ impl Display for Value {
             Self::SecondsOrOff(..) => f.write_str("off, or seconds"),
             Self::Control(_) => f.write_str("a path or off"),
             Self::Text(name, _) => write!(f, "a {}", name.to_lowercase()),
+            Self::User(_) => f.write_str("USER or USER:GROUP"),
             Self::Word(words) => f.write_str(&listed(words, ", ", " or ")),
         }?;
         match self.bounds() {

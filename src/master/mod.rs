@@ -22,6 +22,7 @@ pub(crate) mod control;
 mod crew;
 pub mod dispatcher;
 mod doors;
+mod identity;
 mod link;
 mod listener;
 mod node;
@@ -65,6 +66,7 @@ use crate::slab::{Key, Slab};
 use crate::sys;
 use crate::sys::clock;
 use crate::sys::epoll::{Epoll, Events, Interest};
+use crate::sys::process;
 use crate::sys::signal::{Signal, SignalFd};
 
 /// Events taken at once.
@@ -224,6 +226,7 @@ impl Master {
         job: Job,
         scheduler: Box<dyn Scheduler>,
     ) -> Result<Master, Error> {
+        process::set_name("handoff: master");
         let limit = sys::limit::raise_descriptors()?;
         let epoll = Epoll::new()?;
         let mut sources = Slab::new();
@@ -256,6 +259,10 @@ impl Master {
             }
             Job::Run(program) => Launcher::another(&program)?,
         };
+        let mut launcher = launcher;
+        if let Some(user) = &settings.user {
+            launcher.set_user(user)?;
+        }
         let foreign = !servers.contains_key(&ServerId::OWN);
         let start = Instant::now();
         let policy = Policy {
