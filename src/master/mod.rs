@@ -187,6 +187,9 @@ struct Master {
     /// When to look at the counters although nobody woke us.
     patience: Duration,
     stopping: bool,
+    /// Somebody told us to, so that to tell us again means: now. A master
+    /// that was relieved stops of itself.
+    told_to_stop: bool,
     /// The supervisor knows that nothing waits any more.
     emptied: bool,
     /// Who hangs; and when to look again, while there are workers.
@@ -289,6 +292,7 @@ impl Master {
             congested: false,
             patience: Duration::ZERO,
             stopping: false,
+            told_to_stop: false,
             emptied: false,
             watch: settings
                 .hang_timeout
@@ -457,7 +461,7 @@ impl Master {
         while let Some(signal) = self.signals.read()? {
             let name = signal.name();
             match signal {
-                Signal::Terminate | Signal::Interrupt if self.stopping => {
+                Signal::Terminate | Signal::Interrupt if self.told_to_stop => {
                     info!("{name} again: stopping now");
                     self.note(Event::StopNow);
                 }
@@ -481,6 +485,7 @@ impl Master {
     /// Stops, and loses nothing that was accepted.
     fn stop(&mut self) -> Result<(), Error> {
         self.stopping = true;
+        self.told_to_stop = true;
         self.abandon_upgrade()?;
         self.renounce();
         for server in self.servers.values() {
