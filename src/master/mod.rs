@@ -22,6 +22,7 @@ pub(crate) mod control;
 mod crew;
 pub mod dispatcher;
 mod doors;
+mod identity;
 mod link;
 mod listener;
 mod node;
@@ -37,6 +38,7 @@ mod usage;
 mod watch;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsString;
 use std::os::fd::{AsFd, OwnedFd};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -56,7 +58,7 @@ use self::supervisor::{Action, Event, Outcome, Policy, Report, Supervisor};
 use self::upgrade::{Inheritance, Successor};
 use self::watch::Watch;
 use crate::WorkerId;
-use crate::config::{Run, Serve};
+use crate::config::Serve;
 use crate::error::Error;
 use crate::ipc::Message;
 use crate::ipc::message::Act;
@@ -64,6 +66,7 @@ use crate::slab::{Key, Slab};
 use crate::sys;
 use crate::sys::clock;
 use crate::sys::epoll::{Epoll, Events, Interest};
+use crate::sys::process;
 use crate::sys::signal::{Signal, SignalFd};
 
 /// Events taken at once.
@@ -93,7 +96,7 @@ pub(crate) enum Job {
     /// This program again.
     Serve,
     /// Another program.
-    Run(Run),
+    Run(Vec<OsString>),
 }
 
 /// What an event is about.
@@ -190,6 +193,8 @@ struct Master {
     /// Somebody told us to, so that to tell us again means: now. A master
     /// that was relieved stops of itself.
     told_to_stop: bool,
+    /// The doors are being closed, or are.
+    closing: bool,
     /// The supervisor knows that nothing waits any more.
     emptied: bool,
     /// Who hangs; and when to look again, while there are workers.
@@ -224,6 +229,7 @@ impl Master {
         job: Job,
         scheduler: Box<dyn Scheduler>,
     ) -> Result<Master, Error> {
+        process::set_name("handoff: master");
         let limit = sys::limit::raise_descriptors()?;
         let epoll = Epoll::new()?;
         let mut sources = Slab::new();
@@ -233,7 +239,7 @@ impl Master {
         sys::process::keep_ended_children();
         let mut inheritance = Inheritance::take()?;
         let mut servers = BTreeMap::new();
-        let (launcher, host, wait_ready) = match job {
+        let launcher = match job {
             Job::Serve => {
                 let launcher = Launcher::this_program()?;
                 let bound = Listener::bind_all(
@@ -252,13 +258,14 @@ impl Master {
                 inheritance.discard_rest();
                 let own = Server::new(Doors::new(listeners), None);
                 servers.insert(ServerId::OWN, own);
-                (launcher, None, false)
+                launcher
             }
-            Job::Run(Run { program, host, wait_ready }) => {
-                let launcher = Launcher::another(&program)?;
-                (launcher, host, wait_ready)
-            }
+            Job::Run(program) => Launcher::another(&program)?,
         };
+        let mut launcher = launcher;
+        if let Some(user) = &settings.user {
+            launcher.set_user(user)?;
+        }
         let foreign = !servers.contains_key(&ServerId::OWN);
         let start = Instant::now();
         let policy = Policy {
@@ -293,6 +300,7 @@ impl Master {
             patience: Duration::ZERO,
             stopping: false,
             told_to_stop: false,
+            closing: false,
             emptied: false,
             watch: settings
                 .hang_timeout
@@ -303,8 +311,8 @@ impl Master {
             predecessor: inheritance.ready.take(),
             inheritance,
             wanted: BTreeMap::new(),
-            host,
-            wait_ready,
+            host: settings.host.clone(),
+            wait_ready: settings.wait_ready,
             control: Control::new(settings.control.clone()),
             recycling: Recycling::new(settings, start),
             past: Past::default(),
@@ -536,6 +544,7 @@ impl Master {
                 }
             }
             Action::StopAccepting => {
+                self.closing = true;
                 for server in self.servers.values_mut() {
                     server.doors.begin_closing();
                 }

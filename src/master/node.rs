@@ -210,7 +210,7 @@ impl Master {
             }
         }
         let mut doors = Doors::new(listeners);
-        if self.stopping {
+        if self.closing {
             doors.begin_closing();
         }
         self.servers.insert(id, Server::new(doors, Some(asked)));

@@ -96,7 +96,7 @@ impl Master {
                 break;
             }
         }
-        if self.is_settled() && !self.emptied {
+        if self.closing && !self.emptied && self.is_settled() {
             self.emptied = true;
             self.note(Event::Emptied);
         }

@@ -7,6 +7,7 @@
 //! unless they are the first. A worker may hang for HANG milliseconds, 0 is
 //! for ever.
 //! `PROBE_CONTROL` names the control socket; without it there is none.
+//! `PROBE_USER` is who they are.
 
 use std::fs::{File, OpenOptions};
 use std::io::Write;
@@ -25,11 +26,15 @@ fn main() -> ExitCode {
     let hang = Duration::from_millis(number().unwrap_or(0) as u64);
     let control = std::env::var_os("PROBE_CONTROL").map(PathBuf::from);
     let address = arguments.next();
-    Cluster::new(address.as_deref().unwrap_or("127.0.0.1:0"))
-        .workers(workers)
-        .control(control.as_deref())
-        .hang_timeout(hang)
-        .serve(|| start(&folder))
+    let mut cluster =
+        Cluster::new(address.as_deref().unwrap_or("127.0.0.1:0"))
+            .workers(workers)
+            .control(control.as_deref())
+            .hang_timeout(hang);
+    if let Ok(user) = std::env::var("PROBE_USER") {
+        cluster = cluster.user(user);
+    }
+    cluster.serve(|| start(&folder))
 }
 
 fn start(folder: &Path) -> impl Handler + use<> {
