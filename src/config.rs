@@ -349,4 +349,6 @@ fn unknown(kind: &str, word: &OsStr, names: &[&str]) -> Usage {
 }
 
 #[cfg(test)]
+mod noise;
+#[cfg(test)]
 mod tests;

@@ -187,6 +187,9 @@ struct Master {
     /// When to look at the counters although nobody woke us.
     patience: Duration,
     stopping: bool,
+    /// Somebody told us to, so that to tell us again means: now. A master
+    /// that was relieved stops of itself.
+    told_to_stop: bool,
     /// The doors are being closed, or are.
     closing: bool,
     /// The supervisor knows that nothing waits any more.
@@ -293,6 +296,7 @@ impl Master {
             congested: false,
             patience: Duration::ZERO,
             stopping: false,
+            told_to_stop: false,
             closing: false,
             emptied: false,
             watch: settings

@@ -27,7 +27,7 @@ impl Master {
         while let Some(signal) = self.signals.read()? {
             let name = signal.name();
             match signal {
-                Signal::Terminate | Signal::Interrupt if self.stopping => {
+                Signal::Terminate | Signal::Interrupt if self.told_to_stop => {
                     info!("{name} again: stopping now");
                     self.note(Event::StopNow);
                 }
@@ -51,7 +51,9 @@ impl Master {
     /// Stops, and loses nothing that was accepted.
     pub(super) fn stop(&mut self) -> Result<(), Error> {
         self.stopping = true;
+        self.told_to_stop = true;
         self.abandon_upgrade()?;
+        self.renounce();
         self.renounce();
         for server in self.servers.values() {
             server.doors.stop_deferring();
