@@ -3,7 +3,7 @@
 mod common;
 
 use std::fs::{self, File, Permissions};
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{Read, Write};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt, symlink};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -236,23 +236,21 @@ fn a_reload_is_waited_for_and_loses_nothing() {
 }
 
 #[test]
-fn reloads_at_once_are_two_at_most_and_each_is_told_its_own_end() {
+fn whoever_asks_during_a_reload_waits_for_one_more_and_all_for_the_same() {
     let controlled = Controlled::serve("reloads", "--workers 1");
     controlled.wait_for_ready(1);
-    let many = (0..6).map(|_| start(controlled.command("reload")));
-    let many: Vec<Child> = many.collect();
-    let mut said: Vec<String> = many
-        .into_iter()
-        .map(|child| {
-            let ended = end(child);
-            assert_eq!(ended.code, Some(0), "{ended:?}");
-            ended.out
-        })
-        .collect();
-    said.sort();
-    said.dedup();
-    assert!(said.len() <= 2, "{said:?}");
-    assert_eq!(said[0], "reload to generation 2 finished\n");
+    let first = start(controlled.command("reload"));
+    wait_until("the reload is under way", || {
+        controlled.status()["master"]["phase"] == "reloading"
+    });
+    let more = (0..4).map(|_| start(controlled.command("reload")));
+    let more: Vec<Child> = more.collect();
+    assert_eq!(end(first).out, "reload to generation 2 finished\n");
+    for child in more {
+        let ended = end(child);
+        assert_eq!(ended.code, Some(0), "{ended:?}");
+        assert_eq!(ended.out, "reload to generation 3 finished\n");
+    }
 }
 
 #[test]
@@ -559,6 +557,8 @@ fn a_client_that_leaves_while_it_waits_is_forgotten() {
     assert_eq!(refused.code, Some(1));
     assert!(refused.err.contains("8 others wait"), "{refused:?}");
     drop(leavers);
+    // A worker under way has a socket as well.
+    wait_until("they are forgotten", || sockets() <= before + 2);
     controlled.done("reload");
     wait_until("nothing is left of them", || sockets() <= before + 1);
 }
@@ -568,21 +568,21 @@ fn idle_clients_keep_nobody_out_and_cost_nothing() {
     let controlled = Controlled::serve("idle", "--workers 1");
     let path = controlled.path();
     controlled.wait_for_ready(1);
+    let cpu = || process::stat(controlled.server.pid()).unwrap().cpu;
+    let before = cpu();
     let idle: Vec<UnixStream> = (0..100).map(|_| connect(&path)).collect();
     let start = Instant::now();
     controlled.done("status");
     let waited = start.elapsed();
     assert!(waited < Duration::from_secs(3), "{waited:?}");
     controlled.server.ask("/");
-    let cpu = || process::stat(controlled.server.pid()).unwrap().cpu;
-    let before = cpu();
     for mut stream in idle {
         let mut rest = Vec::new();
         stream.read_to_end(&mut rest).unwrap();
         assert!(rest.is_empty());
     }
     let spent = cpu() - before;
-    assert!(spent < Duration::from_millis(300), "it spins: {spent:?}");
+    assert!(spent < Duration::from_millis(150), "it spins: {spent:?}");
     controlled.done("status");
 }
 
@@ -600,25 +600,6 @@ fn many_commands_at_once_are_all_answered() {
         let answer = client.join().unwrap();
         assert!(answer.ends_with("}\n"), "{answer:?}");
     }
-}
-
-#[test]
-fn an_answer_larger_than_a_socket_holds_is_complete() {
-    let controlled = Controlled::serve("large", "--workers 1");
-    let path = controlled.path();
-    controlled.done("scale 600");
-    let mut reader = {
-        let mut stream = connect(&path);
-        stream.write_all(b"{\"command\":\"status\"}\n").unwrap();
-        thread::sleep(Duration::from_millis(500));
-        BufReader::new(stream)
-    };
-    let mut line = String::new();
-    reader.read_line(&mut line).unwrap();
-    let answer: Value = serde_json::from_str(&line).unwrap();
-    let workers = answer["status"]["workers"].as_array().unwrap().len();
-    assert!(workers >= 600, "{workers}");
-    controlled.server.ask("/");
 }
 
 /// A copy of the command that anybody may run, as a user that has nothing
@@ -733,6 +714,29 @@ fn without_a_path_the_only_master_is_found_and_several_are_listed() {
 #[test]
 fn a_worker_is_replaced_after_about_so_many_requests() {
     let controlled =
+        Controlled::serve("enough", "--workers 1 --max-requests 200");
+    let server = &controlled.server;
+    let worker = server.ask_worker();
+    let mut client = Connection::open(server.place()).unwrap();
+    for _ in 1..180 {
+        client.get("/").unwrap();
+    }
+    thread::sleep(Duration::from_millis(1200));
+    assert_eq!(controlled.of_each("pid"), [json!(worker)]);
+    while !client.get("/").unwrap().closes() {
+        thread::sleep(Duration::from_millis(5));
+    }
+    client.expect_end();
+    wait_until("the old one is gone", || !process::lives(worker));
+    controlled.wait_for_ready(1);
+    assert_eq!(controlled.of_each("worker"), [json!(2)]);
+    let requests = controlled.status()["master"]["requests"].as_u64();
+    assert!(requests > Some(180), "{requests:?}");
+}
+
+#[test]
+fn workers_that_have_done_enough_go_under_load_without_a_loss() {
+    let controlled =
         Controlled::serve("worn", "--workers 2 --max-requests 200");
     let old = controlled.server.wait_for_workers(2);
     let load = Load::start(controlled.server.place(), 4);
@@ -742,11 +746,6 @@ fn a_worker_is_replaced_after_about_so_many_requests() {
     expect_no_loss(load.finish());
     let log = controlled.server.log();
     assert!(log.contains("worker 1 is to be replaced"), "{log}");
-    for line in log.lines().filter(|line| line.contains("replaced")) {
-        let number = line.split("answered ").nth(1).unwrap();
-        let number = number.split(' ').next().unwrap();
-        assert!(number.parse::<u64>().unwrap() >= 180, "{line}");
-    }
 }
 
 #[test]
@@ -811,4 +810,32 @@ fn an_upgraded_master_takes_the_socket_over() {
     assert!(!controlled.path().exists());
     let refused = ask(controlled.server.place(), "/");
     assert!(refused.is_err_and(|lost| lost == Lost::Refused));
+}
+
+#[test]
+fn an_old_master_that_only_finishes_is_not_found_any_more() {
+    let folder = Scratch::new("outlived");
+    let mut command = handoff("serve --listen 127.0.0.1:0 --workers 1");
+    command.env("XDG_RUNTIME_DIR", folder.as_ref());
+    let server = Server::start(command);
+    let names = || -> Vec<String> {
+        let entries = fs::read_dir(&folder).unwrap();
+        let names = entries.map(|entry| entry.unwrap().file_name());
+        names.map(|name| name.into_string().unwrap()).collect()
+    };
+    let old = format!("handoff-{}.sock", server.pid());
+    assert_eq!(names(), [old.as_str()]);
+    let in_hand = Crowd::ask(server.place(), 1, "/sleep/4000");
+    wait_until("it is in the worker's hands", || {
+        server.ask("/worker").json()["connections"].as_u64() > Some(1)
+    });
+    server.signal("USR2");
+    wait_until("only the new master is found", || {
+        names().len() == 1 && names() != [old.as_str()]
+    });
+    assert!(process::lives(server.pid()) && in_hand.answered() == 0);
+    in_hand.expect_all_answered();
+    let path = folder.path(&names()[0]);
+    assert_eq!(run(command_at(&path, "stop")).code, Some(0));
+    assert!(names().is_empty());
 }
