@@ -14,8 +14,11 @@ fn main() -> ExitCode {
         Ok(Command::Serve(settings)) => {
             Cluster::from_settings(settings).serve(handoff::app::handler)
         }
+        Ok(Command::Demo(demo)) => handoff::demo::run(demo),
+        Ok(Command::Run(settings, program)) => {
+            Cluster::from_settings(settings).run(program)
+        }
         Ok(Command::Errand(errand)) => handoff::remote::run(&errand),
-        Ok(Command::Demo(_demo)) => ExitCode::FAILURE,
         Err(usage) => {
             // Standard error may be closed: the exit code says it as well.
             let _ = writeln!(io::stderr(), "handoff: {usage}");

@@ -62,7 +62,7 @@ fn fulfil(errand: &Errand) -> Result<(), Failure> {
         Reply::Error(words) => return Err(Failure::Refused(words)),
     }
     if let Some(master) = until_it_is_gone {
-        poll::wait_readable(master.as_fd())?;
+        poll::until_readable(master.as_fd())?;
     }
     Ok(())
 }

@@ -63,8 +63,8 @@ impl Master {
     /// Why a worker is worn, the first time that it is.
     fn wear(&mut self, worker: WorkerId) -> Option<String> {
         let link = self.links.get_mut(&worker).filter(|link| !link.worn)?;
-        let requests = link.scoreboard.requests();
         if let Some(limit) = self.recycling.max_requests
+            && let Some(requests) = link.requests()
             && requests >= limit_of(worker, limit)
         {
             link.worn = true;

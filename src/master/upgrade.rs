@@ -5,14 +5,15 @@
 //!   old master                              new master, its child
 //!   SIGUSR2: fork, exec ── listeners, ──▶   the same program by name, so
 //!     │                    a pair           a new build, if there is one
-//!     │ both accept ....................... starts its workers
+//!     │ accepts alone                       starts its workers
 //!     │ ◀──────────────── "ready" ───────── all of them are ready
-//!   stops: its workers finish, it exits     is alone
+//!   stops: its workers finish, it exits     accepts too, then alone
 //! ```
 //!
 //! A listener is one socket with two owners in between, so its queue is never
-//! closed. If the new master dies, or is not ready in time, nothing has
-//! changed. What it inherits stands in its environment:
+//! closed. If the new master dies, is stopped, or is not ready in time,
+//! nothing has changed: it has touched no connection and no socket file. What
+//! it inherits stands in its environment:
 //!
 //! | variable | says |
 //! |---|---|
@@ -124,12 +125,22 @@ impl Master {
         let mut contract =
             vec![OsString::from(format!("{READY}={FIRST_DESCRIPTOR}"))];
         let mut descriptors = vec![theirs.as_fd()];
-        let listeners = (FIRST_DESCRIPTOR + 1..).zip(self.doors.listeners());
-        for (number, listener) in listeners {
+        // All that is listened on or shared, whoever asked for it.
+        let sockets = self.servers.values().flat_map(|server| {
+            let listeners = server.doors.listeners();
+            let accepting = listeners.map(|l| (l.name(), l.as_fd()));
+            let asked = server.asked.iter();
+            let shared = asked.filter_map(|asked| {
+                let socket = asked.shared.as_ref()?;
+                Some((OsStr::new(&asked.key), socket.as_fd()))
+            });
+            accepting.chain(shared)
+        });
+        for (number, (name, fd)) in (FIRST_DESCRIPTOR + 1..).zip(sockets) {
             let mut pair = OsString::from(format!("{LISTENER}{number}="));
-            pair.push(listener.name());
+            pair.push(name);
             contract.push(pair);
-            descriptors.push(listener.as_fd());
+            descriptors.push(fd);
         }
         let child = self.launcher.spawn_successor(contract, &descriptors)?;
         info!("upgrade: the new master has pid {}", child.pid());
@@ -160,7 +171,9 @@ impl Master {
             info!("upgrade: the new master, pid {pid}, is ready");
             self.forget_successor()?;
             self.stopping = true;
-            self.doors.bequeath();
+            for server in self.servers.values_mut() {
+                server.doors.bequeath();
+            }
             self.shut_control();
             self.note(Event::Stop);
             return Ok(());
@@ -195,6 +208,16 @@ impl Master {
         Ok(())
     }
 
+    /// Told to stop before it was ready, a new master leaves everything to
+    /// the one before it.
+    pub(super) fn renounce(&mut self) {
+        if self.predecessor.take().is_some() {
+            for server in self.servers.values_mut() {
+                server.doors.slam(&self.epoll);
+            }
+        }
+    }
+
     /// Tells the master before this one to go, once every worker is ready.
     pub(super) fn relieve_predecessor(&mut self) -> Result<(), Error> {
         if self.predecessor.is_none() {
@@ -212,6 +235,9 @@ impl Master {
             && let Err(error) = socket::send(channel.as_fd(), WORD)
         {
             warn!("the old master is gone already: {error}");
+        }
+        for server in self.servers.values_mut() {
+            server.doors.take_over();
         }
         Ok(())
     }

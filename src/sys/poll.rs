@@ -1,4 +1,4 @@
-//! poll(2), for the questions that no loop answers.
+//! poll(2): the questions about one descriptor that need no loop.
 
 use std::os::fd::{AsRawFd, BorrowedFd};
 
@@ -13,12 +13,12 @@ pub(crate) fn is_writable(fd: BorrowedFd<'_>) -> bool {
     count == 1 && poll.revents == libc::POLLOUT
 }
 
-/// Waits until there is something to read, or the end of it. For a process
-/// that has nothing else to do.
-pub(crate) fn wait_readable(fd: BorrowedFd<'_>) -> Result<()> {
+/// Waits until there is something to read: bytes, a connection, the end, or
+/// an error to be told of by the read itself.
+pub(crate) fn until_readable(fd: BorrowedFd<'_>) -> Result<()> {
     let mut poll =
         libc::pollfd { fd: fd.as_raw_fd(), events: libc::POLLIN, revents: 0 };
-    // SAFETY: one entry, writable, through the call; -1 is for ever.
+    // SAFETY: one entry, writable, through the call; no timeout.
     unsafe { syscall!(poll(&mut poll, 1, -1)) }?;
     Ok(())
 }

@@ -8,6 +8,7 @@ use crate::WorkerId;
 use crate::control::{self, Format, Phase, Reply, Request, Status};
 use crate::error::Error;
 use crate::master::dispatcher::Counts;
+use crate::master::link::Link;
 use crate::master::supervisor::{self, Abandon, Event, Report, State};
 use crate::master::{Master, usage};
 use crate::slab::Key;
@@ -94,8 +95,7 @@ impl Master {
     }
 
     fn status(&self) -> Status {
-        let counts: BTreeMap<WorkerId, Counts> =
-            self.dispatcher.counts().map(|one| (one.worker, one)).collect();
+        let counts = self.counts();
         // What is empty at a stop waits for nothing.
         let stopping = self.supervisor.is_stopping();
         let seated = self.supervisor.status().into_iter();
@@ -112,7 +112,10 @@ impl Master {
         let ready = workers.iter().filter(|one| one.state == State::Ready);
         let handed = workers.iter().map(|one| one.handed_over);
         let requests = workers.iter().map(|one| one.requests);
-        let listeners = self.doors.listeners().map(ToString::to_string);
+        let servers = self.servers.values();
+        let listeners = servers.clone().flat_map(|s| s.doors.listeners());
+        let listeners = listeners.map(ToString::to_string);
+        let redispatched = servers.map(|s| s.dispatcher.redispatched()).sum();
         let master = control::Master {
             pid: std::process::id(),
             version: env!("CARGO_PKG_VERSION"),
@@ -125,10 +128,26 @@ impl Master {
             wanted: self.supervisor.workers(),
             ready: ready.count(),
             handed_over: handed.fold(self.past.handed_over, u64::wrapping_add),
-            redispatched: self.dispatcher.redispatched(),
+            redispatched,
             requests: requests.fold(self.past.requests, u64::wrapping_add),
         };
         Status { master, workers }
+    }
+
+    /// Every worker's counts, over all that it serves.
+    fn counts(&self) -> BTreeMap<WorkerId, Counts> {
+        let mut all: BTreeMap<WorkerId, Counts> = BTreeMap::new();
+        for server in self.servers.values() {
+            for one in server.dispatcher.counts() {
+                let sum = all.entry(one.worker).or_default();
+                sum.handed += one.handed;
+                sum.pending += one.pending;
+                sum.open += one.open;
+                sum.skipped += one.skipped;
+                sum.redispatched += one.redispatched;
+            }
+        }
+        all
     }
 
     fn line(
@@ -150,7 +169,7 @@ impl Master {
             handed_over: counts.map_or(0, |counts| counts.handed),
             redispatched: counts.map_or(0, |counts| counts.redispatched),
             skipped: counts.map_or(0, |counts| counts.skipped),
-            requests: link.map_or(0, |link| link.scoreboard.requests()),
+            requests: link.and_then(Link::requests).unwrap_or_default(),
             restarts: seated.restarts,
             usage: link.and_then(|link| usage::of(link.child.pid())),
         }
