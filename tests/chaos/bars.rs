@@ -1,0 +1,70 @@
+//! PURE: what a run must show, and whether it did.
+//!
+//! Whatever happens to workers, nobody is refused, kept waiting for ever or
+//! told a lie: that holds for every fault. What may be lost differs.
+
+use std::time::Duration;
+
+use super::ledger::{End, Ledger, Span};
+
+/// How much later than the blow its victims may hear of it.
+const SLACK: Duration = Duration::from_millis(20);
+
+/// Which requests may be lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Losses {
+    /// None, and no connection is closed while it is idle.
+    NotEvenIdle,
+    None,
+    /// One that crossed the close of its connection, and was answered when
+    /// it was repeated.
+    OneCrossing,
+    /// Those that were under way when something was hit.
+    InHand,
+    /// Any: nobody is left who could answer.
+    Any,
+}
+
+/// In words, every bar that these books do not reach.
+pub(crate) fn judge(
+    losses: Losses,
+    hits: &[Span],
+    ledger: &Ledger,
+) -> Vec<String> {
+    let Ledger { first, again, .. } = ledger;
+    let mut broken = Vec::new();
+    let mut at_most = |most: usize, count: usize, what: &str| {
+        if count > most {
+            broken.push(format!("{count} {what}, may be {most}"));
+        }
+    };
+    at_most(0, first[End::Refused] + again[End::Refused], "refused");
+    at_most(0, first[End::TimedOut] + again[End::TimedOut], "timed out");
+    at_most(0, first[End::Wrong] + again[End::Wrong], "answered wrongly");
+    at_most(0, ledger.unasked, "answers that nobody had asked for");
+    let crossed = first[End::Crossed];
+    match losses {
+        Losses::NotEvenIdle => {
+            at_most(0, first.lost(), "lost");
+            at_most(0, ledger.idle_closes, "closed while idle");
+        }
+        Losses::None => at_most(0, first.lost(), "lost"),
+        Losses::OneCrossing => {
+            at_most(0, first.lost() - crossed, "lost");
+            at_most(1, crossed, "crossed a close");
+            at_most(0, ledger.lost_for_good(), "lost for good");
+        }
+        Losses::InHand => {
+            let hit =
+                |loss: &&Span| hits.iter().any(|hit| hit.meets(loss, SLACK));
+            let others =
+                ledger.losses.len() - ledger.losses.iter().filter(hit).count();
+            at_most(0, others, "lost although nothing was hit");
+        }
+        Losses::Any => {}
+    }
+    if first[End::Ok] == 0 {
+        broken.push("nothing was answered".into());
+    }
+    broken
+}
