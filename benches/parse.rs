@@ -16,7 +16,7 @@ const PLAIN: &[u8] = b"GET /plaintext HTTP/1.1\r\nHost: server.example:8080\r\n\
 User-Agent: curl/8.14.10 (x86_64-linux-gnu)\r\nAccept: text/html,application/json;q=0.9\
 \r\nConnection: keep-alive\r\n\r\n";
 
-/// 700 bytes, as a browser sends.
+/// As a browser sends.
 const BROWSER: &[u8] = b"GET /wp-content/uploads/2010/03/hello-kitty-darth-\
 vader-pink.jpg HTTP/1.1\r\nHost: www.kittyhell.com\r\nUser-Agent: Mozilla/5.0 \
 (Macintosh; U; Intel Mac OS X 10.6; ja-JP-mac; rv:1.9.2.3) Gecko/20100401 \
@@ -28,37 +28,43 @@ visits=2; wp_ozh_wsa_visit_lasttime=xxxxxxxxxx; __utma=xxxxxxxxx.xxxxxxxxxx.\
 xxxxxxxxxx.xxxxxxxxxx.xxxxxxxxxx.x; __utmz=xxxxxxxxx.xxxxxxxxxx.x.x.utmccn=\
 (referral)|utmcsr=reader.livedoor.com|utmcct=/reader/|utmcmd=referral\r\n\r\n";
 
-const REQUESTS: [&[u8]; 3] = [SMALL, PLAIN, BROWSER];
-const NAMES: [usize; 3] = [0, 1, 2];
+const SIZES: [usize; 3] = [SMALL.len(), PLAIN.len(), BROWSER.len()];
+
+fn request(size: usize) -> &'static [u8] {
+    let mut requests = [SMALL, PLAIN, BROWSER].into_iter();
+    requests.find(|request| request.len() == size).expect("one of three")
+}
 
 fn main() {
     assert_eq!((SMALL.len(), PLAIN.len()), (40, 165));
     divan::main();
 }
 
-#[divan::bench(args = NAMES)]
-fn head_handoff(bencher: Bencher<'_, '_>, name: usize) {
+#[divan::bench(args = SIZES, sample_size = 1000)]
+fn head_handoff(bencher: Bencher<'_, '_>, size: usize) {
     let limits = Limits::default();
     let mut head = Head::default();
+    let request = request(size);
     bencher.bench_local(|| {
         head.clear();
-        head.parse(black_box(REQUESTS[name]), &limits).expect("a request")
+        head.parse(black_box(request), &limits).expect("a request")
     });
 }
 
-#[divan::bench(args = NAMES)]
-fn head_httparse(bencher: Bencher<'_, '_>, name: usize) {
+#[divan::bench(args = SIZES, sample_size = 1000)]
+fn head_httparse(bencher: Bencher<'_, '_>, size: usize) {
+    let request = request(size);
     bencher.bench_local(|| {
         let mut fields = [httparse::EMPTY_HEADER; 32];
-        let mut request = httparse::Request::new(&mut fields);
-        request.parse(black_box(REQUESTS[name])).expect("a request")
+        let mut parsed = httparse::Request::new(&mut fields);
+        parsed.parse(black_box(request)).expect("a request")
     });
 }
 
 /// Head, meaning, handler, answer.
-#[divan::bench(args = NAMES)]
-fn answer(bencher: Bencher<'_, '_>, name: usize) {
-    let request = REQUESTS[name];
+#[divan::bench(args = SIZES, sample_size = 1000)]
+fn answer(bencher: Bencher<'_, '_>, size: usize) {
+    let request = request(size);
     let limits = Limits::default();
     let preamble = Preamble::new(0);
     let mailbox = Arc::new(Mailbox::new(|| {}));

@@ -55,6 +55,7 @@ impl Cluster {
             mistake: None,
         };
         cluster.settings.listen.clear();
+        cluster.settings.hang_timeout = None;
         cluster.listen(address)
     }
 
@@ -107,6 +108,14 @@ impl Cluster {
     /// default.
     pub fn grace(mut self, grace: Duration) -> Cluster {
         self.settings.grace = grace;
+        self
+    }
+
+    /// How long a worker may not move while it has something to do: then it
+    /// hangs, is killed and replaced. Zero, the default, is for ever: it is
+    /// the handlers that decide what is too long. At least 100 ms.
+    pub fn hang_timeout(mut self, timeout: Duration) -> Cluster {
+        self.settings.hang_timeout = (!timeout.is_zero()).then_some(timeout);
         self
     }
 
@@ -197,12 +206,10 @@ impl Cluster {
     where
         H: Handler + 'static,
     {
-        let level = self.settings.log_level;
         let result = if contract::is_there() {
-            logger::init(level, format!("worker {}", std::process::id()));
             self.be_worker(handler)
         } else {
-            logger::init(level, "master".to_owned());
+            logger::init(self.settings.log_level, "master".to_owned());
             self.be_master()
         };
         result.unwrap_or_else(|error| {
@@ -218,7 +225,13 @@ impl Cluster {
     where
         H: Handler + 'static,
     {
-        let contract = Contract::take()?;
+        let contract = Contract::take();
+        let name = match &contract {
+            Ok(contract) => format!("worker {}", contract.worker),
+            Err(_) => format!("worker, pid {}", std::process::id()),
+        };
+        logger::init(self.settings.log_level, name);
+        let contract = contract?;
         let contract = CONTRACT.get_or_init(|| contract);
         crate::worker::run(&self.settings, contract, Box::new(handler()))
     }

@@ -32,7 +32,7 @@ use std::{
 use log::LevelFilter;
 
 use help::COMMANDS;
-use options::{Fallback, Flag, SERVE, WINDOW, WORKERS, flags};
+use options::{Fallback, Flag, SERVE, TIMEOUT, WINDOW, WORKERS, flags};
 use usage::{did_you_mean, quoted};
 
 pub use address::{Address, AddressError};
@@ -83,6 +83,9 @@ pub struct Serve {
     pub boot_timeout: Duration,
     /// How long requests in hand may take to finish; may be 0.
     pub grace: Duration,
+    /// How long a worker that has something to do may not move; `None`: as
+    /// long as it likes.
+    pub hang_timeout: Option<Duration>,
     /// The least important lines that are logged.
     pub log_level: LevelFilter,
     /// From a request's first byte to the end of its head.
@@ -284,6 +287,9 @@ impl Serve {
             ("body_timeout", self.body_timeout),
             ("write_timeout", self.write_timeout),
         ];
+        if self.hang_timeout.is_some_and(|time| !TIMEOUT.contains(&time)) {
+            return Err("hang_timeout takes 0 s, or 0.1 s to a day".into());
+        }
         match timeouts.iter().find(|(_, time)| time.is_zero()) {
             Some((what, _)) => Err(format!("{what} takes more than 0 s")),
             None => Ok(()),
@@ -300,6 +306,7 @@ impl Serve {
             defer_accept: false,
             boot_timeout: Duration::ZERO,
             grace: Duration::ZERO,
+            hang_timeout: None,
             log_level: LevelFilter::Off,
             header_timeout: Duration::ZERO,
             idle_timeout: Duration::ZERO,

@@ -1,4 +1,4 @@
-//! handoff: a prefork server for Linux.
+#![doc = include_str!("../README.md")]
 
 #[doc(hidden)]
 pub mod app;

@@ -3,6 +3,7 @@
 //!
 //! ```text
 //!   line 0, written by the worker   received · closed · requests
+//!                                   turns · waiting
 //!   line 1, written by the master   layout · wake_me
 //! ```
 //!
@@ -20,6 +21,10 @@
 //! All four are sequentially consistent, so one of the two sees the other's
 //! store, and none sleeps through (Dekker's argument).
 //!
+//! `turns` and `waiting` tell whether the worker moves (`master::watch`):
+//! plain stores, which cost it nothing and are looked at a few times in ten
+//! seconds.
+//!
 //! To the master the worker is a stranger: what it reads here is judged by
 //! the dispatcher (monotonic, never more than was handed over).
 
@@ -32,13 +37,15 @@ use crate::sys::memory::Region;
 const RECEIVED: usize = 0;
 const CLOSED: usize = 1;
 const REQUESTS: usize = 2;
+const TURNS: usize = 3;
+const WAITING: usize = 4;
 const LAYOUT: usize = 8;
 const WAKE_ME: usize = 9;
 const WORDS: usize = 16;
 
 /// Changes with the meaning of any word: master and worker may be different
 /// builds, since a reload picks up the program that is there then.
-const THIS_LAYOUT: u64 = 0x68616e64_00000001;
+const THIS_LAYOUT: u64 = 0x68616e64_00000002;
 
 /// One worker's counters. Each end uses its own half of the methods.
 #[derive(Debug)]
@@ -70,6 +77,16 @@ impl Scoreboard {
         self.region.word(REQUESTS).load(Relaxed)
     }
 
+    /// Counts whatever the worker does; 0 before its loop has begun.
+    pub(crate) fn turns(&self) -> u64 {
+        self.region.word(TURNS).load(Relaxed)
+    }
+
+    /// Whether the worker lies in epoll_wait, or is about to.
+    pub(crate) fn is_waiting(&self) -> bool {
+        self.region.word(WAITING).load(Relaxed) != 0
+    }
+
     /// From now on the next move of `received` or `closed` is to be followed
     /// by a line on the channel. Look at the counters once more after this.
     pub(crate) fn ask_to_be_woken(&self) {
@@ -98,6 +115,16 @@ impl Scoreboard {
         self.region.word(REQUESTS).store(count, Relaxed);
     }
 
+    /// Something was done.
+    pub(crate) fn count_turn(&self) {
+        let turns = self.region.word(TURNS);
+        turns.store(turns.load(Relaxed) + 1, Relaxed);
+    }
+
+    pub(crate) fn publish_waiting(&self, waiting: bool) {
+        self.region.word(WAITING).store(u64::from(waiting), Relaxed);
+    }
+
     /// After publishing: whether the master asked to be woken. It is told
     /// once.
     pub(crate) fn must_wake(&self) -> bool {
@@ -118,9 +145,16 @@ mod tests {
         worker.publish_received(7);
         worker.publish_closed(3);
         worker.publish_requests(9);
+        worker.count_turn();
+        worker.count_turn();
+        worker.publish_waiting(true);
         assert_eq!(master.received(), 7);
         assert_eq!(master.closed(), 3);
         assert_eq!(master.requests(), 9);
+        assert_eq!(master.turns(), 2);
+        assert!(master.is_waiting());
+        worker.publish_waiting(false);
+        assert!(!master.is_waiting());
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Where to listen, as a person types it: names are not resolved here.
 
 use std::{
-    ffi::OsStr,
+    ffi::{OsStr, OsString},
     fmt::{self, Display, Formatter},
     net::{Ipv4Addr, Ipv6Addr},
     os::unix::ffi::OsStrExt,
@@ -58,6 +58,21 @@ impl Display for Address {
             Self::Tcp { host, port } => write!(f, "{host}:{port}"),
             Self::Unix(path) => {
                 write!(f, "unix:{}", Escaped(path.as_os_str()))
+            }
+        }
+    }
+}
+
+impl Address {
+    /// As it could have been typed, byte for byte.
+    #[must_use]
+    pub fn typed(&self) -> OsString {
+        match self {
+            Self::Tcp { .. } => self.to_string().into(),
+            Self::Unix(path) => {
+                let mut typed = OsString::from("unix:");
+                typed.push(path);
+                typed
             }
         }
     }

@@ -15,13 +15,18 @@ pub(super) static COMMANDS: [(&str, &str); 4] = [
 ];
 
 /// What the master does when it gets a signal.
-static SIGNALS: [(&str, &str); 4] = [
+static SIGNALS: [(&str, &str); 5] = [
     (
         "TERM, QUIT, INT",
         "stop gracefully: requests in hand finish, within --grace",
     ),
     ("a second TERM or INT", "stop now"),
     ("HUP", "rolling reload: new workers first, then the old ones go"),
+    (
+        "USR2",
+        "hot upgrade: a new master takes over the listeners, then the old \
+         one goes",
+    ),
     ("USR1, PIPE, WINCH", "ignored"),
 ];
 

@@ -8,7 +8,7 @@ use log::LevelFilter;
 
 use super::{
     Schedule, Serve, Usage,
-    value::Value::{self, Address, Count, Seconds, Size, Word},
+    value::Value::{self, Address, Count, Seconds, SecondsOrOff, Size, Word},
 };
 
 /// A row.
@@ -72,7 +72,8 @@ pub(super) const WINDOW: RangeInclusive<usize> = 1..=4096;
 const DAY: Duration = Duration::from_secs(86_400);
 
 /// A timeout of 0 would end what it watches before it begins.
-const TIMEOUT: RangeInclusive<Duration> = Duration::from_millis(100)..=DAY;
+pub(super) const TIMEOUT: RangeInclusive<Duration> =
+    Duration::from_millis(100)..=DAY;
 
 /// The options of `handoff serve`.
 pub(super) static SERVE: &[Section] = &[
@@ -141,6 +142,16 @@ pub(super) static SERVE: &[Section] = &[
                 default: Typed("10"),
                 help: "how long requests in hand may take to finish at a \
                        stop or reload before their worker is killed",
+            },
+            Flag {
+                name: "--hang-timeout",
+                value: SecondsOrOff(TIMEOUT, |serve, s| {
+                    serve.hang_timeout = s
+                }),
+                default: Typed("10"),
+                help: "how long a worker may not move, while it has \
+                       something to do, before it is killed and replaced; \
+                       off, or 0, for debugging",
             },
             Flag {
                 name: "--log-level",

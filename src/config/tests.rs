@@ -32,6 +32,7 @@ fn without_options_the_defaults_hold() {
         defer_accept: true,
         boot_timeout: seconds(30),
         grace: seconds(10),
+        hang_timeout: Some(seconds(10)),
         log_level: LevelFilter::Info,
         header_timeout: seconds(15),
         idle_timeout: seconds(60),
@@ -52,7 +53,7 @@ fn every_option_reaches_its_field() {
     let millis = Duration::from_millis;
     let line = "serve --listen 8080 --listen=unix:/a=b --workers 3 \
         --schedule ip-hash --window 7 --defer-accept off --boot-timeout 1.5 \
-        --grace 0 --log-level trace --header-timeout 0.1 --idle-timeout=2 \
+        --grace 0 --hang-timeout 1.25 --log-level trace --header-timeout 0.1 --idle-timeout=2 \
         --body-timeout 3 --write-timeout 4 --max-head 1K --max-fields 9 \
         --max-body 0 --max-requests-per-connection 5 --max-connections 6";
     let expected = Serve {
@@ -66,6 +67,7 @@ fn every_option_reaches_its_field() {
         defer_accept: false,
         boot_timeout: millis(1500),
         grace: millis(0),
+        hang_timeout: Some(millis(1250)),
         log_level: LevelFilter::Trace,
         header_timeout: millis(100),
         idle_timeout: millis(2000),
@@ -115,6 +117,18 @@ fn every_word_of_an_option_is_a_value_of_its_own() {
 }
 
 #[test]
+fn a_timeout_that_may_be_off_is_so_by_that_word_or_by_0() {
+    for value in ["off", "0", "0.000"] {
+        let serve = served(&format!("serve --hang-timeout {value}"));
+        assert_eq!(serve.hang_timeout, None);
+    }
+    let line = typed("serve --hang-timeout on").unwrap_err().to_string();
+    let expected = "--hang-timeout takes off, or seconds from 0.1 to 86400, \
+                    not \"on\"";
+    assert_eq!(line, expected);
+}
+
+#[test]
 fn a_schedule_is_shown_as_it_is_typed() {
     for name in ["round-robin", "least-connections", "ip-hash"] {
         let serve = served(&format!("serve --schedule {name}"));
@@ -129,6 +143,7 @@ fn the_ends_of_every_range_are_taken_and_what_is_beyond_is_not() {
         ("--window", ["1", "4096"], ["0", "4097"]),
         ("--grace", ["0", "86400"], ["-1", "86400.001"]),
         ("--boot-timeout", ["0.1", "86400"], ["0.099", "86401"]),
+        ("--hang-timeout", ["0.1", "86400"], ["0.099", "86400.001"]),
         ("--header-timeout", ["0.1", "86400"], ["0", "86400.001"]),
         ("--idle-timeout", ["0.1", "86400"], ["0", "86400.001"]),
         ("--body-timeout", ["0.1", "86400"], ["0", "86400.001"]),

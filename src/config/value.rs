@@ -26,6 +26,8 @@ pub(super) enum Value {
     Size(RangeInclusive<usize>, fn(&mut Serve, usize)),
     /// Decimal, to the millisecond.
     Seconds(RangeInclusive<Duration>, fn(&mut Serve, Duration)),
+    /// The same, or `off` or 0 for none.
+    SecondsOrOff(RangeInclusive<Duration>, fn(&mut Serve, Option<Duration>)),
     /// One of these words, and what each does.
     Word(&'static [Choice]),
 }
@@ -52,6 +54,9 @@ impl Value {
             Self::Seconds(range, put) => {
                 within(range, text.and_then(seconds)).map(|n| put(serve, n))
             }
+            Self::SecondsOrOff(range, put) => text
+                .and_then(|text| seconds_or_off(range, text))
+                .map(|n| put(serve, n)),
             Self::Word(words) => words
                 .iter()
                 .find(|(word, _)| text == Some(word))
@@ -76,6 +81,7 @@ impl Value {
             Self::Count(..) => "N".into(),
             Self::Size(..) => "SIZE".into(),
             Self::Seconds(..) => "SECONDS".into(),
+            Self::SecondsOrOff(..) => "SECONDS|off".into(),
             Self::Word(words) => listed(words, "|", "|"),
         }
     }
@@ -86,7 +92,7 @@ impl Value {
             Self::Address(_) | Self::Word(_) => None,
             Self::Count(range, _) => Some(span(range, usize::to_string)),
             Self::Size(range, _) => Some(span(range, |n| short(*n))),
-            Self::Seconds(range, _) => {
+            Self::Seconds(range, _) | Self::SecondsOrOff(range, _) => {
                 Some(span(range, |time| time.as_secs_f64().to_string()))
             }
         }
@@ -105,6 +111,7 @@ impl Display for Value {
             Self::Count(..) => f.write_str("a number"),
             Self::Size(..) => f.write_str("a size"),
             Self::Seconds(..) => f.write_str("seconds"),
+            Self::SecondsOrOff(..) => f.write_str("off, or seconds"),
             Self::Word(words) => f.write_str(&listed(words, ", ", " or ")),
         }?;
         match self.bounds() {
@@ -189,6 +196,18 @@ fn seconds(text: &str) -> Option<Duration> {
     let millis = count(decimals)? * 10_usize.pow(missing as u32);
     let whole = Duration::from_secs(count(whole)? as u64);
     whole.checked_add(Duration::from_millis(millis as u64))
+}
+
+/// `Some(None)`: off.
+fn seconds_or_off(
+    range: &RangeInclusive<Duration>,
+    text: &str,
+) -> Option<Option<Duration>> {
+    match seconds(text) {
+        Some(Duration::ZERO) => Some(None),
+        None if text == "off" => Some(None),
+        typed => within(range, typed).map(Some),
+    }
 }
 
 #[cfg(test)]

@@ -158,3 +158,128 @@ fn nibble(digit: u8) -> u64 {
         _ => (digit | 0x20) - b'a' + 10,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const LIMIT: usize = 1000;
+
+    /// The body, and what is left behind it.
+    type Parts = (Vec<u8>, Vec<u8>);
+
+    /// Feeds pieces as a connection does.
+    fn feed(pieces: &[&[u8]]) -> Result<Option<Parts>, Refusal> {
+        let mut chunked = Chunked::new();
+        let mut bytes = Vec::new();
+        for (at, piece) in pieces.iter().enumerate() {
+            bytes.truncate(chunked.decoded());
+            bytes.extend_from_slice(piece);
+            if let Some(end) = chunked.decode(&mut bytes, LIMIT)? {
+                let rest = [&bytes[end..], &pieces[at + 1..].concat()];
+                let body = bytes[..chunked.decoded()].to_vec();
+                return Ok(Some((body, rest.concat())));
+            }
+        }
+        Ok(None)
+    }
+
+    fn refusal(text: &str) -> Option<Refusal> {
+        let whole = feed(&[text.as_bytes()]).err();
+        let bytes: Vec<_> = text.as_bytes().chunks(1).collect();
+        assert_eq!(whole, feed(&bytes).err(), "{text:?}");
+        whole
+    }
+
+    #[test]
+    fn a_size_is_up_to_sixteen_hexadecimal_digits() {
+        for (line, refused) in [
+            ("1", None),
+            ("00000000000003e8", None),
+            ("3E8", None),
+            ("3e9", Some(Refusal::BodyTooLarge)),
+            ("ffffffffffffffff", Some(Refusal::BodyTooLarge)),
+            ("00000000000000001", Some(Refusal::Malformed)),
+            ("", Some(Refusal::Malformed)),
+            ("g", Some(Refusal::Malformed)),
+            ("+1", Some(Refusal::Malformed)),
+            ("-1", Some(Refusal::Malformed)),
+            ("0x1", Some(Refusal::Malformed)),
+            ("1_0", Some(Refusal::Malformed)),
+            (" 1", Some(Refusal::Malformed)),
+            ("1 ", Some(Refusal::Malformed)),
+            ("1 1", Some(Refusal::Malformed)),
+            ("1\t;a", None),
+            ("1;", None),
+            ("1;\x01", Some(Refusal::Malformed)),
+        ] {
+            assert_eq!(refusal(&format!("{line}\r\n")), refused, "{line:?}");
+        }
+    }
+
+    #[test]
+    fn the_limit_counts_all_chunks() {
+        let half = format!("1f4\r\n{}\r\n", "x".repeat(500));
+        assert_eq!(refusal(&half.repeat(2)), None);
+        let above = half.repeat(2) + "1\r\n";
+        assert_eq!(refusal(&above), Some(Refusal::BodyTooLarge));
+    }
+
+    #[test]
+    fn extensions_and_trailers_share_a_bound() {
+        let extension = ";".repeat(OVERHEAD / 2);
+        let trailer = "a:".to_owned() + &"b".repeat(OVERHEAD / 2 - 2);
+        let most = format!("0{extension}\r\n{trailer}");
+        assert_eq!(refusal(&most), None);
+        assert_eq!(refusal(&(most + "b")), Some(Refusal::HeadTooLarge));
+    }
+
+    #[test]
+    fn every_chunk_may_be_one_byte() {
+        let body = "1\r\nx\r\n".repeat(LIMIT) + "0\r\n\r\n";
+        let whole = feed(&[body.as_bytes()]);
+        assert_eq!(whole, Ok(Some((vec![b'x'; LIMIT], Vec::new()))));
+    }
+
+    fn chunk() -> impl Strategy<Value = (Vec<u8>, usize, String)> {
+        let data = prop::collection::vec(any::<u8>(), 1..40);
+        (data, 0..4_usize, "(;[ -~\t]{0,9})?")
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig {
+            failure_persistence: None,
+            ..ProptestConfig::default()
+        })]
+
+        /// What was put in chunks comes out of them, however it was cut.
+        #[test]
+        fn decoding_undoes_encoding(
+            chunks in prop::collection::vec(chunk(), 0..9),
+            trailers in "([a-z]{1,5}:[ -~]{0,9}\r\n){0,3}",
+            rest in prop::collection::vec(any::<u8>(), 0..9),
+            cuts in prop::collection::vec(1..50_usize, 0..20),
+        ) {
+            let mut bytes = Vec::new();
+            let mut body = Vec::new();
+            for (data, zeros, extension) in chunks {
+                let zeros = "0".repeat(zeros);
+                let size = format!("{zeros}{:x}{extension}\r\n", data.len());
+                bytes.extend([size.as_bytes(), &data, b"\r\n"].concat());
+                body.extend(data);
+            }
+            bytes.extend(format!("0\r\n{trailers}\r\n").bytes());
+            bytes.extend(&rest);
+            let mut pieces = Vec::new();
+            let mut left = &bytes[..];
+            for cut in cuts {
+                let (piece, tail) = left.split_at(cut.min(left.len()));
+                pieces.push(piece);
+                left = tail;
+            }
+            pieces.push(left);
+            prop_assert_eq!(feed(&pieces), Ok(Some((body, rest))));
+        }
+    }
+}

@@ -147,7 +147,14 @@ impl Head {
             // RFC 9112 §3: 501 for a method longer than any known one.
             Phase::Method => Err(Refusal::Unknown),
             Phase::Target | Phase::Version => Err(Refusal::TargetTooLong),
-            _ => Err(Refusal::HeadTooLarge),
+            Phase::Blank
+            | Phase::BlankLf
+            | Phase::Field
+            | Phase::Name
+            | Phase::Space
+            | Phase::Value
+            | Phase::ValueLf
+            | Phase::EndLf => Err(Refusal::HeadTooLarge),
         }
     }
 
@@ -344,5 +351,94 @@ fn version(text: &[u8]) -> Result<Option<Version>, Refusal> {
         (b'1', b'0') => Ok(Some(Version::Http10)),
         (b'1', _) => Ok(Some(Version::Http11)),
         _ => Err(Refusal::Version),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str, limits: &Limits) -> Result<Option<usize>, Refusal> {
+        Head::default().parse(text.as_bytes(), limits)
+    }
+
+    #[test]
+    fn a_head_ends_with_its_empty_line_and_not_before() {
+        let text = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+        let more = [text, "GET"].concat();
+        let limits = Limits::default();
+        for length in 0..text.len() {
+            assert_eq!(parse(&text[..length], &limits), Ok(None));
+        }
+        assert_eq!(parse(text, &limits), Ok(Some(text.len())));
+        assert_eq!(parse(&more, &limits), Ok(Some(text.len())));
+    }
+
+    #[test]
+    fn a_head_may_be_as_long_as_the_limit() {
+        let text = "\r\nGET /abc HTTP/1.1\r\nHost: a\r\n\r\n";
+        let answer = |head| {
+            let limits = Limits { head, ..Limits::default() };
+            let full = parse(&text[..head], &limits);
+            assert_eq!(full, parse(text, &limits), "seen as soon as full");
+            full
+        };
+        let (method, target) = (5, 10);
+        for head in 0..text.len() {
+            let wanted = match head {
+                _ if head < 3 => Refusal::HeadTooLarge,
+                _ if head <= method => Refusal::Unknown,
+                _ if head <= target + 10 => Refusal::TargetTooLong,
+                _ => Refusal::HeadTooLarge,
+            };
+            assert_eq!(answer(head), Err(wanted), "{head}");
+        }
+        assert_eq!(answer(text.len()), Ok(Some(text.len())));
+    }
+
+    #[test]
+    fn there_may_be_as_many_fields_as_the_limit() {
+        let limits = Limits { fields: 2, ..Limits::default() };
+        let line = "GET / HTTP/1.1\r\n";
+        let two = [line, "A: b\r\nC: d\r\n"].concat();
+        assert_eq!(parse(&two, &limits), Ok(None));
+        assert!(parse(&(two.clone() + "\r\n"), &limits).unwrap().is_some());
+        let third = parse(&(two + "E"), &limits);
+        assert_eq!(third, Err(Refusal::HeadTooLarge));
+    }
+
+    #[test]
+    fn an_error_is_seen_at_the_byte_that_makes_it_one() {
+        let text = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+        let limits = Limits::default();
+        for odd in [b'\0', b'\n', 0x80] {
+            for at in 0..text.len() {
+                let mut bytes = text.as_bytes()[..=at].to_vec();
+                let fits = bytes[at] == odd;
+                // Where the value is, or could go on.
+                let value = odd == 0x80 && (21..24).contains(&at);
+                bytes[at] = odd;
+                let answer = Head::default().parse(&bytes, &limits);
+                let refused = answer == Err(Refusal::Malformed);
+                assert_eq!(refused, !fits && !value, "{odd} at {at}");
+            }
+        }
+    }
+
+    #[test]
+    fn parts_are_found_and_values_trimmed() {
+        let bytes = b"PUT /x HTTP/1.0\r\nA:\t b c \t\r\nD:\r\n\r\n";
+        let mut head = Head::default();
+        for length in 0..bytes.len() {
+            let limits = Limits::default();
+            assert_eq!(head.parse(&bytes[..length], &limits), Ok(None));
+        }
+        let whole = head.parse(bytes, &Limits::default());
+        assert_eq!(whole, Ok(Some(bytes.len())));
+        assert_eq!(head.method(bytes), b"PUT");
+        assert_eq!(head.target(bytes), b"/x");
+        assert_eq!(head.version(), Version::Http10);
+        let fields: Vec<_> = head.fields(bytes).collect();
+        assert_eq!(fields, [(&b"A"[..], &b"b c"[..]), (b"D", b"")]);
     }
 }

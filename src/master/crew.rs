@@ -15,14 +15,15 @@ use log::{debug, error, info, warn};
 use super::link::Link;
 use super::supervisor::{Event, Exit};
 use super::traffic::look_at;
+use super::watch::Sight;
 use super::{Master, Source};
 use crate::WorkerId;
 use crate::channel::{Channel, Heard};
 use crate::error::Error;
 use crate::ipc::Message;
 use crate::ipc::message::{Act, Answer, Cluster};
-use crate::sys::epoll;
 use crate::sys::signal;
+use crate::sys::{clock, epoll};
 
 /// How long a worker that ran out of descriptors gets no more connections.
 const COOL_DOWN: Duration = Duration::from_millis(100);
@@ -163,6 +164,30 @@ impl Master {
             link.child.kill();
         }
         self.hang_up(worker);
+    }
+
+    /// Looks whether every worker moves that ought to, now and then.
+    pub(super) fn look_for_the_hung(&mut self) {
+        let Some(watch) = &mut self.watch else { return };
+        if self.next_look.is_some_and(|at| at > self.now) {
+            return;
+        }
+        let sights = self.links.iter().map(|(&worker, link)| {
+            let scoreboard = &link.scoreboard;
+            let sight = Sight {
+                turns: scoreboard.turns(),
+                waiting: scoreboard.is_waiting(),
+                received: scoreboard.received(),
+                owes: self.dispatcher.has_unreleased(worker),
+            };
+            (worker, sight)
+        });
+        let hung = watch.look(clock::boottime(), sights);
+        let period = watch.period();
+        self.next_look = (!self.links.is_empty()).then(|| self.now + period);
+        if let Some(worker) = hung {
+            self.note(Event::Hung { worker });
+        }
     }
 
     /// A worker that has ended. What it had not received goes to others.

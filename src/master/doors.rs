@@ -117,6 +117,18 @@ impl Doors {
         }
     }
 
+    /// The listening sockets.
+    pub(super) fn listeners(&self) -> impl Iterator<Item = &Listener> {
+        self.listeners.iter().map(|(listener, _)| listener)
+    }
+
+    /// Somebody else has them too, and goes on.
+    pub(super) fn bequeath(&mut self) {
+        for (listener, _) in &mut self.listeners {
+            listener.bequeath();
+        }
+    }
+
     /// From now on a listener whose queue is empty is closed.
     pub(super) fn begin_closing(&mut self) {
         self.closing = true;

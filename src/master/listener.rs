@@ -3,6 +3,7 @@
 //! A listener lives as long as the master, also while no worker lives: the
 //! kernel's backlog is the queue in which clients wait.
 
+use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::fs;
 use std::io;
@@ -29,29 +30,76 @@ const DEFER_SECONDS: i32 = 1;
 #[derive(Debug)]
 pub(crate) struct Listener {
     socket: OwnedFd,
+    /// By what the master that follows this one will know it: the address as
+    /// it was typed, or the key by which a worker asked for it.
+    name: OsString,
     place: Place,
+    /// Another process listens on it too, or did.
+    inherited: bool,
 }
 
 #[derive(Debug)]
 enum Place {
     Tcp(SocketAddr),
-    /// The file, and its device and inode when it was made.
-    Unix(PathBuf, (u64, u64)),
+    /// The file, and its device and inode when it was made; `None` if it is
+    /// a successor's by now.
+    Unix(PathBuf, Option<(u64, u64)>),
 }
 
-/// Why an address cannot be listened on, in one line that says what to do.
+/// Why an address cannot be listened on.
 #[derive(Debug)]
-pub(crate) struct BindError(String);
+pub(crate) struct BindError {
+    /// One line that says what to do.
+    line: String,
+    /// What the system said, for a worker that asked.
+    errno: i32,
+}
 
 impl Listener {
+    /// Takes all addresses or none: on a failure no socket file is left that
+    /// was made here. `inherited` yields the sockets of an address that this
+    /// process was given.
+    pub(crate) fn bind_all(
+        addresses: &[Address],
+        defer_accept: bool,
+        mut inherited: impl FnMut(&OsStr) -> Vec<OwnedFd>,
+    ) -> Result<Vec<Listener>, BindError> {
+        let mut listeners: Vec<Listener> = Vec::new();
+        for address in addresses {
+            let sockets = inherited(&address.typed());
+            let more = if sockets.is_empty() {
+                Listener::bind(address, defer_accept)
+            } else {
+                let name = address.typed();
+                let inherit = |socket| Listener::inherit(&name, socket);
+                sockets.into_iter().map(inherit).collect()
+            };
+            match more {
+                Ok(more) => listeners.extend(more),
+                Err(error) => {
+                    let ours = |listener: &Listener| !listener.inherited;
+                    for listener in listeners.into_iter().filter(ours) {
+                        // The address that failed is the news.
+                        let _ = listener.close();
+                    }
+                    return Err(error);
+                }
+            }
+        }
+        Ok(listeners)
+    }
+
     /// Binds an address. A name may stand for several (`localhost`): all of
     /// them that this machine has are taken, on one port.
-    pub(crate) fn bind(
+    fn bind(
         address: &Address,
         defer_accept: bool,
     ) -> Result<Vec<Listener>, BindError> {
         match address {
-            Address::Unix(path) => Ok(vec![Listener::bind_unix(path)?]),
+            Address::Unix(path) => {
+                let name = address.typed();
+                Ok(vec![Listener::bind_unix(name, path, BACKLOG)?])
+            }
             Address::Tcp { host, port } => {
                 Listener::bind_tcp(address, host, *port, defer_accept)
             }
@@ -66,13 +114,14 @@ impl Listener {
     ) -> Result<Vec<Listener>, BindError> {
         let resolved = (host, port).to_socket_addrs().map_err(|error| {
             let words = "is the host spelled right?";
-            BindError(format!("cannot find {address}: {error}; {words}"))
+            let line = format!("cannot find {address}: {error}; {words}");
+            BindError { line, errno: errno(&error) }
         })?;
         let mut listeners = Vec::new();
         let mut failure = None;
         for mut candidate in resolved {
             candidate.set_port(port);
-            match Listener::listen(candidate, defer_accept) {
+            match Listener::listen(address, candidate, defer_accept) {
                 Ok((listener, bound)) => {
                     port = bound.port();
                     listeners.push(listener);
@@ -93,31 +142,73 @@ impl Listener {
     }
 
     fn listen(
-        address: SocketAddr,
+        address: &Address,
+        resolved: SocketAddr,
         defer_accept: bool,
     ) -> sys::Result<(Listener, SocketAddr)> {
-        let socket = socket::listen_tcp(address, BACKLOG)?;
+        let (listener, bound) =
+            Listener::listen_at(address.typed(), resolved, BACKLOG, false)?;
         if defer_accept {
-            socket::set_defer_accept(socket.as_fd(), DEFER_SECONDS)?;
+            socket::set_defer_accept(listener.as_fd(), DEFER_SECONDS)?;
         }
+        Ok((listener, bound))
+    }
+
+    /// Listens on an IP address; also where it came to be.
+    pub(crate) fn listen_at(
+        name: OsString,
+        address: SocketAddr,
+        backlog: i32,
+        ipv6_only: bool,
+    ) -> sys::Result<(Listener, SocketAddr)> {
+        let socket = socket::listen_tcp(address, backlog, ipv6_only)?;
         let bound = socket::local_address(socket.as_fd())?.unwrap_or(address);
-        Ok((Listener { socket, place: Place::Tcp(bound) }, bound))
+        let (place, inherited) = (Place::Tcp(bound), false);
+        Ok((Listener { socket, name, place, inherited }, bound))
+    }
+
+    /// Takes over a socket that somebody else has bound.
+    pub(crate) fn inherit(
+        name: &OsStr,
+        socket: OwnedFd,
+    ) -> Result<Listener, BindError> {
+        let failed = |error: sys::Error| BindError {
+            line: format!("{}: {error}", name.to_string_lossy()),
+            errno: error.errno(),
+        };
+        let bound = socket::local_address(socket.as_fd()).map_err(failed)?;
+        let place = match bound {
+            Some(address) => Place::Tcp(address),
+            None => {
+                let path = socket::local_path(socket.as_fd());
+                let path = path.map_err(failed)?;
+                let made = identity(&path).ok();
+                Place::Unix(path, made)
+            }
+        };
+        let (name, inherited) = (name.to_owned(), true);
+        Ok(Listener { socket, name, place, inherited })
     }
 
     /// A socket file that nobody listens on any more is replaced, as after a
     /// crash; one that answers is in use; anything else is not ours to touch.
-    fn bind_unix(path: &Path) -> Result<Listener, BindError> {
-        let name = path.display();
-        let result = match socket::listen_unix(path, BACKLOG) {
+    pub(crate) fn bind_unix(
+        name: OsString,
+        path: &Path,
+        backlog: i32,
+    ) -> Result<Listener, BindError> {
+        let result = match socket::listen_unix(path, backlog) {
             Err(error) if error.is_address_in_use() => {
                 let kind = fs::symlink_metadata(path)
                     .map_err(|error| unusable(path, &error))?
                     .file_type();
                 if !kind.is_socket() {
-                    return Err(BindError(format!(
-                        "cannot listen on unix:{name}: a file that is not a \
-                         socket is there; move it away or choose another path"
-                    )));
+                    let line = format!(
+                        "cannot listen on unix:{}: a file that is not a \
+                         socket is there; move it away or choose another path",
+                        path.display()
+                    );
+                    return Err(BindError { line, errno: error.errno() });
                 }
                 match UnixStream::connect(path) {
                     Err(error)
@@ -126,18 +217,18 @@ impl Listener {
                     {
                         fs::remove_file(path)
                             .map_err(|error| unusable(path, &error))?;
-                        socket::listen_unix(path, BACKLOG)
+                        socket::listen_unix(path, backlog)
                     }
                     _ => Err(error),
                 }
             }
             result => result,
         };
-        let socket = result.map_err(|error| {
-            explain(&Address::Unix(path.to_owned()), error)
-        })?;
+        let address = Address::Unix(path.to_owned());
+        let socket = result.map_err(|error| explain(&address, error))?;
         let made = identity(path).map_err(|error| unusable(path, &error))?;
-        Ok(Listener { socket, place: Place::Unix(path.to_owned(), made) })
+        let place = Place::Unix(path.to_owned(), Some(made));
+        Ok(Listener { socket, name, place, inherited: false })
     }
 
     /// The next connection in the queue. The address is that of an IP peer.
@@ -154,11 +245,34 @@ impl Listener {
         }
     }
 
+    /// By what the master that follows this one will know it.
+    pub(crate) fn name(&self) -> &OsStr {
+        &self.name
+    }
+
+    /// Where an IP listener is bound.
+    pub(crate) fn bound(&self) -> Option<SocketAddr> {
+        match self.place {
+            Place::Tcp(address) => Some(address),
+            Place::Unix(..) => None,
+        }
+    }
+
+    /// Somebody else listens here too, and goes on: whoever of the two ends
+    /// first leaves everything as it is.
+    pub(crate) fn bequeath(&mut self) {
+        if let Place::Unix(_, made) = &mut self.place {
+            *made = None;
+        }
+    }
+
     /// Stops listening. A socket file goes too, if it is still the one that
     /// was made here and not a successor's.
     pub(crate) fn close(self) -> io::Result<()> {
         match self.place {
-            Place::Unix(path, made) if identity(&path).ok() == Some(made) => {
+            Place::Unix(path, Some(made))
+                if identity(&path).ok() == Some(made) =>
+            {
                 fs::remove_file(path)
             }
             Place::Unix(..) | Place::Tcp(_) => Ok(()),
@@ -196,18 +310,32 @@ fn explain(address: &Address, error: sys::Error) -> BindError {
         "not permitted; ports below 1024 need root or CAP_NET_BIND_SERVICE, \
          a socket file needs a folder that may be written"
     } else {
-        return BindError(format!("cannot listen on {address}: {error}"));
+        let line = format!("cannot listen on {address}: {error}");
+        return BindError { line, errno: error.errno() };
     };
-    BindError(format!("cannot listen on {address}: {advice}"))
+    let line = format!("cannot listen on {address}: {advice}");
+    BindError { line, errno: error.errno() }
 }
 
 fn unusable(path: &Path, error: &io::Error) -> BindError {
-    BindError(format!("cannot listen on unix:{}: {error}", path.display()))
+    let line = format!("cannot listen on unix:{}: {error}", path.display());
+    BindError { line, errno: errno(error) }
+}
+
+fn errno(error: &io::Error) -> i32 {
+    error.raw_os_error().unwrap_or_default()
+}
+
+impl BindError {
+    /// The system's number for it; 0 if it has none.
+    pub(crate) fn errno(&self) -> i32 {
+        self.errno
+    }
 }
 
 impl fmt::Display for BindError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.line)
     }
 }
 
@@ -215,7 +343,7 @@ impl std::error::Error for BindError {}
 
 impl From<BindError> for Error {
     fn from(error: BindError) -> Error {
-        Error::System(error.0)
+        Error::System(error.line)
     }
 }
 
@@ -229,7 +357,7 @@ mod tests {
     }
 
     fn bind(path: &Path) -> Result<Listener, BindError> {
-        Listener::bind_unix(path)
+        Listener::bind_unix(OsString::new(), path, 8)
     }
 
     #[test]

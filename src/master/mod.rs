@@ -17,15 +17,19 @@
 //! them, and carries out what they say. It parses no byte of a client, and no
 //! worker can end it: what a worker does wrong costs that worker.
 
+mod asked;
 mod crew;
 pub mod dispatcher;
 mod doors;
 mod link;
 mod listener;
+pub mod readiness;
 pub mod scheduler;
 mod spawn;
 pub mod supervisor;
 mod traffic;
+mod upgrade;
+mod watch;
 
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, OwnedFd};
@@ -41,6 +45,8 @@ use self::listener::Listener;
 use self::scheduler::Scheduler;
 use self::spawn::Launcher;
 use self::supervisor::{Action, Event, Outcome, Policy, Report, Supervisor};
+use self::upgrade::{Inheritance, Successor};
+use self::watch::Watch;
 use crate::WorkerId;
 use crate::config::Serve;
 use crate::error::Error;
@@ -48,6 +54,7 @@ use crate::ipc::Message;
 use crate::ipc::message::Act;
 use crate::slab::{Key, Slab};
 use crate::sys;
+use crate::sys::clock;
 use crate::sys::epoll::{Epoll, Events, Interest};
 use crate::sys::signal::{Signal, SignalFd};
 
@@ -71,6 +78,8 @@ enum Source {
     Listener,
     Channel(WorkerId),
     Process(WorkerId),
+    /// The new master of an upgrade.
+    Successor,
 }
 
 /// The life of a master: until it is told to stop, or gives up.
@@ -81,9 +90,10 @@ pub(crate) fn run(
     let mut master = Master::new(settings, scheduler)?;
     let mut events = Events::with_capacity(EVENTS);
     loop {
-        master.tick();
+        master.tick()?;
         loop {
             master.act();
+            master.relieve_predecessor();
             if let Some(outcome) = master.outcome.take() {
                 return Ok(master.exit(&outcome));
             }
@@ -94,7 +104,7 @@ pub(crate) fn run(
         }
         master.epoll.wait(&mut events, master.timeout())?;
         master.now = Instant::now();
-        master.look_at_counters();
+        master.release();
         for index in 0..events.len() {
             let event = events.get(index);
             let key = Key::from_bits(event.data);
@@ -104,6 +114,7 @@ pub(crate) fn run(
                 Some(Source::Listener) => master.accept(key),
                 Some(Source::Channel(worker)) => master.hear(worker, event),
                 Some(Source::Process(worker)) => master.bury(worker)?,
+                Some(Source::Successor) => master.watch_successor()?,
             }
         }
     }
@@ -136,6 +147,15 @@ struct Master {
     stopping: bool,
     /// The supervisor knows that nothing waits any more.
     emptied: bool,
+    /// Who hangs; and when to look again, while there are workers.
+    watch: Option<Watch>,
+    next_look: Option<Instant>,
+    /// How long a worker may take to be ready.
+    boot_timeout: Duration,
+    /// The master that is to follow this one, until it is ready.
+    successor: Option<Successor>,
+    /// To tell the master before this one that it may go.
+    predecessor: Option<OwnedFd>,
     start: Instant,
     now: Instant,
 }
@@ -153,14 +173,19 @@ impl Master {
         let key = sources.insert(Source::Signals).bits();
         epoll.add(signals.as_fd(), Interest::Read, key)?;
         let mut listeners = Vec::new();
-        for address in &settings.listen {
-            for listener in Listener::bind(address, settings.defer_accept)? {
-                let key = sources.insert(Source::Listener);
-                let interest = Interest::Read;
-                epoll.add(listener.as_fd(), interest, key.bits())?;
-                listeners.push((listener, key));
-            }
+        let launcher = Launcher::this_program()?;
+        let mut inheritance = Inheritance::take()?;
+        let bound = Listener::bind_all(
+            &settings.listen,
+            settings.defer_accept,
+            |name| inheritance.listeners_of(name),
+        );
+        for listener in bound? {
+            let key = sources.insert(Source::Listener);
+            epoll.add(listener.as_fd(), Interest::Read, key.bits())?;
+            listeners.push((listener, key));
         }
+        inheritance.discard_rest();
         announce(&listeners, settings.workers, scheduler.name());
         let ours = 8 + RESERVE + listeners.len() + 3 * settings.workers;
         let start = Instant::now();
@@ -177,7 +202,7 @@ impl Master {
             sources,
             signals,
             doors: Doors::new(listeners),
-            launcher: Launcher::this_program()?,
+            launcher,
             supervisor: Supervisor::new(policy, Duration::ZERO),
             dispatcher: Dispatcher::new(),
             scheduler,
@@ -191,6 +216,13 @@ impl Master {
             patience: Duration::ZERO,
             stopping: false,
             emptied: false,
+            watch: settings
+                .hang_timeout
+                .map(|timeout| Watch::new(timeout, clock::boottime())),
+            next_look: None,
+            boot_timeout: settings.boot_timeout,
+            successor: None,
+            predecessor: inheritance.ready,
             start,
             now: start,
         })
@@ -228,7 +260,9 @@ impl Master {
             counters,
             cooling,
             self.congested_until,
+            self.upgrade_deadline(),
             self.doors.deadline(),
+            self.next_look,
         ]
         .into_iter()
         .flatten()
@@ -237,7 +271,10 @@ impl Master {
     }
 
     /// Whatever is due.
-    fn tick(&mut self) {
+    fn tick(&mut self) -> Result<(), Error> {
+        if self.upgrade_deadline().is_some_and(|at| at <= self.now) {
+            self.watch_successor()?;
+        }
         if self.congested_until.is_some_and(|until| until <= self.now) {
             self.congested_until = None;
         }
@@ -252,9 +289,12 @@ impl Master {
                 self.tell(worker, &Message::Resume { first });
             }
         }
+        self.look_for_the_hung();
         self.supervisor.tick(self.elapsed(), &mut self.actions);
+        Ok(())
     }
 }
+
 /// What the supervisor is told, and what it wants.
 impl Master {
     fn note(&mut self, event: Event) {
@@ -274,6 +314,7 @@ impl Master {
                 Signal::Terminate | Signal::Interrupt | Signal::Quit => {
                     info!("{name}: stopping");
                     self.stopping = true;
+                    self.abandon_upgrade()?;
                     self.doors.stop_deferring();
                     self.note(Event::Stop);
                 }
@@ -281,7 +322,8 @@ impl Master {
                     info!("{name}: reloading");
                     self.note(Event::Reload);
                 }
-                Signal::User1 | Signal::User2 | Signal::WindowChange => {
+                Signal::User2 => self.upgrade(),
+                Signal::User1 | Signal::WindowChange => {
                     debug!("{name}: ignored");
                 }
             }

@@ -20,7 +20,7 @@ use std::env;
 use std::ffi::{CString, OsStr, OsString};
 use std::fs;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
@@ -28,7 +28,7 @@ use std::path::PathBuf;
 use crate::WorkerId;
 use crate::scoreboard::Scoreboard;
 use crate::sys;
-use crate::sys::process::{self, Child, FIRST_DESCRIPTOR, Program};
+use crate::sys::process::{self, Bond, Child, FIRST_DESCRIPTOR, Program};
 
 /// Where execvp(3) looks when there is no `PATH`.
 const DEFAULT_PATH: &str = "/bin:/usr/bin";
@@ -83,6 +83,7 @@ impl Launcher {
                 .collect::<io::Result<_>>()?,
             environment: Vec::new(),
             directory: Some(c_string(working_directory()?.as_os_str())?),
+            bond: Bond::Worker,
         };
         Ok(Launcher { program })
     }
@@ -95,10 +96,26 @@ impl Launcher {
     ) -> sys::Result<Started> {
         let (channel, theirs) = sys::unix::pair()?;
         let (scoreboard, region) = Scoreboard::create()?;
-        self.program.environment = environment(worker, slot);
+        self.program.environment = workers_environment(worker, slot);
+        self.program.bond = Bond::Worker;
         let descriptors = [theirs.as_fd(), region.as_fd()];
         let child = process::spawn(&self.program, &descriptors)?;
         Ok(Started { child, channel, scoreboard })
+    }
+
+    /// Starts the master that is to follow this one (`upgrade`), with what
+    /// it is to be told and to have.
+    pub(crate) fn spawn_successor(
+        &mut self,
+        contract: Vec<OsString>,
+        descriptors: &[BorrowedFd<'_>],
+    ) -> sys::Result<Child> {
+        let inherited = |name: &OsStr| {
+            !(is_the_masters_own(name)) || is_of_the_service(name)
+        };
+        self.program.environment = environment(inherited, contract);
+        self.program.bond = Bond::Successor;
+        process::spawn(&self.program, descriptors)
     }
 }
 
@@ -132,7 +149,7 @@ fn same_file(a: &fs::Metadata, b: &fs::Metadata) -> bool {
 
 /// The master's environment, less what was meant for the master alone, and
 /// the contract.
-fn environment(worker: WorkerId, slot: usize) -> Vec<CString> {
+fn workers_environment(worker: WorkerId, slot: usize) -> Vec<CString> {
     let region = FIRST_DESCRIPTOR + 1;
     let contract = [
         format!("NODE_CHANNEL_FD={FIRST_DESCRIPTOR}"),
@@ -141,14 +158,22 @@ fn environment(worker: WorkerId, slot: usize) -> Vec<CString> {
         format!("HANDOFF_WORKER_INDEX={slot}"),
         format!("HANDOFF_WORKER_REGION={region}"),
     ];
+    let contract = contract.into_iter().map(OsString::from).collect();
+    environment(|name| !is_the_masters_own(name), contract)
+}
+
+fn environment(
+    inherited: impl Fn(&OsStr) -> bool,
+    contract: Vec<OsString>,
+) -> Vec<CString> {
     env::vars_os()
-        .filter(|(name, _)| !is_the_masters_own(name))
+        .filter(|(name, _)| inherited(name))
         .map(|(mut name, value)| {
             name.push("=");
             name.push(value);
             name
         })
-        .chain(contract.into_iter().map(OsString::from))
+        .chain(contract)
         .filter_map(|pair| CString::new(pair.into_vec()).ok())
         .collect()
 }
@@ -156,16 +181,23 @@ fn environment(worker: WorkerId, slot: usize) -> Vec<CString> {
 /// Socket activation and notification (sd_listen_fds(3), sd_notify(3)), and
 /// a channel that the master itself may have to its own parent.
 fn is_the_masters_own(name: &OsStr) -> bool {
-    const PREFIXES: [&[u8]; 5] = [
+    const PREFIXES: [&[u8]; 6] = [
         b"LISTEN_",
         b"WATCHDOG_",
         b"NODE_CHANNEL_",
         b"NODE_UNIQUE_ID",
         b"HANDOFF_WORKER_",
+        b"HANDOFF_UPGRADE_",
     ];
     let name = name.as_bytes();
     name == b"NOTIFY_SOCKET"
         || PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+}
+
+/// What a service manager tells whichever process is the service: where to
+/// notify it. Sockets were passed to the first one, by number.
+fn is_of_the_service(name: &OsStr) -> bool {
+    name == "NOTIFY_SOCKET" || name == "WATCHDOG_USEC"
 }
 
 fn c_string(text: &OsStr) -> io::Result<CString> {
@@ -205,7 +237,7 @@ mod tests {
 
     #[test]
     fn a_worker_is_told_what_it_is() {
-        let environment = environment(WorkerId(7), 2);
+        let environment = workers_environment(WorkerId(7), 2);
         let has = |pair: &str| {
             environment.iter().any(|text| text.as_bytes() == pair.as_bytes())
         };

@@ -74,7 +74,10 @@ impl Master {
             for link in self.links.values() {
                 link.scoreboard.ask_to_be_woken();
             }
-            if !self.look_at_counters() {
+            let before = self.standing();
+            self.look_at_counters();
+            self.dispatcher.dispatch_parked(&mut *self.scheduler);
+            if self.standing() == before {
                 break;
             }
         }
@@ -128,15 +131,18 @@ impl Master {
         }
     }
 
+    /// What a look at the counters may change.
+    fn standing(&self) -> (usize, usize, bool) {
+        (self.held, self.dispatcher.parked(), self.may_accept())
+    }
+
     /// Reads what the workers have published, and lets go of the connections
-    /// that they have. Whether any counter has moved.
-    pub(super) fn look_at_counters(&mut self) -> bool {
-        let held = self.held;
+    /// that they have.
+    fn look_at_counters(&mut self) {
         let mut liars = Vec::new();
         for (&worker, link) in &self.links {
-            if let Err(fault) =
-                look_at(worker, link, &mut self.dispatcher, &mut self.held)
-            {
+            let (dispatcher, held) = (&mut self.dispatcher, &mut self.held);
+            if let Err(fault) = look_at(worker, link, dispatcher, held) {
                 error!("worker {worker} cannot be trusted: {fault}");
                 liars.push(worker);
             }
@@ -144,15 +150,23 @@ impl Master {
         for worker in liars {
             self.condemn(worker);
         }
-        let moved = self.held != held;
+    }
+
+    /// The look at the counters of every turn. The less it finds, the longer
+    /// the loop may sleep before the next.
+    pub(super) fn release(&mut self) {
+        let before = self.held;
+        self.look_at_counters();
         let (first, most) = if self.is_waiting() {
             (LOOK_SOON, LOOK_AGAIN.1)
         } else {
             LOOK_AGAIN
         };
-        self.patience =
-            if moved { first } else { (self.patience * 2).clamp(first, most) };
-        moved
+        self.patience = if self.held == before {
+            (self.patience * 2).clamp(first, most)
+        } else {
+            first
+        };
     }
 }
 

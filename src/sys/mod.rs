@@ -8,7 +8,7 @@
 //!   unix     pairs, SCM_RIGHTS        signal   mask, signalfd
 //!   process  spawn, pidfd, waitid     memory   a sealed, shared region
 //!   event    eventfd                  limit    RLIMIT_NOFILE
-//!   poll     can this be written?
+//!   poll     can this be written?     clock    since boot
 //! ```
 //!
 //! Three manners hold throughout. A descriptor is close-on-exec from its
@@ -20,6 +20,7 @@
 use std::fmt;
 use std::io;
 
+pub(crate) mod clock;
 pub(crate) mod epoll;
 pub(crate) mod event;
 pub(crate) mod limit;
@@ -40,6 +41,10 @@ pub(crate) struct Error {
 pub(crate) type Result<T> = std::result::Result<T, Error>;
 
 impl Error {
+    /// An argument that makes no sense, found before the system saw it.
+    pub(crate) const INVALID: Error =
+        Error { call: "argument", errno: libc::EINVAL };
+
     /// What `call` has just left in `errno`.
     fn last(call: &'static str) -> Error {
         let errno = io::Error::last_os_error().raw_os_error().unwrap_or(0);

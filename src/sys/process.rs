@@ -23,6 +23,18 @@ pub(crate) struct Program {
     pub(crate) environment: Vec<CString>,
     /// The working directory by name, looked up anew at each start.
     pub(crate) directory: Option<CString>,
+    pub(crate) bond: Bond,
+}
+
+/// What ties a program to the process that starts it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Bond {
+    /// It is a part of us: it has a process group of its own, so that Ctrl-C
+    /// is ours alone, and it dies by `SIGKILL` when we die. It gains no
+    /// privileges by exec.
+    Worker,
+    /// It is to outlive us, in our place.
+    Successor,
 }
 
 /// A child process.
@@ -48,11 +60,8 @@ pub(crate) enum Ended {
 /// Only for a process with one thread: between fork and exec the child may
 /// otherwise meet a lock that nobody will ever open.
 ///
-/// The child, in this order: has a process group of its own, so that Ctrl-C
-/// is the parent's alone; default signal dispositions and an empty mask;
-/// standard input from `/dev/null`; dies by `SIGKILL` with its parent
-/// (`PR_SET_PDEATHSIG`, and a look at getppid(2) for the parent that died
-/// before that); gains no privileges by exec.
+/// The child has default signal dispositions and an empty mask, its standard
+/// input is `/dev/null`, and the rest is as its [`Bond`] says.
 pub(crate) fn spawn(
     program: &Program,
     descriptors: &[BorrowedFd<'_>],
@@ -72,6 +81,7 @@ pub(crate) fn spawn(
         environment: &environment,
         directory: program.directory.as_deref(),
         descriptors: &descriptors,
+        bond: program.bond,
         parent: std::process::id() as i32,
         spare: Vec::with_capacity(descriptors.len()),
     };
@@ -118,6 +128,7 @@ struct Start<'a> {
     environment: &'a [*const libc::c_char],
     directory: Option<&'a CStr>,
     descriptors: &'a [RawFd],
+    bond: Bond,
     parent: i32,
     /// Room for as many numbers as `descriptors` has.
     spare: Vec<RawFd>,
@@ -134,9 +145,11 @@ impl Start<'_> {
     }
 
     fn prepare(&mut self) -> std::result::Result<(), Failure> {
-        // SAFETY: here and below, plain system calls on numbers and on C
-        // strings that live as long as `self`.
-        check(Step::Group, unsafe { libc::setpgid(0, 0) })?;
+        if self.bond == Bond::Worker {
+            // SAFETY: here and below, plain system calls on numbers and on C
+            // strings that live as long as `self`.
+            check(Step::Group, unsafe { libc::setpgid(0, 0) })?;
+        }
         reset_signals();
         let null = c"/dev/null".as_ptr();
         // SAFETY: as above.
@@ -172,10 +185,19 @@ impl Start<'_> {
             let changed = unsafe { libc::chdir(directory.as_ptr()) };
             check(Step::Directory, changed)?;
         }
+        match self.bond {
+            Bond::Worker => self.die_with_parent(),
+            Bond::Successor => Ok(()),
+        }
+    }
+
+    /// setuid(2) would clear this, so it comes last (prctl(2)).
+    fn die_with_parent(&self) -> std::result::Result<(), Failure> {
         let signal = libc::SIGKILL;
         // SAFETY: as above.
         let set = unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, signal) };
         check(Step::ParentDeath, set)?;
+        // It may have died before that.
         // SAFETY: as above.
         if unsafe { libc::getppid() } != self.parent {
             // SAFETY: as above.
@@ -408,6 +430,18 @@ pub(crate) fn inherited(number: RawFd) -> Option<OwnedFd> {
     Some(unsafe { OwnedFd::from_raw_fd(number) })
 }
 
+/// A copy of one of this process's own descriptors, by number: it may have
+/// been started with sockets that somebody else opened.
+pub(crate) fn duplicate_of(number: RawFd) -> Result<OwnedFd> {
+    let (command, least) = (libc::F_DUPFD_CLOEXEC, FIRST_DESCRIPTOR);
+    // SAFETY: no pointers are involved.
+    let copy = unsafe { syscall!(fcntl(number, command, least)) }?;
+    // SAFETY: no pointers are involved.
+    unsafe { syscall!(fcntl(copy, libc::F_SETFL, libc::O_NONBLOCK)) }?;
+    // SAFETY: the descriptor is new, so nobody else owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(copy) })
+}
+
 /// Takes a variable out of this process's environment.
 ///
 /// # Panics
@@ -434,6 +468,7 @@ mod tests {
             arguments: vec![c("sh"), c("-c"), c(script)],
             environment: vec![c("PATH=/usr/bin:/bin"), c("A=b")],
             directory: Some(c("/tmp")),
+            bond: Bond::Worker,
         }
     }
 

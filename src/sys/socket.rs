@@ -1,10 +1,11 @@
 //! socket(7), tcp(7), unix(7): listening, accepting, and moving bytes.
 
+use std::ffi::OsString;
 use std::mem::size_of;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
 
 use super::{Error, Result, syscall, unless_blocked};
 
@@ -13,26 +14,58 @@ use super::{Error, Result, syscall, unless_blocked};
 pub(crate) fn listen_tcp(
     address: SocketAddr,
     backlog: i32,
+    ipv6_only: bool,
 ) -> Result<OwnedFd> {
-    let family = match address {
-        SocketAddr::V4(_) => libc::AF_INET,
-        SocketAddr::V6(_) => libc::AF_INET6,
-    };
-    let socket = stream_socket(family)?;
+    let socket = socket(family(address), libc::SOCK_STREAM)?;
     set_option(socket.as_fd(), libc::SOL_SOCKET, libc::SO_REUSEADDR, 1)?;
     set_option(socket.as_fd(), libc::IPPROTO_TCP, libc::TCP_NODELAY, 1)?;
+    bind_ip(socket.as_fd(), address, ipv6_only)?;
+    listen(socket.as_fd(), backlog)?;
+    Ok(socket)
+}
+
+/// A UDP socket, bound, for somebody else to read.
+pub(crate) fn bind_udp(
+    address: SocketAddr,
+    ipv6_only: bool,
+) -> Result<OwnedFd> {
+    let socket = socket(family(address), libc::SOCK_DGRAM)?;
+    bind_ip(socket.as_fd(), address, ipv6_only)?;
+    Ok(socket)
+}
+
+fn family(address: SocketAddr) -> i32 {
+    match address {
+        SocketAddr::V4(_) => libc::AF_INET,
+        SocketAddr::V6(_) => libc::AF_INET6,
+    }
+}
+
+fn bind_ip(
+    socket: BorrowedFd<'_>,
+    address: SocketAddr,
+    ipv6_only: bool,
+) -> Result<()> {
+    if ipv6_only && address.is_ipv6() {
+        set_option(socket, libc::IPPROTO_IPV6, libc::IPV6_V6ONLY, 1)?;
+    }
     let (storage, length) = from_socket_address(address);
     let pointer = (&raw const storage).cast();
     // SAFETY: `storage` holds `length` bytes of an address.
     unsafe { syscall!(bind(socket.as_raw_fd(), pointer, length)) }?;
+    Ok(())
+}
+
+/// Has a bound socket listen, or one that listens take another backlog.
+pub(crate) fn listen(socket: BorrowedFd<'_>, backlog: i32) -> Result<()> {
     // SAFETY: no pointers are involved.
     unsafe { syscall!(listen(socket.as_raw_fd(), backlog)) }?;
-    Ok(socket)
+    Ok(())
 }
 
 /// A listening unix-domain socket, bound to a path that must not exist yet.
 pub(crate) fn listen_unix(path: &Path, backlog: i32) -> Result<OwnedFd> {
-    let socket = stream_socket(libc::AF_UNIX)?;
+    let socket = socket(libc::AF_UNIX, libc::SOCK_STREAM)?;
     // SAFETY: `sockaddr_un` is plain data; all zeroes is a value of it.
     let mut address: libc::sockaddr_un = unsafe { std::mem::zeroed() };
     address.sun_family = libc::AF_UNIX as libc::sa_family_t;
@@ -48,13 +81,12 @@ pub(crate) fn listen_unix(path: &Path, backlog: i32) -> Result<OwnedFd> {
     let pointer = (&raw const address).cast();
     // SAFETY: `address` holds `length` bytes of an address.
     unsafe { syscall!(bind(socket.as_raw_fd(), pointer, length)) }?;
-    // SAFETY: no pointers are involved.
-    unsafe { syscall!(listen(socket.as_raw_fd(), backlog)) }?;
+    listen(socket.as_fd(), backlog)?;
     Ok(socket)
 }
 
-fn stream_socket(family: i32) -> Result<OwnedFd> {
-    let kind = libc::SOCK_STREAM | libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
+fn socket(family: i32, kind: i32) -> Result<OwnedFd> {
+    let kind = kind | libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
     // SAFETY: no pointers are involved.
     let fd = unsafe { syscall!(socket(family, kind, 0)) }?;
     // SAFETY: the descriptor is new, so nobody else owns it.
@@ -187,6 +219,19 @@ pub(crate) fn peer_address(
     name(socket, libc::getpeername, "getpeername")
 }
 
+/// The path that a unix-domain socket is bound to.
+pub(crate) fn local_path(socket: BorrowedFd<'_>) -> Result<PathBuf> {
+    // SAFETY: `sockaddr_un` is plain data; all zeroes is a value of it.
+    let mut address: libc::sockaddr_un = unsafe { std::mem::zeroed() };
+    let mut length = size_of::<libc::sockaddr_un>() as libc::socklen_t;
+    let (fd, pointer) = (socket.as_raw_fd(), (&raw mut address).cast());
+    // SAFETY: `address` is writable for `length` bytes.
+    unsafe { syscall!(getsockname(fd, pointer, &mut length)) }?;
+    let path = address.sun_path.iter().map(|byte| *byte as u8);
+    let path: Vec<u8> = path.take_while(|byte| *byte != 0).collect();
+    Ok(PathBuf::from(OsString::from_vec(path)))
+}
+
 type Namer = unsafe extern "C" fn(
     i32,
     *mut libc::sockaddr,
@@ -291,7 +336,8 @@ mod tests {
     #[test]
     fn a_connection_knows_both_its_ends_over_ipv4_and_ipv6() {
         for address in ["127.0.0.1:0", "[::1]:0"] {
-            let listener = listen_tcp(address.parse().unwrap(), 8).unwrap();
+            let listener =
+                listen_tcp(address.parse().unwrap(), 8, false).unwrap();
             let here = local_address(listener.as_fd()).unwrap().unwrap();
             let mut client = TcpStream::connect(here).unwrap();
             let (server, peer) = wait_for(&listener);
@@ -313,7 +359,8 @@ mod tests {
 
     #[test]
     fn a_peer_that_is_gone_is_an_error_and_no_signal() {
-        let listener = listen_tcp("127.0.0.1:0".parse().unwrap(), 8).unwrap();
+        let listener =
+            listen_tcp("127.0.0.1:0".parse().unwrap(), 8, false).unwrap();
         let here = local_address(listener.as_fd()).unwrap().unwrap();
         let mut client = TcpStream::connect(here).unwrap();
         let (server, _) = wait_for(&listener);
@@ -327,9 +374,10 @@ mod tests {
 
     #[test]
     fn an_address_in_use_is_told_apart() {
-        let listener = listen_tcp("127.0.0.1:0".parse().unwrap(), 8).unwrap();
+        let listener =
+            listen_tcp("127.0.0.1:0".parse().unwrap(), 8, false).unwrap();
         let here = local_address(listener.as_fd()).unwrap().unwrap();
-        assert!(listen_tcp(here, 8).unwrap_err().is_address_in_use());
+        assert!(listen_tcp(here, 8, false).unwrap_err().is_address_in_use());
     }
 
     #[test]

@@ -26,6 +26,7 @@ pub(super) struct Desk {
     /// in hand just now.
     pub(super) requests: u64,
     /// The last put away is the first taken: it is still in the cache.
+    #[expect(clippy::vec_box, reason = "a work changes hands as a pointer")]
     pool: Vec<Box<Work>>,
 }
 

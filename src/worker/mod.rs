@@ -79,7 +79,7 @@ pub(crate) fn run(
     worker.introduce(settings)?;
     let mut events = Events::with_capacity(EVENTS);
     loop {
-        worker.epoll.wait(&mut events, worker.timeout())?;
+        worker.wait(&mut events)?;
         worker.look_at_the_clock();
         for index in 0..events.len() {
             let event = events.get(index);
@@ -227,6 +227,15 @@ impl Worker {
         exact.chain(sweep).min()
     }
 
+    /// The one wait. The master may look at any time whether we move or rest.
+    fn wait(&self, events: &mut Events) -> Result<(), Error> {
+        self.scoreboard.publish_waiting(true);
+        let result = self.epoll.wait(events, self.timeout());
+        self.scoreboard.count_turn();
+        self.scoreboard.publish_waiting(false);
+        Ok(result?)
+    }
+
     fn look_at_the_clock(&mut self) {
         self.now = Instant::now();
         self.tick = Tick::at(self.now, self.start);
@@ -339,6 +348,8 @@ impl Worker {
         act: impl FnOnce(&mut Client, &mut Turn<'_>) -> Outcome,
     ) {
         let Some(client) = self.clients.get_mut(key) else { return };
+        // A turn may hold hundreds of clients, each with a slow handler.
+        self.scoreboard.count_turn();
         let mut turn = Turn {
             desk: &mut self.desk,
             epoll: &self.epoll,

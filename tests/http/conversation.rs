@@ -275,6 +275,15 @@ fn the_end_of_what_a_client_sends_is_no_wish_to_hang_up() {
     assert_eq!(bodies(&mut driver), ["200 /1"]);
     assert_eq!(driver.closing, Some(Closing::Plain));
 
+    // Nothing is unread behind its end, whatever is left unanswered.
+    let mut driver = Driver::new(echo);
+    let bytes = [LAST, NEXT].concat();
+    driver.input.space()[..bytes.len()].copy_from_slice(&bytes);
+    driver.input.filled(bytes.len());
+    driver.end();
+    assert_eq!(bodies(&mut driver), ["200 /3"]);
+    assert_eq!(driver.closing, Some(Closing::Plain));
+
     let half = b"PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nx";
     for incomplete in [&half[..], &half[..20], b"\r\n", b""] {
         let mut driver = Driver::new(echo);

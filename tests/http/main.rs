@@ -2,9 +2,11 @@
 #![allow(clippy::unwrap_used)]
 
 mod client;
+mod conformance;
 mod conversation;
 mod driver;
 mod files;
+mod mutations;
 mod oracle;
 mod transcript;
 mod waiting;

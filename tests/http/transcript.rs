@@ -41,8 +41,8 @@ pub(crate) fn tell<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> String {
 pub(crate) fn tell_however_cut(bytes: &[u8]) -> String {
     let whole = tell(std::iter::once(bytes));
     assert_eq!(whole, tell(bytes.chunks(1)), "byte by byte");
-    // Every place, but of the few long ones a thousand.
-    for at in (1..bytes.len()).step_by(1 + bytes.len() / 1000) {
+    // Every place, but of the few long ones some hundreds.
+    for at in (1..bytes.len()).step_by(1 + bytes.len() / 800) {
         let (first, second) = bytes.split_at(at);
         let split = tell([first, second].into_iter());
         assert_eq!(whole, split, "split at {at}");

@@ -184,6 +184,17 @@ impl<C> Ledger<C> {
         self.queue.drain(start..)
     }
 
+    /// The worker gives the oldest one that is on its way back, and keeps
+    /// those behind it. Its number counts as received, and as closed.
+    pub(super) fn given_back(&mut self) -> Option<Connection<C>> {
+        if !self.has_unreleased() {
+            return None;
+        }
+        self.received += 1;
+        self.closed += 1;
+        self.queue.pop_front()
+    }
+
     /// Where a number up to `handed + 1` stands in the queue.
     fn index_of(&self, number: u64) -> usize {
         self.queue.len() - (self.handed + 1 - number) as usize

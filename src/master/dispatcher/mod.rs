@@ -170,8 +170,37 @@ impl<C> Dispatcher<C> {
         Ok(self.take_back(place, first_missing))
     }
 
-    /// Ends the cool-down after a [`nack`](Self::nack): back into the
-    /// rotation. Returns the number of the next connection, which the worker
+    /// `worker` gives back the oldest connection that is on its way to it,
+    /// and takes those behind it: the connection goes to others, first in
+    /// line, and this worker gets none until [`resume`](Self::resume), lest
+    /// two that have no room play ball. Returns whether there was one.
+    pub fn refused(&mut self, worker: WorkerId) -> bool {
+        let Ok(place) = self.place_of(worker) else { return false };
+        let Some(connection) = self.workers[place].ledger.given_back() else {
+            return false;
+        };
+        if let Standing::InRotation = self.workers[place].standing {
+            let skipped = self.leave(place);
+            self.workers[place].standing = Standing::CoolingDown { skipped };
+        }
+        self.line_may_move = true;
+        self.again.push_back(connection);
+        self.workers[place].redispatched += 1;
+        self.redispatched += 1;
+        true
+    }
+
+    /// `worker` was withdrawn, and takes connections again.
+    pub fn rejoin(&mut self, worker: WorkerId) {
+        let Ok(place) = self.place_of(worker) else { return };
+        if let Standing::Leaving { skipped } = self.workers[place].standing {
+            self.workers[place].standing = Standing::InRotation;
+            self.join(place, skipped);
+        }
+    }
+
+    /// Ends the cool-down after a [`nack`](Self::nack) or a
+    /// [refusal](Self::refused): back into the rotation. Returns the number of the next connection, which the worker
     /// must be told before that is sent; `None` if it was not cooling down.
     pub fn resume(&mut self, worker: WorkerId) -> Option<u64> {
         let place = self.place_of(worker).ok()?;
@@ -248,10 +277,12 @@ impl<C> Dispatcher<C> {
         }
     }
 
-    /// Whether a connection was sent that is not known to be received. Then,
-    /// too, the caller must look at the counters again before long.
-    pub fn has_unreleased(&self) -> bool {
-        self.workers.iter().any(|w| w.ledger.has_unreleased())
+    /// Whether `worker` was sent a connection that it is not known to have
+    /// received. Then, too, the caller must look at the counters again before
+    /// long.
+    pub fn has_unreleased(&self, worker: WorkerId) -> bool {
+        self.place_of(worker)
+            .is_ok_and(|place| self.workers[place].ledger.has_unreleased())
     }
 
     /// `worker` has received every connection up to number `upto`: they are

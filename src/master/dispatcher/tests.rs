@@ -90,9 +90,9 @@ fn ten_thousand_connections_differ_by_at_most_one_while_none_is_skipped() {
 fn what_was_not_sent_stays_to_be_sent() {
     let mut d = dispatcher(1, 9);
     offer(&mut d, 1..=3);
-    assert!(!d.has_unreleased());
+    assert!(!d.has_unreleased(W1));
     d.sent(W1, 1);
-    assert!(d.has_unreleased());
+    assert!(d.has_unreleased(W1));
     assert_eq!(d.batch(W1).unwrap().first, 2);
     assert_eq!(send(&mut d, W1), [2, 3]);
     assert_eq!(send(&mut d, W1), []);
@@ -114,9 +114,9 @@ fn received_makes_room_in_the_window() {
     offer(&mut d, 1..=2);
     send(&mut d, W1);
     assert_eq!(received(&mut d, W1, 1), [1]);
-    assert!(d.has_room() && d.has_unreleased());
+    assert!(d.has_room() && d.has_unreleased(W1));
     assert_eq!(received(&mut d, W1, 2), [2]);
-    assert!(!d.has_unreleased());
+    assert!(!d.has_unreleased(W1));
     assert_eq!(counts(&d, W1).open, 2);
 }
 
@@ -258,6 +258,44 @@ fn a_withdrawn_worker_may_nack() {
 }
 
 #[test]
+fn a_refused_connection_goes_to_another_and_those_behind_it_stay() {
+    let mut d = dispatcher(2, 8);
+    offer(&mut d, 1..=4);
+    assert_eq!(send(&mut d, W1), [1, 3]);
+    assert_eq!(send(&mut d, W2), [2, 4]);
+    assert!(d.refused(W1));
+    d.dispatch_parked(&mut RoundRobin);
+    assert_eq!(send(&mut d, W2), [1]);
+    assert_eq!(received(&mut d, W1, 2), [3]);
+    assert_eq!(counts(&d, W1).open, 1);
+    assert!(!d.refused(W1), "nothing is on its way");
+}
+
+#[test]
+fn who_refuses_rests_until_it_resumes() {
+    let mut d = dispatcher(1, 8);
+    offer(&mut d, 1..=1);
+    send(&mut d, W1);
+    assert!(d.refused(W1));
+    assert!(!d.has_room());
+    d.dispatch_parked(&mut RoundRobin);
+    assert!(d.batch(W1).is_none());
+    assert!(d.resume(W1).is_some());
+    d.dispatch_parked(&mut RoundRobin);
+    assert_eq!(send(&mut d, W1), [1]);
+}
+
+#[test]
+fn a_withdrawn_worker_may_rejoin() {
+    let mut d = dispatcher(1, 8);
+    d.withdraw(W1);
+    assert!(!d.has_room());
+    d.rejoin(W1);
+    offer(&mut d, 1..=1);
+    assert_eq!(send(&mut d, W1), [1]);
+}
+
+#[test]
 fn a_false_claim_is_a_fault_and_changes_nothing() {
     let mut d = dispatcher(1, 9);
     offer(&mut d, 1..=3);
@@ -358,7 +396,7 @@ fn a_slots_successor_inherits_its_clients() {
 fn few_may_wait_for_a_worker_before_nothing_more_is_accepted() {
     let mut d = dispatcher(3, 1);
     let mut offered = 0;
-    while d.has_room() {
+    while d.has_room() && offered < 100 {
         offered += 1;
         d.offer(offered, client_of(1), &mut IpHash);
     }

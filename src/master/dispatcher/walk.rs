@@ -219,9 +219,13 @@ impl Walk {
         prop_assert_eq!(dispatcher.rotation.has_room(), room);
         let accepts = room && model.line().len() < PARKED_MAX;
         prop_assert_eq!(dispatcher.has_room(), accepts);
-        let unreleased =
-            model.workers.keys().any(|&id| model.count(id, &[Sent]) > 0);
-        prop_assert_eq!(dispatcher.has_unreleased(), unreleased);
+        for &id in model.workers.keys() {
+            let unreleased = model.count(id, &[Sent]) > 0;
+            prop_assert_eq!(
+                dispatcher.has_unreleased(WorkerId(id)),
+                unreleased
+            );
+        }
         Ok(())
     }
 }

@@ -14,7 +14,7 @@
 //! ```
 //!
 //! An event or a timer only notes what *is*: a seat falls vacant, a worker is
-//! worn, a phase begins. [`Supervisor::reconcile`] alone compares it with
+//! worn, a phase begins. `reconcile` alone compares it with
 //! what should be and starts what is missing. So a death and a disconnect of
 //! the same worker cannot both be answered with a replacement: whichever
 //! comes first vacates the seat, and a vacant seat is filled once.
@@ -42,10 +42,10 @@ pub use interface::{
     Abandon, Action, Event, Exit, Failure, Outcome, Policy, Reason, Report,
 };
 use reload::Reload;
-use restart::Past;
+use restart::{Drought, Past};
 use slot::{
-    Awaited, LIVED, Member, Newcomer, Removed, Seat, Slot, Verdict, Worker,
-    has_lived,
+    Awaited, Backoff, LIVED, Member, Newcomer, Removed, Seat, Slot, Verdict,
+    Worker, has_lived,
 };
 pub use status::{State, Status};
 use stop::Phase;
@@ -60,6 +60,7 @@ pub struct Supervisor {
     generation: u32,
     newest: WorkerId,
     past: Past,
+    drought: Drought,
     degraded: bool,
     slots: Vec<Slot>,
     /// In the order in which they lost their places.
@@ -78,6 +79,7 @@ impl Supervisor {
             generation: 1,
             newest: WorkerId(0),
             past: Past::NeverReady { failures: 0 },
+            drought: Drought::new(now),
             degraded: false,
         }
     }
@@ -110,7 +112,7 @@ impl Supervisor {
             Event::Stop => self.stop(now, out),
             Event::StopNow => self.stop_now(now, out),
             Event::Emptied => self.emptied(now, out),
-            Event::Stranded => self.stranded(now),
+            Event::Stranded => self.stranded(),
         }
         self.tick(now, out);
     }
@@ -125,8 +127,8 @@ impl Supervisor {
     /// before. Right after a call of it or of [`handle`](Self::handle) it
     /// lies in the future; it changes by these two calls only.
     pub fn deadline(&self) -> Option<Duration> {
-        let vacancy = self.next_vacancy().map(|slot| self.slots[slot].retry);
-        let step = self.next_step().map(|slot| self.slots[slot].retry);
+        let vacancy = self.next_vacancy().map(|(at, _)| at);
+        let step = self.next_step().map(|(at, _)| at);
         let newcomers = self
             .slots
             .iter()
@@ -162,7 +164,7 @@ impl Supervisor {
         self.advance_phase(now, out);
         for slot in 0..self.slots.len() {
             self.expire_newcomer(now, slot, out);
-            self.settle_member(now, slot);
+            self.settle_member(now, slot, out);
         }
         for index in 0..self.departed.len() {
             self.expire_departed(now, index, out);
@@ -191,14 +193,19 @@ impl Supervisor {
         self.put_down(now, new.worker.id, why, failure, out);
     }
 
-    fn settle_member(&mut self, now: Duration, slot: usize) {
-        let slot = &mut self.slots[slot];
-        if let Some(member) = slot.seat.member_mut()
+    fn settle_member(
+        &mut self,
+        now: Duration,
+        slot: usize,
+        out: &mut Vec<Action>,
+    ) {
+        if let Some(member) = self.slots[slot].seat.member_mut()
             && !member.settled
             && has_lived(now, Some(member.ready), false)
         {
             member.settled = true;
-            slot.judge(now, &Verdict::Lived);
+            let worker = member.worker;
+            self.judge(now, slot, worker, Verdict::Lived, out);
         }
     }
 
@@ -364,7 +371,8 @@ impl Supervisor {
         self.judge(now, slot, removed.worker(), verdict, out);
     }
 
-    /// The one place where a worker's end has consequences beyond its seat.
+    /// The one place where a worker's life or end has consequences beyond its
+    /// seat.
     fn judge(
         &mut self,
         now: Duration,
@@ -373,7 +381,8 @@ impl Supervisor {
         verdict: Verdict,
         out: &mut Vec<Action>,
     ) {
-        self.slots[slot].judge(now, &verdict);
+        self.slots[slot].backoff.judge(now, &verdict);
+        self.judge_drought(now, worker.id, &verdict);
         let why = match verdict {
             Verdict::Lived => return,
             Verdict::Left => Failure::Left,

@@ -61,8 +61,9 @@ impl Supervisor {
         self.generation += 1;
         self.reload = Reload::Rolling { again: false };
         for slot in &mut self.slots {
-            slot.retry = now;
+            slot.backoff.retry = now;
         }
+        self.drought.retry_now(now);
         let generation = self.generation;
         out.push(Action::Report(Report::ReloadBegan { generation }));
     }
@@ -123,8 +124,8 @@ impl Supervisor {
             }
             Reload::Rolling { .. } | Reload::Idle => {}
         }
-        if let Some(slot) = self.next_step()
-            && self.slots[slot].retry <= now
+        if let Some((at, slot)) = self.next_step()
+            && at <= now
             && let Seat::Ready(old) = self.slots[slot].seat
         {
             let new = self.spawn(now, slot, out);
@@ -132,8 +133,8 @@ impl Supervisor {
         }
     }
 
-    /// The slot whose worker is to be replaced next, at its `retry`.
-    pub(super) fn next_step(&self) -> Option<usize> {
+    /// Which slot's worker is to be replaced next, and when.
+    pub(super) fn next_step(&self) -> Option<(Duration, usize)> {
         let under_way = self
             .slots
             .iter()
@@ -152,7 +153,8 @@ impl Supervisor {
                 }
             })
             .filter(|&at| self.departed_of(at) < DRAINING)
-            .min_by_key(|&at| self.slots[at].retry)
+            .map(|at| (self.slots[at].backoff.retry, at))
+            .min()
     }
 
     /// Whether a worker is the first of its generation to be ready.

@@ -1,24 +1,26 @@
 //! Who is started, and when: replacements, crash loops, giving up.
 //!
-//! A slot whose workers do not live waits 100 ms, 200 ms … 5 s between them
-//! (`slot`). That bounds one slot; two rules bound N of them:
+//! A slot whose workers do not live waits 100 ms, 200 ms … 5 s between them.
+//! That bounds one slot, but N slots of a program that cannot live would
+//! still start N at a time. So there is a [`Drought`]: from the first failure
+//! while no worker in rotation has lived for a second, until one has, all
+//! slots fail as one. They share one more pause of the same kind, and one
+//! slot at a time, the least failed, tries for all.
 //!
-//! * As long as no worker in rotation has lived for a second and some slot is
-//!   failing, only the one that has failed most often tries, for all of them.
-//! * At most [`AT_ONCE`] replacements are untested: not ready yet or, while
-//!   nobody has lived, not lived yet.
+//! Before that first failure nothing is known against the program, but after
+//! a massacre nothing speaks for it either: at most [`AT_ONCE`] replacements
+//! are untested at a time.
 //!
 //! So if everything dies and nothing can live any more, at most 6 + 6 workers
 //! are started in the next 5 s, and fewer later, whatever N is. First starts
 //! are not restarts: N at once.
 
-use std::cmp::Reverse;
 use std::time::Duration;
 
 use super::departure::LEAVING;
 use super::{
-    Action, Awaited, Failure, Newcomer, Outcome, Phase, Report, Seat, Slot,
-    Supervisor, Worker,
+    Action, Awaited, Backoff, Failure, Newcomer, Outcome, Phase, Report, Seat,
+    Slot, Supervisor, Verdict, Worker,
 };
 use crate::WorkerId;
 
@@ -38,21 +40,24 @@ pub(super) enum Past {
     BeenReady,
 }
 
-/// Who may be started, beside those that never were.
-enum Licence {
-    /// Every slot that has failed, and if there is `room` any other.
-    All { room: bool },
-    /// The one that tries for all.
-    Only(usize),
+/// What the slots have in common while no worker lives.
+#[derive(Debug)]
+pub(super) struct Drought {
+    /// No failures: it rains.
+    backoff: Backoff,
+    /// Who tries for all.
+    trial: Option<WorkerId>,
 }
 
-impl Licence {
-    fn covers(&self, at: usize, slot: &Slot) -> bool {
-        slot.starts == 0
-            || match self {
-                Licence::All { room } => *room || slot.failures > 0,
-                Licence::Only(one) => at == *one,
-            }
+impl Drought {
+    pub(super) fn new(now: Duration) -> Drought {
+        Drought { backoff: Backoff::new(now), trial: None }
+    }
+
+    /// Lets the next one try at once.
+    pub(super) fn retry_now(&mut self, now: Duration) {
+        self.backoff.retry = now;
+        self.trial = None;
     }
 }
 
@@ -62,17 +67,21 @@ impl Supervisor {
         now: Duration,
         out: &mut Vec<Action>,
     ) {
-        while let Some(slot) = self.next_vacancy()
-            && self.slots[slot].retry <= now
+        while let Some((at, slot)) = self.next_vacancy()
+            && at <= now
         {
             let new = self.spawn(now, slot, out);
-            self.slots[slot].starts += 1;
-            self.slots[slot].seat = Seat::Starting(new);
+            let slot = &mut self.slots[slot];
+            if slot.starts > 0 && self.drought.backoff.failures > 0 {
+                self.drought.trial = Some(new.worker.id);
+            }
+            slot.starts += 1;
+            slot.seat = Seat::Starting(new);
         }
     }
 
-    /// The vacant slot to be filled next, at its `retry`.
-    pub(super) fn next_vacancy(&self) -> Option<usize> {
+    /// Which vacant slot is to be filled next, and when.
+    pub(super) fn next_vacancy(&self) -> Option<(Duration, usize)> {
         let wanted = match self.phase {
             Phase::Serving | Phase::Lingering { .. } => true,
             // One worker is enough for what is left, none if all is settled.
@@ -84,36 +93,70 @@ impl Supervisor {
         if !wanted {
             return None;
         }
-        let licence = self.licence();
+        let restart = self.restart_from();
         (0..self.slots.len())
             .filter(|&at| self.slots[at].seat.is_vacant())
-            .filter(|&at| licence.covers(at, &self.slots[at]))
             .filter(|&at| self.departed_of(at) <= LEAVING)
-            .min_by_key(|&at| self.slots[at].retry)
+            .filter_map(|at| {
+                let Slot { starts, backoff, .. } = &self.slots[at];
+                let from = if *starts == 0 { backoff.retry } else { restart? };
+                Some((backoff.retry.max(from), backoff.failures, at))
+            })
+            .min()
+            .map(|(from, _, at)| (from, at))
     }
 
-    fn licence(&self) -> Licence {
-        let lives = self.slots.iter().any(|slot| {
-            slot.seat.member().is_some_and(|member| member.settled)
-        });
+    /// From when on a slot that is not on its first worker may start one, as
+    /// far as the others are concerned; `None`: when something has happened.
+    fn restart_from(&self) -> Option<Duration> {
+        let Drought { backoff, trial } = &self.drought;
+        if backoff.failures > 0 {
+            let holds = |seat: &Seat| {
+                let old = seat.member().map(|old| old.worker.id);
+                let new = seat.newcomer().map(|new| new.worker.id);
+                trial.is_some() && (old == *trial || new == *trial)
+            };
+            let trying = self.slots.iter().any(|slot| holds(&slot.seat));
+            return if trying { None } else { Some(backoff.retry) };
+        }
+        let somebody_lives = self.somebody_lives();
         let untested = |slot: &&Slot| match slot.seat {
-            Seat::Starting(_) => slot.starts > 1 && slot.failures == 0,
+            Seat::Starting(_) => slot.starts > 1 && slot.backoff.failures == 0,
             Seat::Ready(_) | Seat::Replacing { .. } => {
-                slot.starts > 1 && !lives
+                slot.starts > 1 && !somebody_lives
             }
             Seat::Vacant => false,
         };
         let room = self.slots.iter().filter(untested).count() < AT_ONCE;
-        // Among equals the one that tries already, lest each has its turn.
-        let worst = (0..self.slots.len())
-            .filter(|&at| self.slots[at].failures > 0)
-            .max_by_key(|&at| {
-                let slot = &self.slots[at];
-                (slot.failures, !slot.seat.is_vacant(), Reverse(at))
-            });
-        match worst {
-            Some(worst) if !lives => Licence::Only(worst),
-            Some(_) | None => Licence::All { room },
+        room.then_some(Duration::ZERO)
+    }
+
+    fn somebody_lives(&self) -> bool {
+        self.slots.iter().any(|slot| {
+            slot.seat.member().is_some_and(|member| member.settled)
+        })
+    }
+
+    /// A drought begins with a failure while nobody lives, deepens with each
+    /// failure of who tries for all, and ends with the first who lives. Other
+    /// failures meanwhile are those of the wave that it began with.
+    pub(super) fn judge_drought(
+        &mut self,
+        now: Duration,
+        id: WorkerId,
+        verdict: &Verdict,
+    ) {
+        let counts = match verdict {
+            Verdict::Lived => true,
+            Verdict::Left | Verdict::Failed(_) => {
+                let begins = self.drought.backoff.failures == 0;
+                let tried = self.drought.trial == Some(id);
+                tried || begins && !self.somebody_lives()
+            }
+        };
+        if counts {
+            self.drought.backoff.judge(now, verdict);
+            self.drought.trial = None;
         }
     }
 
@@ -185,7 +228,9 @@ impl Supervisor {
         if never || !self.phase.is_serving() {
             return;
         }
-        let failing = self.slots.iter().any(|slot| slot.failures >= FAILING);
+        let failing = |backoff: &Backoff| backoff.failures >= FAILING;
+        let failing = failing(&self.drought.backoff)
+            || self.slots.iter().any(|slot| failing(&slot.backoff));
         if failing && !self.degraded {
             let in_rotation = self
                 .slots

@@ -13,7 +13,7 @@
 //!
 //! Two workers that both hold the slot, or a successor without somebody to
 //! succeed, cannot be written down. Whoever has lost its place but still has
-//! a process is [`Departed`], and only its end is of interest.
+//! a process has departed, and only its end is of interest.
 
 use std::time::Duration;
 
@@ -25,10 +25,10 @@ use crate::WorkerId;
 pub(super) const LIVED: Duration = Duration::from_secs(1);
 
 /// The pause before the second attempt; it doubles with each failure…
-const BACKOFF_FIRST: Duration = Duration::from_millis(100);
+const PAUSE_FIRST: Duration = Duration::from_millis(100);
 
 /// …up to this one.
-const BACKOFF_LAST: Duration = Duration::from_secs(5);
+const PAUSE_LAST: Duration = Duration::from_secs(5);
 
 /// How signal(7) numbers them on every Linux.
 const SIGKILL: i32 = 9;
@@ -176,10 +176,7 @@ impl Removed {
 #[derive(Debug)]
 pub(super) struct Slot {
     pub(super) seat: Seat,
-    /// Workers in a row that did not live.
-    pub(super) failures: u32,
-    /// When its next worker may be started.
-    pub(super) retry: Duration,
+    pub(super) backoff: Backoff,
     /// How many workers were started because the slot had none.
     pub(super) starts: u32,
     /// The newest generation that has served here.
@@ -190,14 +187,28 @@ impl Slot {
     pub(super) fn new(now: Duration) -> Slot {
         Slot {
             seat: Seat::Vacant,
-            failures: 0,
-            retry: now,
+            backoff: Backoff::new(now),
             starts: 0,
             reached: 0,
         }
     }
+}
 
-    /// Learns how its worker ended, and when the next may start.
+/// A pause that grows with each failure and ends with a success.
+#[derive(Debug)]
+pub(super) struct Backoff {
+    /// Workers in a row that did not live.
+    pub(super) failures: u32,
+    /// When the next may be started.
+    pub(super) retry: Duration,
+}
+
+impl Backoff {
+    pub(super) fn new(now: Duration) -> Backoff {
+        Backoff { failures: 0, retry: now }
+    }
+
+    /// Learns how a worker ended, or that it has lived.
     pub(super) fn judge(&mut self, now: Duration, verdict: &Verdict) {
         match verdict {
             Verdict::Lived => {
@@ -205,12 +216,12 @@ impl Slot {
                 self.retry = now;
             }
             Verdict::Left => {
-                self.retry = now + backoff(self.failures);
+                self.retry = now + pause(self.failures);
                 self.failures += 1;
             }
             Verdict::Failed(_) => {
                 self.failures += 1;
-                self.retry = now + backoff(self.failures);
+                self.retry = now + pause(self.failures);
             }
         }
     }
@@ -261,12 +272,12 @@ pub(super) fn has_lived(
 }
 
 /// The pause after so many failures: 0, 100 ms, 200 ms, … 5 s.
-fn backoff(failures: u32) -> Duration {
+fn pause(failures: u32) -> Duration {
     match failures.checked_sub(1) {
         None => Duration::ZERO,
-        Some(doublings) => BACKOFF_FIRST
+        Some(doublings) => PAUSE_FIRST
             .saturating_mul(2u32.saturating_pow(doublings))
-            .min(BACKOFF_LAST),
+            .min(PAUSE_LAST),
     }
 }
 
@@ -277,9 +288,9 @@ mod tests {
     #[test]
     fn the_pause_doubles_from_100_ms_to_5_s() {
         let pauses: Vec<u128> =
-            (0..=8).map(|failures| backoff(failures).as_millis()).collect();
+            (0..=8).map(|failures| pause(failures).as_millis()).collect();
         assert_eq!(pauses, [0, 100, 200, 400, 800, 1600, 3200, 5000, 5000]);
-        assert_eq!(backoff(u32::MAX), BACKOFF_LAST);
+        assert_eq!(pause(u32::MAX), PAUSE_LAST);
     }
 
     #[test]

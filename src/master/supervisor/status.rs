@@ -109,7 +109,7 @@ impl Supervisor {
                 state: State::Waiting,
                 generation: self.generation,
                 restarts: slot.starts.saturating_sub(1),
-                since: slot.retry,
+                since: slot.backoff.retry,
             }],
             Seat::Starting(new) => vec![newcomer(new)],
             Seat::Ready(old) => vec![member(old)],

@@ -91,15 +91,15 @@ impl Supervisor {
         }
     }
 
-    pub(super) fn stranded(&mut self, now: Duration) {
+    /// After the deadline this is undone before anything comes of it.
+    pub(super) fn stranded(&mut self) {
         match self.phase {
-            Phase::Draining { deadline } if now < deadline => {
+            Phase::Draining { deadline } => {
                 self.phase = Phase::Closing { deadline };
             }
             Phase::Serving
             | Phase::Lingering { .. }
             | Phase::Closing { .. }
-            | Phase::Draining { .. }
             | Phase::Ending(_)
             | Phase::Done => {}
         }

@@ -108,7 +108,9 @@ fn a_young_worker_that_loses_its_channel_and_lives_on_is_killed() {
     desk.pass(0);
     assert_eq!(desk.hangs_up(1), NOTHING);
     assert_eq!(desk.ready(1), NOTHING);
-    assert_eq!(desk.pass(999), NOTHING);
+    assert_eq!(desk.pass(500), NOTHING);
+    assert_eq!(desk.hangs_up(1), NOTHING);
+    assert_eq!(desk.pass(499), NOTHING);
     assert_eq!(
         desk.pass(1),
         ["kill 1: it closed its channel and did not exit"]
@@ -184,7 +186,7 @@ fn when_all_fail_one_slot_tries_for_all_until_its_worker_has_lived() {
         desk.exits(worker, 1);
     }
     assert_eq!(desk.pass(100), ["spawn 9 in 0 of 1"]);
-    assert_eq!(desk.pass(10_000), NOTHING);
+    assert_eq!(desk.pass(10_000), NOTHING, "one at a time");
     assert_eq!(desk.ready(9), ["admit 9"]);
     assert_eq!(desk.pass(999), NOTHING);
     assert_eq!(
@@ -326,4 +328,141 @@ fn more_workers_are_started_at_once_and_fewer_leave_from_the_top() {
     assert_eq!(desk.exits(2, 0), NOTHING);
     assert_eq!(desk.dies(3, 9), NOTHING);
     assert_eq!(desk.states(), ["1 ready"]);
+}
+
+#[test]
+fn to_outlive_the_channel_is_not_to_live() {
+    let mut desk = Desk::new(policy(1));
+    desk.pass(0);
+    desk.ready(1);
+    desk.pass(500);
+    desk.hangs_up(1);
+    desk.pass(600);
+    assert_eq!(desk.hangs_up(1), NOTHING);
+    assert_eq!(desk.pass(400).len(), 1, "killed");
+    assert_eq!(desk.due(), Some(100));
+}
+
+#[test]
+fn slots_that_fail_do_not_keep_others_from_being_replaced_at_once() {
+    let mut desk = Desk::serving(policy(8));
+    for worker in 1..=6 {
+        desk.dies(worker, 9);
+    }
+    for worker in 9..=14 {
+        desk.exits(worker, 1);
+    }
+    desk.pass(100);
+    assert_eq!(desk.supervisor.newest, WorkerId(20));
+    assert_eq!(desk.dies(7, 9), ["withdraw 7", "spawn 21 in 6 of 1"]);
+}
+
+#[test]
+fn while_six_replacements_are_untested_no_seventh_is_started() {
+    let mut desk = Desk::serving(policy(8));
+    for worker in 1..=6 {
+        desk.dies(worker, 9);
+    }
+    assert_eq!(desk.dies(7, 9), ["withdraw 7"]);
+    assert_eq!(desk.ready(9), ["admit 9", "spawn 15 in 6 of 1"]);
+}
+
+#[test]
+fn when_all_fail_the_pauses_are_common_and_the_least_failed_tries_next() {
+    let mut desk = Desk::serving(policy(3));
+    for worker in 1..=3 {
+        desk.dies(worker, 9);
+    }
+    for worker in 4..=6 {
+        desk.exits(worker, 1);
+    }
+    assert_eq!(desk.pass(100), ["spawn 7 in 0 of 1"]);
+    assert_eq!(desk.exits(7, 1).len(), 1, "degraded");
+    assert_eq!(desk.pass(199), NOTHING);
+    assert_eq!(desk.pass(1), ["spawn 8 in 1 of 1"]);
+    desk.exits(8, 1);
+    assert_eq!(desk.pass(399), NOTHING);
+    assert_eq!(desk.pass(1), ["spawn 9 in 2 of 1"]);
+}
+
+#[test]
+fn a_slot_that_always_fails_does_not_delay_the_only_one_that_lives() {
+    let mut desk = Desk::serving(policy(2));
+    desk.dies(2, 9);
+    for worker in 3..12 {
+        desk.exits(worker, 1);
+        desk.pass(desk.due().unwrap());
+    }
+    desk.exits(12, 1);
+    assert_eq!(desk.due(), Some(5_000));
+    assert_eq!(desk.dies(1, 9), ["withdraw 1", "spawn 13 in 0 of 1"]);
+}
+
+#[test]
+fn a_kill_from_outside_ends_the_pauses_of_all() {
+    let mut desk = Desk::serving(policy(2));
+    for worker in 1..=2 {
+        desk.dies(worker, 9);
+    }
+    desk.exits(3, 1);
+    desk.exits(4, 1);
+    assert_eq!(desk.pass(100), ["spawn 5 in 0 of 1"]);
+    desk.ready(5);
+    assert_eq!(
+        desk.dies(5, 15),
+        ["withdraw 5", "spawn 6 in 0 of 1", "spawn 7 in 1 of 1"]
+    );
+}
+
+#[test]
+fn a_trial_that_is_sized_away_does_not_keep_the_others_waiting() {
+    let mut desk = Desk::serving(policy(2));
+    for worker in 1..=2 {
+        desk.dies(worker, 9);
+    }
+    desk.exits(4, 1);
+    assert_eq!(desk.pass(100), ["spawn 5 in 1 of 1"]);
+    desk.exits(3, 1);
+    desk.tell(Event::Resize(1));
+    desk.dies(5, 9);
+    assert_eq!(desk.pass(100), ["spawn 6 in 0 of 1"]);
+}
+
+#[test]
+fn a_trial_is_over_when_another_worker_has_lived() {
+    let mut desk = Desk::serving(policy(3));
+    for worker in 1..=3 {
+        desk.dies(worker, 9);
+    }
+    desk.exits(4, 1);
+    desk.exits(5, 1);
+    desk.ready(6);
+    assert_eq!(desk.pass(100), ["spawn 7 in 0 of 1"]);
+    let spawns = ["withdraw 6", "spawn 8 in 2 of 1", "spawn 9 in 1 of 1"];
+    assert_eq!(desk.dies(6, 9), spawns);
+    desk.exits(8, 1);
+    assert_eq!(desk.pass(100), ["spawn 10 in 2 of 1"], "though 7 still tries");
+}
+
+#[test]
+fn many_slots_that_fail_once_each_are_degraded_too() {
+    let mut desk = Desk::serving(policy(12));
+    for worker in 1..=12 {
+        desk.dies(worker, 9);
+    }
+    for worker in 13..=18 {
+        assert_eq!(desk.exits(worker, 1), NOTHING);
+    }
+    assert_eq!(desk.pass(100), ["spawn 19 in 6 of 1"]);
+    let degraded = "degraded: 0 of 12 workers in rotation, others die young";
+    assert_eq!(desk.exits(19, 1), [degraded]);
+}
+
+#[test]
+fn new_slots_get_their_first_worker_whatever_the_others_do() {
+    let mut desk = Desk::serving(policy(1));
+    desk.dies(1, 9);
+    desk.exits(2, 1);
+    let spawns = ["spawn 3 in 1 of 1", "spawn 4 in 2 of 1"];
+    assert_eq!(desk.tell(Event::Resize(3)), spawns);
 }

@@ -261,3 +261,26 @@ fn a_worn_worker_serves_on_while_its_successors_fail_and_pause() {
     assert_eq!(desk.due(), Some(200));
     assert_eq!(desk.states(), ["1 ready"]);
 }
+
+#[test]
+fn an_old_worker_that_fails_meanwhile_is_no_verdict_on_the_release() {
+    let mut desk = Desk::new(policy(2));
+    desk.pass(0);
+    desk.ready(1);
+    desk.pass(1_000);
+    assert_eq!(desk.tell(Event::Reload), [BEGAN, "spawn 3 in 0 of 2"]);
+    assert_eq!(desk.exits(2, 1), NOTHING);
+    assert_eq!(desk.pass(100), ["spawn 4 in 1 of 2"]);
+}
+
+#[test]
+fn a_reload_does_not_wait_for_an_old_worker_that_tries_for_all() {
+    let mut desk = Desk::serving(policy(2));
+    for worker in 1..=2 {
+        desk.dies(worker, 9);
+    }
+    desk.exits(3, 1);
+    desk.exits(4, 1);
+    assert_eq!(desk.pass(100), ["spawn 5 in 0 of 1"]);
+    assert_eq!(desk.tell(Event::Reload), [BEGAN, "spawn 6 in 1 of 2"]);
+}

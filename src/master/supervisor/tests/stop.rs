@@ -48,9 +48,9 @@ fn while_closing_a_crash_loop_keeps_its_pauses_until_the_one_deadline() {
     assert_eq!(desk.exits(5, 1), NOTHING);
     assert_eq!(desk.due(), Some(100));
     desk.pass(100);
-    desk.exits(6, 1);
+    assert_eq!(desk.exits(6, 1), NOTHING, "nor is it called degraded");
     assert_eq!(desk.due(), Some(200));
-    assert_eq!(desk.pass(200), ["spawn 7 in 0 of 1"]);
+    assert_eq!(desk.pass(200), ["spawn 7 in 2 of 1"]);
     assert_eq!(desk.pass(9_700), ["kill 7: it is not needed any more"]);
     assert_eq!(desk.dies(7, 9), ["exit: stopped"]);
 }
@@ -217,4 +217,45 @@ fn stop_now_shortens_a_stop() {
     desk.tell(Event::Emptied);
     assert_eq!(desk.tell(Event::StopNow), ["kill 1: the master stops now"]);
     assert_eq!(desk.dies(1, 9), ["exit: stopped"]);
+}
+
+#[test]
+fn a_worker_that_leaves_during_a_stop_has_no_longer_than_the_stop() {
+    let mut desk = closing(policy(2));
+    desk.pass(5_000);
+    desk.leaves(1);
+    desk.pass(4_999);
+    desk.tell(Event::Emptied);
+    assert_eq!(
+        desk.pass(1),
+        ["kill 1: its grace is over", "kill 2: its grace is over"]
+    );
+}
+
+#[test]
+fn a_stop_ends_the_successor_of_a_worn_worker() {
+    let mut desk = Desk::serving(policy(1));
+    desk.recycle(1);
+    assert_eq!(desk.tell(Event::Stop), ["kill 2: it is not needed any more"]);
+    assert_eq!(desk.ready(2), NOTHING);
+}
+
+#[test]
+fn a_program_that_never_worked_is_not_given_up_on_the_way_out() {
+    let mut desk = Desk::new(policy(6));
+    desk.pass(0);
+    desk.tell(Event::Stop);
+    for worker in 1..=5 {
+        assert_eq!(desk.exits(worker, 1), NOTHING);
+    }
+    desk.pass(99);
+    assert_eq!(desk.pass(1).last().unwrap(), "stop accepting");
+}
+
+#[test]
+fn stop_now_tells_whoever_waits_for_a_reload() {
+    let mut desk = Desk::serving(policy(1));
+    desk.tell(Event::Reload);
+    let abandoned = "reload to generation 2 abandoned: the master stops";
+    assert!(desk.tell(Event::StopNow).contains(&abandoned.to_owned()));
 }

@@ -102,8 +102,14 @@ struct Process {
 impl Process {
     /// Nothing has happened that would end it.
     fn is_current(&self) -> bool {
-        !(self.left || self.disconnected || self.terminated || self.killed)
-            && !self.dead
+        let ended = [
+            self.left,
+            self.disconnected,
+            self.terminated,
+            self.killed,
+            self.dead,
+        ];
+        !ended.contains(&true)
     }
 }
 

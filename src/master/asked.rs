@@ -1,0 +1,246 @@
+//! What a Node worker asks to listen on (`queryServer`), and what it gets.
+//!
+//! ```text
+//!   listen(3000)             {port 3000}         accepted here, handed over
+//!   listen(0), twice         {port 0, index 0|1} two ports, each shared
+//!   listen('/run/x.sock')    {port -1}           accepted here
+//!   listen({fd: 3})          {fd 3}              our descriptor 3, ditto
+//!   dgram bind               {"udp4"}            the socket itself, shared
+//! ```
+//!
+//! Workers that ask for the same get the same. What makes it the same is the
+//! *key*: all that they ask with, port 0 staying 0.
+
+use std::ffi::OsString;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use super::listener::Listener;
+use crate::ipc::message::{AddressType, Listen};
+use crate::sys;
+use crate::sys::{process, socket};
+
+/// Where Node's own backlog lies if the app names none (lib/net.js).
+const BACKLOG: i32 = 511;
+
+/// `UV_TCP_IPV6ONLY` and `UV_UDP_IPV6ONLY`.
+const IPV6_ONLY: u32 = 1;
+
+/// What was opened.
+#[derive(Debug)]
+pub(super) enum Opened {
+    /// The master accepts.
+    Accepting(Listener),
+    /// Every worker reads the socket itself.
+    Shared(OwnedFd),
+}
+
+/// The name by which both sides call a server; the tuple that Node's own
+/// primary makes it of (lib/internal/cluster/primary.js).
+pub(super) fn key(listen: &Listen<'_>) -> String {
+    let address = listen.address.as_deref().unwrap_or("null");
+    let port = listen.port.map_or("null".to_owned(), |port| port.to_string());
+    let kind = match listen.address_type {
+        AddressType::Unspecified => "null",
+        AddressType::Tcp4 => "4",
+        AddressType::Tcp6 => "6",
+        AddressType::Unix => "-1",
+        AddressType::Udp4 => "udp4",
+        AddressType::Udp6 => "udp6",
+    };
+    let fd = listen.fd.map_or("undefined".to_owned(), |fd| fd.to_string());
+    format!("{address}:{port}:{kind}:{fd}:{}", listen.index)
+}
+
+/// Takes over what an earlier master had under that key.
+pub(super) fn inherit(
+    key: &str,
+    listen: &Listen<'_>,
+    socket: OwnedFd,
+) -> Result<Opened, i32> {
+    match listen.address_type {
+        AddressType::Udp4 | AddressType::Udp6 => Ok(Opened::Shared(socket)),
+        AddressType::Unspecified
+        | AddressType::Tcp4
+        | AddressType::Tcp6
+        | AddressType::Unix => Listener::inherit(key.as_ref(), socket)
+            .map(Opened::Accepting)
+            .map_err(|error| error.errno()),
+    }
+}
+
+/// Opens what is asked for. `host` is where a listen on every address goes
+/// instead. The error is the system's number, as Node wants to hear it.
+pub(super) fn open(
+    key: &str,
+    listen: &Listen<'_>,
+    host: Option<&str>,
+) -> Result<Opened, i32> {
+    let name = OsString::from(key);
+    let backlog = listen
+        .backlog
+        .map_or(BACKLOG, |backlog| i32::try_from(backlog).unwrap_or(i32::MAX));
+    let ipv6_only = listen.flags.is_some_and(|flags| flags & IPV6_ONLY != 0);
+    match listen.address_type {
+        AddressType::Unix => {
+            let path = listen.address.as_deref().unwrap_or_default();
+            open_path(name, Path::new(path), backlog, listen)
+        }
+        AddressType::Udp4 | AddressType::Udp6 => {
+            let opened = first(&addresses(listen, host)?, |address| {
+                socket::bind_udp(address, ipv6_only)
+            });
+            opened.map(Opened::Shared)
+        }
+        AddressType::Tcp4 | AddressType::Tcp6 => {
+            let opened = first(&addresses(listen, host)?, |address| {
+                let name = name.clone();
+                Listener::listen_at(name, address, backlog, ipv6_only)
+            });
+            opened.map(|(listener, _)| Opened::Accepting(listener))
+        }
+        AddressType::Unspecified => {
+            let number = listen.fd.ok_or(invalid())?;
+            let socket = process::duplicate_of(number)
+                .map_err(|error| error.errno())?;
+            socket::listen(socket.as_fd(), backlog)
+                .map_err(|error| error.errno())?;
+            Listener::inherit(&name, socket)
+                .map(Opened::Accepting)
+                .map_err(|error| error.errno())
+        }
+    }
+}
+
+fn open_path(
+    name: OsString,
+    path: &Path,
+    backlog: i32,
+    listen: &Listen<'_>,
+) -> Result<Opened, i32> {
+    let listener = Listener::bind_unix(name, path, backlog)
+        .map_err(|error| error.errno())?;
+    // As uv_pipe_chmod does: the other bits stay.
+    let more = [(listen.readable_all, 0o444), (listen.writable_all, 0o222)]
+        .into_iter()
+        .filter(|(wanted, _)| *wanted)
+        .fold(0, |bits, (_, more)| bits | more);
+    if more != 0 {
+        let chmod = || -> io::Result<()> {
+            let mut permissions = std::fs::metadata(path)?.permissions();
+            permissions.set_mode(permissions.mode() | more);
+            std::fs::set_permissions(path, permissions)
+        };
+        chmod().map_err(|error| error.raw_os_error().unwrap_or_default())?;
+    }
+    Ok(Opened::Accepting(listener))
+}
+
+/// The addresses that may be meant, the better ones first. Node listens on
+/// all IPv6 addresses, and with them on all of IPv4, or only on those where
+/// there is no IPv6.
+fn addresses(
+    listen: &Listen<'_>,
+    host: Option<&str>,
+) -> Result<Vec<SocketAddr>, i32> {
+    let port = listen.port.and_then(|port| u16::try_from(port).ok());
+    let port = port.ok_or(invalid())?;
+    let resolve = |host: &str| -> Result<Vec<SocketAddr>, i32> {
+        let found = (host, port).to_socket_addrs();
+        let errno =
+            |error: io::Error| error.raw_os_error().unwrap_or(invalid());
+        Ok(found.map_err(errno)?.collect())
+    };
+    if let Some(address) = listen.address.as_deref() {
+        return resolve(address);
+    }
+    if let Some(host) = host {
+        return resolve(host);
+    }
+    let v4 = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), port);
+    let v6 = SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), port);
+    Ok(match listen.address_type {
+        AddressType::Udp4 => vec![v4],
+        AddressType::Udp6 | AddressType::Tcp6 => vec![v6],
+        AddressType::Tcp4 | AddressType::Unspecified | AddressType::Unix => {
+            vec![v6, v4]
+        }
+    })
+}
+
+/// The first that works; else why the last did not.
+fn first<T>(
+    addresses: &[SocketAddr],
+    bind: impl Fn(SocketAddr) -> sys::Result<T>,
+) -> Result<T, i32> {
+    let mut errno = invalid();
+    for &address in addresses {
+        match bind(address) {
+            Ok(bound) => return Ok(bound),
+            Err(error) if error.is_address_missing() => errno = error.errno(),
+            Err(error) => return Err(error.errno()),
+        }
+    }
+    Err(errno)
+}
+
+/// "Invalid argument": what Node is told of what makes no sense.
+fn invalid() -> i32 {
+    sys::Error::INVALID.errno()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tcp(address: Option<&'static str>, port: i32) -> Listen<'static> {
+        Listen {
+            address: address.map(Into::into),
+            port: Some(port),
+            address_type: AddressType::Tcp4,
+            ..Listen::default()
+        }
+    }
+
+    #[test]
+    fn a_key_is_all_that_is_asked_with() {
+        assert_eq!(key(&tcp(None, 3000)), "null:3000:4:undefined:0");
+        let mut second = tcp(Some("127.0.0.1"), 0);
+        second.index = 1;
+        assert_eq!(key(&second), "127.0.0.1:0:4:undefined:1");
+    }
+
+    #[test]
+    fn a_listen_on_every_address_takes_both_families_or_the_host_given() {
+        let wide = tcp(None, 80);
+        let both = addresses(&wide, None).unwrap();
+        assert_eq!(both[0], "[::]:80".parse().unwrap());
+        assert_eq!(both[1], "0.0.0.0:80".parse().unwrap());
+        let one = addresses(&wide, Some("127.0.0.1")).unwrap();
+        assert_eq!(one, ["127.0.0.1:80".parse().unwrap()]);
+    }
+
+    #[test]
+    fn what_is_in_use_is_told_by_its_number() {
+        let asked = tcp(Some("127.0.0.1"), 0);
+        let Ok(Opened::Accepting(first)) = open("a", &asked, None) else {
+            panic!("port 0 is always free");
+        };
+        let port = i32::from(first.bound().unwrap().port());
+        let errno = open("b", &tcp(Some("127.0.0.1"), port), None);
+        let errno = errno.unwrap_err();
+        let error = io::Error::from_raw_os_error(errno);
+        assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
+    }
+
+    #[test]
+    fn a_udp_socket_is_shared() {
+        let mut asked = tcp(Some("127.0.0.1"), 0);
+        asked.address_type = AddressType::Udp4;
+        let opened = open("u", &asked, None).unwrap();
+        assert!(matches!(opened, Opened::Shared(_)));
+    }
+}

@@ -1,0 +1,176 @@
+//! PURE: when a worker that does not say so itself counts as ready.
+//!
+//! A Node app says where it listens, not that it has done all it wanted to.
+//! But its predecessor tells: a successor is ready when it listens wherever
+//! the one before it did. The very first has nobody to be measured by, and is
+//! ready with its first server.
+//!
+//! ```text
+//!   wanted     what the predecessor of its slot had when it became ready,
+//!              less what that one has closed since
+//!   listening  what it has itself
+//!   ready      listening ⊇ wanted, and not empty; and "ready" was said,
+//!              where that is asked for (--wait-ready)
+//! ```
+
+use std::collections::BTreeSet;
+
+/// What is known of one worker.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Readiness {
+    wanted: BTreeSet<String>,
+    listening: BTreeSet<String>,
+    online: bool,
+    /// `Some(false)`: "ready" is asked for and was not said yet.
+    said: Option<bool>,
+}
+
+/// What to think of a worker whose time to become ready is over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It goes on, without those servers of its predecessor, if any.
+    Ready {
+        /// The keys of the servers that it lacks.
+        missing: Vec<String>,
+    },
+    /// It is of no use.
+    NotReady,
+}
+
+impl Readiness {
+    /// A worker that has just been started in a slot whose last worker had
+    /// the servers `wanted`. `wait_ready`: it must say "ready" as well.
+    pub fn new(wanted: BTreeSet<String>, wait_ready: bool) -> Readiness {
+        Readiness {
+            wanted,
+            said: wait_ready.then_some(false),
+            ..Readiness::default()
+        }
+    }
+
+    /// Its program has come so far as to say that it runs.
+    pub fn online(&mut self) {
+        self.online = true;
+    }
+
+    /// It listens on the server with this key.
+    pub fn listening(&mut self, key: &str) {
+        self.listening.insert(key.to_owned());
+    }
+
+    /// It does no more. What it gave up its successor need not have.
+    pub fn closed(&mut self, key: &str) {
+        self.listening.remove(key);
+        self.wanted.remove(key);
+    }
+
+    /// It has said "ready".
+    pub fn said_ready(&mut self) {
+        self.said = self.said.map(|_| true);
+    }
+
+    /// Where it listens now: what its successor will be measured by, if asked
+    /// when it became ready.
+    pub fn servers(&self) -> &BTreeSet<String> {
+        &self.listening
+    }
+
+    /// Whether it is ready.
+    pub fn is_ready(&self) -> bool {
+        !self.listening.is_empty()
+            && self.wanted.is_subset(&self.listening)
+            && self.said != Some(false)
+    }
+
+    /// What to do with it when it has had its time: rather go on with a part
+    /// than with nothing, and an app that never listens (one that works off a
+    /// queue, say) is ready by running.
+    pub fn verdict(&self) -> Verdict {
+        let silent = self.said == Some(false);
+        let mute = self.listening.is_empty();
+        if silent || !self.online || (mute && !self.wanted.is_empty()) {
+            return Verdict::NotReady;
+        }
+        let missing = self.wanted.difference(&self.listening).cloned();
+        Verdict::Ready { missing: missing.collect() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wanted(keys: &[&str]) -> BTreeSet<String> {
+        keys.iter().map(|key| (*key).to_owned()).collect()
+    }
+
+    fn ready(missing: &[&str]) -> Verdict {
+        let missing = missing.iter().map(|key| (*key).to_owned()).collect();
+        Verdict::Ready { missing }
+    }
+
+    #[test]
+    fn the_first_worker_is_ready_with_its_first_server() {
+        let mut first = Readiness::new(BTreeSet::new(), false);
+        first.online();
+        assert!(!first.is_ready());
+        first.listening("a");
+        assert!(first.is_ready());
+    }
+
+    #[test]
+    fn a_successor_is_ready_when_it_listens_where_its_predecessor_did() {
+        let mut next = Readiness::new(wanted(&["a", "b"]), false);
+        next.listening("b");
+        next.listening("c");
+        assert!(!next.is_ready());
+        next.listening("a");
+        assert!(next.is_ready());
+    }
+
+    #[test]
+    fn a_server_that_was_given_up_is_not_asked_for() {
+        let mut next = Readiness::new(wanted(&["a", "b"]), false);
+        next.listening("a");
+        next.closed("b");
+        assert!(next.is_ready());
+        next.closed("a");
+        assert!(!next.is_ready());
+    }
+
+    #[test]
+    fn who_is_to_say_ready_is_not_ready_before() {
+        let mut worker = Readiness::new(BTreeSet::new(), true);
+        worker.online();
+        worker.listening("a");
+        assert!(!worker.is_ready());
+        assert_eq!(worker.verdict(), Verdict::NotReady);
+        worker.said_ready();
+        assert!(worker.is_ready());
+    }
+
+    #[test]
+    fn saying_ready_unasked_changes_nothing() {
+        let mut worker = Readiness::new(BTreeSet::new(), false);
+        let before = worker.clone();
+        worker.said_ready();
+        assert_eq!(worker, before);
+    }
+
+    #[test]
+    fn when_time_is_up_a_part_is_better_than_nothing() {
+        let mut next = Readiness::new(wanted(&["a", "b"]), false);
+        next.online();
+        assert_eq!(next.verdict(), Verdict::NotReady);
+        next.listening("b");
+        assert_eq!(next.verdict(), ready(&["a"]));
+    }
+
+    #[test]
+    fn an_app_that_never_listens_is_ready_by_running() {
+        let mut worker = Readiness::new(BTreeSet::new(), false);
+        assert_eq!(worker.verdict(), Verdict::NotReady);
+        worker.online();
+        assert_eq!(worker.verdict(), ready(&[]));
+    }
+}

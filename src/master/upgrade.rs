@@ -1,0 +1,217 @@
+//! The hot upgrade of the master: a new program takes over, and no client is
+//! refused meanwhile.
+//!
+//! ```text
+//!   old master                              new master, its child
+//!   SIGUSR2: fork, exec ── listeners, ──▶   the same program by name, so
+//!     │                    a pair           a new build, if there is one
+//!     │ both accept ....................... starts its workers
+//!     │ ◀──────────────── "ready" ───────── all of them are ready
+//!   stops: its workers finish, it exits     is alone
+//! ```
+//!
+//! A listener is one socket with two owners in between, so its queue is never
+//! closed. If the new master dies, or is not ready in time, nothing has
+//! changed. What it inherits stands in its environment:
+//!
+//! | variable | says |
+//! |---|---|
+//! | `HANDOFF_UPGRADE_READY` | the descriptor to say "ready" on |
+//! | `HANDOFF_UPGRADE_LISTENER_N` | the address, as typed, of descriptor N |
+
+use std::env;
+use std::ffi::{OsStr, OsString};
+use std::os::fd::{AsFd, OwnedFd, RawFd};
+use std::time::Instant;
+
+use log::{error, info, warn};
+
+use super::supervisor::{Event, State};
+use super::{Master, Source};
+use crate::error::Error;
+use crate::slab::Key;
+use crate::sys;
+use crate::sys::epoll::Interest;
+use crate::sys::process::{self, Child, FIRST_DESCRIPTOR};
+use crate::sys::{socket, unix};
+
+const READY: &str = "HANDOFF_UPGRADE_READY";
+const LISTENER: &str = "HANDOFF_UPGRADE_LISTENER_";
+
+/// What the new master says; that it says something is all that counts.
+const WORD: &[u8] = b"ready\n";
+
+/// A new master that is not ready yet.
+#[derive(Debug)]
+pub(super) struct Successor {
+    child: Child,
+    channel: OwnedFd,
+    process_key: Key,
+    channel_key: Key,
+    /// It is given up then.
+    pub(super) deadline: Instant,
+}
+
+/// What a master was given by the one before it.
+#[derive(Debug, Default)]
+pub(super) struct Inheritance {
+    /// To say "ready" on.
+    pub(super) ready: Option<OwnedFd>,
+    listeners: Vec<(OsString, OwnedFd)>,
+}
+
+impl Inheritance {
+    /// Takes it out of the environment; empty for a first master.
+    pub(super) fn take() -> Result<Inheritance, Error> {
+        let mut inheritance = Inheritance::default();
+        let names: Vec<String> = env::vars_os()
+            .filter_map(|(name, _)| name.into_string().ok())
+            .filter(|name| name.starts_with("HANDOFF_UPGRADE_"))
+            .collect();
+        for name in names {
+            let value = env::var_os(&name).unwrap_or_default();
+            process::remove_variable(&name);
+            if name == READY {
+                let number = value.to_str().unwrap_or_default();
+                inheritance.ready = Some(inherited(&name, number)?);
+            } else if let Some(number) = name.strip_prefix(LISTENER) {
+                let socket = inherited(&name, number)?;
+                inheritance.listeners.push((value, socket));
+            }
+        }
+        Ok(inheritance)
+    }
+
+    /// The listeners of that name, which may be several.
+    pub(super) fn listeners_of(&mut self, name: &OsStr) -> Vec<OwnedFd> {
+        self.listeners
+            .extract_if(.., |(known, _)| known == name)
+            .map(|(_, socket)| socket)
+            .collect()
+    }
+
+    /// Says which listeners nobody asked for; they close here.
+    pub(super) fn discard_rest(&mut self) {
+        for (name, _) in self.listeners.drain(..) {
+            let name = name.to_string_lossy();
+            warn!("no longer listening on {name}, as the old master does");
+        }
+    }
+}
+
+fn inherited(name: &str, number: &str) -> Result<OwnedFd, Error> {
+    let open = number.parse::<RawFd>().ok().and_then(process::inherited);
+    open.ok_or_else(|| Error::System(format!("{name}: no such descriptor")))
+}
+
+impl Master {
+    /// SIGUSR2.
+    pub(super) fn upgrade(&mut self) {
+        if std::process::id() == 1 {
+            // Our exit would end the container and the new master with it.
+            warn!("no upgrade: process 1 cannot be replaced by its child");
+        } else if self.stopping {
+            warn!("no upgrade: stopping");
+        } else if self.successor.is_some() {
+            warn!("no upgrade: one is under way");
+        } else if let Err(error) = self.raise_successor() {
+            error!("no upgrade: {error}");
+        }
+    }
+
+    fn raise_successor(&mut self) -> sys::Result<()> {
+        let (channel, theirs) = unix::pair()?;
+        let mut contract =
+            vec![OsString::from(format!("{READY}={FIRST_DESCRIPTOR}"))];
+        let mut descriptors = vec![theirs.as_fd()];
+        let listeners = (FIRST_DESCRIPTOR + 1..).zip(self.doors.listeners());
+        for (number, listener) in listeners {
+            let mut pair = OsString::from(format!("{LISTENER}{number}="));
+            pair.push(listener.name());
+            contract.push(pair);
+            descriptors.push(listener.as_fd());
+        }
+        let child = self.launcher.spawn_successor(contract, &descriptors)?;
+        info!("upgrade: the new master has pid {}", child.pid());
+        let process_key = self.sources.insert(Source::Successor);
+        let channel_key = self.sources.insert(Source::Successor);
+        let interest = Interest::Read;
+        self.epoll.add(child.as_fd(), interest, process_key.bits())?;
+        self.epoll.add(channel.as_fd(), interest, channel_key.bits())?;
+        let deadline = self.now + 2 * self.boot_timeout;
+        self.successor = Some(Successor {
+            child,
+            channel,
+            process_key,
+            channel_key,
+            deadline,
+        });
+        Ok(())
+    }
+
+    /// Something about the new master: it is ready, or has ended.
+    pub(super) fn watch_successor(&mut self) -> Result<(), Error> {
+        let Some(successor) = &self.successor else { return Ok(()) };
+        let mut word = [0; WORD.len()];
+        let channel = successor.channel.as_fd();
+        let said = socket::receive(channel, &mut word).ok().flatten();
+        if said.is_some_and(|count| count > 0) {
+            let pid = successor.child.pid();
+            info!("upgrade: the new master, pid {pid}, is ready");
+            self.forget_successor()?;
+            self.stopping = true;
+            self.doors.bequeath();
+            self.note(Event::Stop);
+            return Ok(());
+        }
+        if let Some(ended) = successor.child.reap()? {
+            error!("upgrade abandoned: the new master ended, {ended:?}");
+            return self.forget_successor();
+        }
+        if successor.deadline <= self.now || said == Some(0) {
+            error!("upgrade abandoned: the new master is not ready");
+            self.abandon_upgrade()?;
+        }
+        Ok(())
+    }
+
+    /// Ends a new master that is not ready.
+    pub(super) fn abandon_upgrade(&mut self) -> Result<(), Error> {
+        if let Some(successor) = &self.successor {
+            successor.child.kill();
+            successor.child.wait()?;
+        }
+        self.forget_successor()
+    }
+
+    fn forget_successor(&mut self) -> Result<(), Error> {
+        if let Some(successor) = self.successor.take() {
+            self.epoll.remove(successor.child.as_fd())?;
+            self.epoll.remove(successor.channel.as_fd())?;
+            self.sources.remove(successor.process_key);
+            self.sources.remove(successor.channel_key);
+        }
+        Ok(())
+    }
+
+    /// Tells the master before this one to go, once every worker is ready.
+    pub(super) fn relieve_predecessor(&mut self) {
+        let Some(channel) = &self.predecessor else { return };
+        let ready =
+            |status: &super::supervisor::Status| status.state == State::Ready;
+        let workers = self.supervisor.status();
+        if !workers.iter().all(ready) {
+            return;
+        }
+        info!("ready: the old master may go");
+        if let Err(error) = socket::send(channel.as_fd(), WORD) {
+            warn!("the old master is gone already: {error}");
+        }
+        self.predecessor = None;
+    }
+
+    /// When the new master is given up.
+    pub(super) fn upgrade_deadline(&self) -> Option<Instant> {
+        self.successor.as_ref().map(|successor| successor.deadline)
+    }
+}

@@ -1,0 +1,107 @@
+//! The harness: real servers, real clients, and an account of every request.
+//!
+//! ```text
+//!   test ── Server ──▶ the binary: a process, its log, its workers
+//!     │        └─ dropped: all of it is killed, and nothing may be left
+//!     ├── Connection, ask ──▶ one request at a time, read to the byte
+//!     └── Load ──▶ many clients, and what became of each request: Tally
+//! ```
+//!
+//! It knows the server only from outside: its command line, its log, what it
+//! answers, and what /proc tells. No wait in here is without an end.
+
+#![allow(dead_code, reason = "each test program uses a part of it")]
+#![allow(clippy::unwrap_used, reason = "what goes wrong fails the test")]
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "the
+     harness reports, and cargo shows it when a test fails"
+)]
+
+pub(crate) mod http;
+pub(crate) mod load;
+pub(crate) mod process;
+pub(crate) mod server;
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// After so long a thing that should happen at once has not happened. It is
+/// long because the machine may be busy with something else.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+
+/// How often a condition is looked at.
+const GLANCE: Duration = Duration::from_millis(2);
+
+/// Waits until it is so, and fails if it never is. Returns how long it took.
+pub(crate) fn wait_until(
+    what: &str,
+    condition: impl FnMut() -> bool,
+) -> Duration {
+    let start = Instant::now();
+    assert!(within(PATIENCE, condition), "waited in vain until {what}");
+    start.elapsed()
+}
+
+/// Whether it becomes so in this time.
+pub(crate) fn within(
+    time: Duration,
+    mut condition: impl FnMut() -> bool,
+) -> bool {
+    let start = Instant::now();
+    while !condition() {
+        if start.elapsed() > time {
+            return false;
+        }
+        thread::sleep(GLANCE);
+    }
+    true
+}
+
+/// A folder for one test, gone at its end.
+pub(crate) struct Scratch(PathBuf);
+
+impl Scratch {
+    pub(crate) fn new(name: &str) -> Scratch {
+        let folder = format!("handoff-{}-{name}", std::process::id());
+        let path = std::env::temp_dir().join(folder);
+        std::fs::create_dir(&path).unwrap();
+        Scratch(path)
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+}
+
+impl AsRef<Path> for Scratch {
+    fn as_ref(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// Whether a test can have the tool it needs. Without it the test says so
+/// and is skipped; under CI it fails.
+pub(crate) fn has_tool(name: &str) -> bool {
+    let started = Command::new(name)
+        .arg("--version")
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status();
+    let missing = started.is_err();
+    if missing {
+        let ci = std::env::var_os("CI").is_some_and(|value| !value.is_empty());
+        assert!(!ci, "CI must not skip a test: install {name}");
+        eprintln!("SKIPPED: there is no {name} here; make deps gets it");
+    }
+    !missing
+}

@@ -1,0 +1,116 @@
+//! Out of descriptors, and nobody to read the log: the service goes on.
+
+mod common;
+
+use std::io::{Write, pipe};
+use std::process::Stdio;
+use std::thread;
+use std::time::Duration;
+
+use common::http::{self, Place};
+use common::load::Crowd;
+use common::server::{Server, handoff, pid_in, program, with_descriptors};
+use common::{Scratch, process, wait_until};
+
+/// Processor time of the master and its workers.
+fn cpu(server: &Server) -> Duration {
+    let mut pids = server.workers();
+    pids.push(server.pid());
+    pids.into_iter().filter_map(process::stat).map(|stat| stat.cpu).sum()
+}
+
+#[test]
+fn with_64_descriptors_200_clients_take_their_turns() {
+    let command = handoff("serve --listen 127.0.0.1:0 --workers 2");
+    let server = Server::start(with_descriptors(64, &command));
+    server.ask("/");
+    let crowd = Crowd::hold(server.place(), 200, "/");
+    // As many as there is room for are served, and keep their places…
+    wait_until("the workers are nearly full", || crowd.answered() > 40);
+    thread::sleep(Duration::from_millis(500));
+    let (answered, before) = (crowd.answered(), cpu(&server));
+    thread::sleep(Duration::from_secs(1));
+    let used = cpu(&server) - before;
+    println!("{answered} of 200 answered, then {used:?} in 1 s");
+    assert_eq!(crowd.answered(), answered);
+    assert!(answered < 200, "two times 64 descriptors hold no 200 clients");
+    assert!(used < Duration::from_millis(100), "{used:?} in 1 s");
+    assert_eq!(server.workers().len(), 2, "no worker died of it");
+    // …and when they leave, the others have theirs.
+    crowd.release().expect_all_answered();
+    server.ask("/");
+}
+
+#[test]
+fn connections_that_a_full_worker_cannot_take_go_to_another() {
+    let folder = Scratch::new("hoard");
+    let words = format!("{} 2", folder.path("").display());
+    let command = program("probe", &words);
+    let server = Server::start(with_descriptors(64, &command));
+    let workers = server.wait_for_workers(2);
+    server.ask("/hoard");
+    let full = |pid: &&u32| process::descriptors(**pid).len() > 50;
+    wait_until("a worker has no descriptor left", || {
+        workers.iter().any(|pid| full(&pid))
+    });
+    let hoarder = *workers.iter().find(full).unwrap();
+    let before = cpu(&server);
+    for result in Crowd::ask(server.place(), 40, "/worker").finish() {
+        // One at a time it may still be able to take some.
+        let response = result.unwrap();
+        assert!(workers.contains(&pid_in(&response)));
+    }
+    thread::sleep(Duration::from_secs(1));
+    let used = cpu(&server) - before;
+    println!("{used:?}");
+    assert!(used < Duration::from_millis(250), "{used:?} in 1 s");
+    assert!(process::lives(hoarder));
+    assert!(server.log().contains("out of descriptors"), "it came to that");
+    server.ask("/");
+}
+
+/// Asks for worker after worker and kills it.
+fn kill(deaths: usize, place: &Place) {
+    for _ in 0..deaths {
+        let response = http::ask(place, "/worker").expect("it serves");
+        process::signal("KILL", &[pid_in(&response)]);
+    }
+}
+
+#[test]
+fn it_serves_on_when_the_reader_of_its_log_dies() {
+    let folder = Scratch::new("deaf");
+    let path = folder.path("socket");
+    let words = format!("serve --workers 2 --listen unix:{}", path.display());
+    let place = Place::Unix(path);
+    let mut server = Server::start_unheard(handoff(&words), Stdio::piped());
+    wait_until("it serves", || http::ask(&place, "/").is_ok());
+    server.drop_log();
+    kill(100, &place);
+    Crowd::ask(&place, 20, "/").expect_all_answered();
+    wait_until("two workers live", || server.workers().len() == 2);
+    server.signal("TERM");
+    assert_eq!(server.wait().code(), Some(0));
+}
+
+#[test]
+fn it_serves_on_when_nobody_reads_its_log_and_the_pipe_is_full() {
+    let folder = Scratch::new("stuffed");
+    let path = folder.path("socket");
+    let words = format!("serve --workers 2 --listen unix:{}", path.display());
+    let place = Place::Unix(path);
+    let (reader, mut writer) = pipe().unwrap();
+    let log = Stdio::from(writer.try_clone().unwrap());
+    // Writes until the reader is gone, and so for most of the time waits.
+    let stuffer =
+        thread::spawn(move || while writer.write_all(b"\n").is_ok() {});
+    let mut server = Server::start_unheard(handoff(&words), log);
+    wait_until("it serves", || http::ask(&place, "/").is_ok());
+    kill(20, &place);
+    Crowd::ask(&place, 20, "/").expect_all_answered();
+    wait_until("two workers live", || server.workers().len() == 2);
+    server.signal("TERM");
+    assert_eq!(server.wait().code(), Some(0));
+    drop(reader);
+    stuffer.join().unwrap();
+}

@@ -1,0 +1,96 @@
+//! Where a server listens.
+
+mod common;
+
+use std::net::TcpListener;
+use std::os::unix::net::{UnixListener, UnixStream};
+
+use common::http::{Place, ask};
+use common::server::{Server, handoff, run};
+use common::{Scratch, wait_until};
+
+#[test]
+fn it_listens_at_several_places_at_once() {
+    let folder = Scratch::new("several");
+    let path = folder.path("socket");
+    let mut options = format!("--listen unix:{}", path.display());
+    let mut expected = 2;
+    if TcpListener::bind("[::1]:0").is_ok() {
+        options += " --listen [::1]:0";
+        expected += 1;
+    } else {
+        eprintln!("this machine has no IPv6");
+    }
+    let server = Server::serve(&options);
+    assert_eq!(server.places().len(), expected, "{:?}", server.places());
+    assert!(server.places().contains(&Place::Unix(path)));
+    for place in server.places() {
+        let response = ask(place, "/").unwrap();
+        assert_eq!(response.body, b"hello handoff\n", "{place:?}");
+    }
+}
+
+#[test]
+fn a_stale_socket_file_is_replaced() {
+    let folder = Scratch::new("stale");
+    let path = folder.path("socket");
+    drop(UnixListener::bind(&path).unwrap());
+    let server = Server::start(handoff(&format!(
+        "serve --workers 1 --listen unix:{}",
+        path.display()
+    )));
+    server.ask("/");
+    let mut server = server;
+    server.signal("TERM");
+    assert_eq!(server.wait().code(), Some(0), "{}", server.log());
+    assert!(!path.exists(), "the socket file is left");
+}
+
+#[test]
+fn a_live_socket_file_is_in_use() {
+    let folder = Scratch::new("live");
+    let path = folder.path("socket");
+    let listener = UnixListener::bind(&path).unwrap();
+    let ended =
+        run(handoff(&format!("serve --listen unix:{}", path.display())));
+    assert_eq!(ended.code, Some(1));
+    assert_eq!(ended.err.lines().count(), 1, "{ended:?}");
+    UnixStream::connect(&path).unwrap();
+    drop(listener);
+}
+
+#[test]
+fn a_file_that_is_no_socket_stays_as_it_is() {
+    let folder = Scratch::new("file");
+    let path = folder.path("file");
+    std::fs::write(&path, "precious").unwrap();
+    let ended =
+        run(handoff(&format!("serve --listen unix:{}", path.display())));
+    assert_eq!(ended.code, Some(1));
+    assert_eq!(ended.err.lines().count(), 1, "{ended:?}");
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), "precious");
+}
+
+#[test]
+fn a_socket_file_of_a_successor_is_left_to_it() {
+    let folder = Scratch::new("successor");
+    let path = folder.path("socket");
+    let words = format!("serve --workers 1 --listen unix:{}", path.display());
+    let mut old = Server::start(handoff(&words));
+    old.ask("/");
+    std::fs::remove_file(&path).unwrap();
+    let new = Server::start(handoff(&words));
+    old.signal("TERM");
+    assert_eq!(old.wait().code(), Some(0), "{}", old.log());
+    new.ask("/");
+}
+
+#[test]
+fn the_port_is_free_as_soon_as_the_master_is_gone() {
+    let mut server = Server::serve("--workers 2");
+    let address = server.place().address();
+    server.ask("/");
+    server.signal("TERM");
+    assert_eq!(server.wait().code(), Some(0), "{}", server.log());
+    wait_until("the port is free", || TcpListener::bind(address).is_ok());
+}

@@ -1,0 +1,61 @@
+//! The built-in application, whose workers also do on request what a worker
+//! should not do, and tell what is around them.
+//!
+//! `probe FOLDER WORKERS HANG`: each start of a worker adds a byte to the file
+//! `starts` in the folder, and while there is a file `die`, workers exit at
+//! once with status 7. A worker may hang for HANG milliseconds, 0 is for ever.
+
+use std::fs::{File, OpenOptions};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{ExitCode, exit};
+use std::thread;
+use std::time::Duration;
+
+use handoff::{Cluster, Handler, Request, Response, app};
+
+fn main() -> ExitCode {
+    let mut arguments = std::env::args().skip(1);
+    let folder = PathBuf::from(arguments.next().unwrap_or_default());
+    let mut number = || arguments.next()?.parse::<usize>().ok();
+    let workers = number().unwrap_or(1);
+    let hang = Duration::from_millis(number().unwrap_or(0) as u64);
+    Cluster::new("127.0.0.1:0")
+        .workers(workers)
+        .hang_timeout(hang)
+        .serve(|| start(&folder))
+}
+
+fn start(folder: &Path) -> impl Handler + use<> {
+    let mut starts = OpenOptions::new();
+    starts.create(true).append(true);
+    let count = starts.open(folder.join("starts"));
+    count.and_then(|mut file| file.write_all(b".")).expect("a folder");
+    if folder.join("die").exists() {
+        exit(7);
+    }
+    let mut application = app::handler();
+    let mut hoard = Vec::new();
+    move |request: &Request<'_>, response: &mut Response<'_>| {
+        match request.path() {
+            "/panic" => panic!("as the client wished"),
+            "/spin" => loop {
+                std::hint::spin_loop();
+            },
+            "/block" => thread::sleep(Duration::from_millis(400)),
+            "/hoard" => {
+                // Until there is no descriptor left.
+                hoard.extend(std::iter::from_fn(|| {
+                    File::open("/dev/null").ok()
+                }));
+            }
+            "/environment" => {
+                let pairs = std::env::vars();
+                let lines =
+                    pairs.map(|(name, value)| format!("{name}={value}\n"));
+                response.body(lines.collect::<String>());
+            }
+            _ => application.handle(request, response),
+        }
+    }
+}
