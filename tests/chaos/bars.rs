@@ -5,10 +5,10 @@
 
 use std::time::Duration;
 
-use super::ledger::{End, Ledger, Span};
+use super::ledger::{End, Ledger, Loss, Span};
 
-/// How much later than the blow its victims may hear of it.
-const SLACK: Duration = Duration::from_millis(20);
+/// How long a hit may take to have its effect.
+const SLACK: Duration = Duration::from_millis(50);
 
 /// Which requests may be lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,7 +19,7 @@ pub(crate) enum Losses {
     /// One that crossed the close of its connection, and was answered when
     /// it was repeated.
     OneCrossing,
-    /// Those that were under way when something was hit.
+    /// Those that were in the hands of the worker that was hit.
     InHand,
     /// Any: nobody is left who could answer.
     Any,
@@ -55,11 +55,11 @@ pub(crate) fn judge(
             at_most(0, ledger.lost_for_good(), "lost for good");
         }
         Losses::InHand => {
-            let hit =
-                |loss: &&Span| hits.iter().any(|hit| hit.meets(loss, SLACK));
-            let others =
-                ledger.losses.len() - ledger.losses.iter().filter(hit).count();
-            at_most(0, others, "lost although nothing was hit");
+            let explained =
+                |loss: &&Loss| hits.iter().any(|hit| could_cost(hit, loss));
+            let all = &ledger.losses;
+            let others = all.len() - all.iter().filter(explained).count();
+            at_most(0, others, "lost that no dead worker had");
         }
         Losses::Any => {}
     }
@@ -67,4 +67,12 @@ pub(crate) fn judge(
         broken.push("nothing was answered".into());
     }
     broken
+}
+
+/// Whether a worker that died of this hit can have had this request in hand.
+/// A connection that was on its way to it, it had not: that goes to another.
+fn could_cost(hit: &Span, loss: &Loss) -> bool {
+    let effect = hit.from + SLACK;
+    let latest = if loss.used { effect.max(hit.to) } else { effect };
+    hit.from <= loss.when.to && loss.when.from <= latest
 }

@@ -217,28 +217,3 @@ fn parse(bytes: &[u8]) -> Parsed<'_> {
         Some(_) | None => Parsed::Nonsense,
     }
 }
-
-/// One request on a connection of its own, outside the books: the body.
-pub(crate) fn fetch(
-    address: SocketAddr,
-    path: &str,
-    patience: Duration,
-) -> Result<Vec<u8>, End> {
-    let deadline = Instant::now() + patience;
-    let mut connection = Connection::open(address, deadline)?;
-    connection.limit(deadline)?;
-    let request = format!(
-        "GET {path} HTTP/1.1\r\nHost: chaos\r\nConnection: close\r\n\r\n"
-    );
-    connection.stream.write_all(request.as_bytes()).map_err(|_| End::Reset)?;
-    let mut bytes = Vec::new();
-    while let Heard::Bytes = connection.read(&mut bytes, deadline)? {}
-    match parse(&bytes) {
-        Parsed::Whole(answer) if answer.status == 200 => {
-            Ok(answer.body.to_vec())
-        }
-        Parsed::Whole(_) | Parsed::Nonsense => Err(End::Wrong),
-        Parsed::Partial if bytes.is_empty() => Err(End::Reset),
-        Parsed::Partial => Err(End::Truncated),
-    }
-}

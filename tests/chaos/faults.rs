@@ -167,6 +167,7 @@ pub(crate) const FAULTS: &[Fault] = &[
     Fault {
         name: "TERM the master",
         hits: 1,
+        tail: ms(500),
         strike: |scene, _| scene.stop(),
         leaves: Leaves::Nobody,
         ..QUIET
@@ -174,6 +175,7 @@ pub(crate) const FAULTS: &[Fault] = &[
     Fault {
         name: "kill -9 the master",
         hits: 1,
+        tail: ms(500),
         strike: |scene, _| scene.behead(),
         losses: Losses::Any,
         leaves: Leaves::Nobody,

@@ -109,11 +109,15 @@ impl Span {
     pub(crate) fn time(&self) -> Duration {
         self.to - self.from
     }
+}
 
-    /// Whether there was a moment in both, give or take `slack`.
-    pub(crate) fn meets(&self, other: &Span, slack: Duration) -> bool {
-        self.from <= other.to + slack && other.from <= self.to + slack
-    }
+/// A request that was taken and let fall.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Loss {
+    /// From before the request was sent until its end was noticed.
+    pub(crate) when: Span,
+    /// Its connection had been used before, so a worker had it already.
+    pub(crate) used: bool,
 }
 
 /// The books of one client, or of all.
@@ -125,8 +129,8 @@ pub(crate) struct Ledger {
     pub(crate) first: Tally,
     /// What the second attempts came to.
     pub(crate) again: Tally,
-    /// When each of the lost was under way.
-    pub(crate) losses: Vec<Span>,
+    /// The first attempts that were lost.
+    pub(crate) losses: Vec<Loss>,
     /// Connections that the server closed between two requests although it
     /// had not said `Connection: close`.
     pub(crate) idle_closes: usize,
@@ -145,12 +149,13 @@ impl Ledger {
         self.first.lost() - self.again[End::Ok]
     }
 
-    /// Notes a first attempt.
-    pub(crate) fn enter(&mut self, end: End, when: Span) {
+    /// Notes a first attempt, and whether its connection had been used
+    /// before.
+    pub(crate) fn enter(&mut self, end: End, when: Span, used: bool) {
         self.first[end] += 1;
         self.slowest = self.slowest.max(when.time());
         if end.is_loss() {
-            self.losses.push(when);
+            self.losses.push(Loss { when, used });
         }
     }
 }

@@ -214,7 +214,7 @@ impl Client {
         let sent = Instant::now();
         let result = self.attempt(kept, question, manner);
         let end = result.as_ref().err().copied().unwrap_or(End::Ok);
-        self.ledger.enter(end, Span::since(sent));
+        self.ledger.enter(end, Span::since(sent), used);
         if !(used && end.is_repeatable()) {
             return result.ok().flatten();
         }

@@ -24,6 +24,8 @@ pub(crate) struct Row {
     pub(crate) descriptors: Option<(usize, usize)>,
     /// Worth knowing.
     pub(crate) remarks: Vec<String>,
+    /// What the server said.
+    pub(crate) log: String,
     /// The bars that were not reached.
     pub(crate) broken: Vec<String>,
 }

@@ -11,12 +11,12 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::bars::{Losses, judge};
+use super::common::{process, within};
 use super::faults::{Fault, Feature, Leaves};
 use super::ledger::Span;
 use super::load::{Load, PATIENCE};
-use super::process::{self, Process, within};
 use super::row::Row;
-use super::server::{Server, WORKERS};
+use super::server::{Server, WORKERS, living_children};
 
 /// The load is on for so long before the first hit.
 const LEAD: Duration = Duration::from_millis(500);
@@ -39,29 +39,24 @@ const STOPPED: Duration = Duration::from_secs(3);
 /// What should happen soon has happened by then, on a busy machine too.
 const SOON: Duration = Duration::from_secs(5);
 
-/// The longest that a graceful stop may take: the default of `--grace`, and
-/// a little.
-const GRACE: Duration = Duration::from_secs(12);
-
 /// The server, its clients, and what the hits have to remember.
-#[derive(Debug)]
 pub(crate) struct Scene {
     server: Server,
     load: Load,
     /// Workers that were asked to leave already.
-    dismissed: Vec<Process>,
+    dismissed: Vec<u32>,
     /// Masters that have a successor.
-    replaced: Vec<Process>,
+    replaced: Vec<u32>,
     remarks: Vec<String>,
 }
 
-/// Starts a server, does to it what is to be done, and keeps the books.
-/// `Err`: the server did not start.
-pub(crate) fn run(fault: &Fault, program: &Path) -> Result<Row, String> {
-    let server = Server::start(program, fault.options)?;
+/// Starts a server, does to it what is to be done, and keeps the books. It
+/// fails if the server does not start.
+pub(crate) fn run(fault: &Fault, program: &Path) -> Row {
+    let server = Server::start(program, fault.options);
     let before = server.workers();
-    let descriptors = server.descriptors();
-    let load = Load::start(server.address, PATIENCE);
+    let descriptors = server.descriptors_at_rest();
+    let load = Load::start(server.address(), PATIENCE);
     let (dismissed, replaced, remarks) = (vec![], vec![], vec![]);
     let mut scene = Scene { server, load, dismissed, replaced, remarks };
     let (hits, mut broken) = scene.play(fault);
@@ -88,7 +83,7 @@ pub(crate) fn run(fault: &Fault, program: &Path) -> Result<Row, String> {
         faults.is_empty()
     });
     broken.append(&mut faults);
-    Ok(Row {
+    Row {
         fault: fault.name,
         hits: hits.len(),
         ledger,
@@ -97,13 +92,14 @@ pub(crate) fn run(fault: &Fault, program: &Path) -> Result<Row, String> {
         descriptors: (fault.leaves != Leaves::Nobody)
             .then_some((descriptors, after.descriptors)),
         remarks,
+        log: server.log(),
         broken,
-    })
+    }
 }
 
 /// What is found when the load is over.
 struct Aftermath {
-    workers: Vec<Process>,
+    workers: Vec<u32>,
     zombies: usize,
     /// Of the master.
     descriptors: usize,
@@ -112,13 +108,12 @@ struct Aftermath {
 }
 
 impl Aftermath {
-    fn of(server: &Server, replaced: &[Process]) -> Aftermath {
-        let master = server.master.pid;
-        let stale = replaced.iter().filter(|master| master.lives());
+    fn of(server: &Server, replaced: &[u32]) -> Aftermath {
+        let stale = replaced.iter().filter(|pid| process::lives(**pid));
         Aftermath {
             workers: server.workers(),
-            zombies: process::zombies(master),
-            descriptors: process::descriptors(master),
+            zombies: server.zombies(),
+            descriptors: server.descriptors(),
             stale_masters: stale.count(),
         }
     }
@@ -127,7 +122,7 @@ impl Aftermath {
     fn judge(
         &self,
         leaves: Leaves,
-        before: &[Process],
+        before: &[u32],
         descriptors: usize,
     ) -> Vec<String> {
         let (count, expected) = (self.workers.len(), leaves.count());
@@ -180,44 +175,43 @@ impl Scene {
     }
 
     /// The oldest worker and the youngest, in turn.
-    fn victim(&self, hit: usize) -> Result<Process, String> {
+    fn victim(&self, hit: usize) -> Result<u32, String> {
         let mut victim = None;
-        within(SOON, || {
+        soon("there is no worker", || {
             let mut workers = self.server.workers();
-            workers.retain(|worker| !self.dismissed.contains(worker));
+            workers.retain(|pid| !self.dismissed.contains(pid));
             victim = match hit.is_multiple_of(2) {
                 true => workers.first().copied(),
                 false => workers.last().copied(),
             };
             victim.is_some()
-        });
-        victim.ok_or_else(|| "there is no worker".into())
+        })?;
+        Ok(victim.unwrap())
     }
 
     /// A worker ends by a signal, and without a word.
     pub(crate) fn fell(&self, name: &str, hit: usize) -> Result<(), String> {
         let victim = self.victim(hit)?;
-        let end = within(SOON, || {
-            process::signal(name, [victim.pid]);
+        soon("the worker has survived", || {
+            process::signal(name, &[victim]);
             // Rust's own handler lets the first SIGSEGV pass that no access
             // to memory has caused, and is gone then.
-            within(Duration::from_millis(20), || !victim.lives()).is_some()
-        });
-        end.map(drop).ok_or_else(|| format!("it has survived SIG{name}"))
+            within(Duration::from_millis(20), || !process::lives(victim))
+        })
     }
 
     pub(crate) fn fell_all(&self) -> Result<(), String> {
         let victims = self.server.workers();
-        process::signal("KILL", victims.iter().map(|victim| victim.pid));
-        within(SOON, || !victims.iter().any(|victim| victim.lives()))
-            .map(drop)
-            .ok_or_else(|| "not all of them have died".into())
+        process::signal("KILL", &victims);
+        soon("a worker has survived", || {
+            !victims.iter().any(|pid| process::lives(*pid))
+        })
     }
 
     /// A worker is asked to leave.
     pub(crate) fn dismiss(&mut self, hit: usize) -> Result<(), String> {
         let victim = self.victim(hit)?;
-        process::signal("TERM", [victim.pid]);
+        process::signal("TERM", &[victim]);
         self.dismissed.push(victim);
         Ok(())
     }
@@ -230,32 +224,28 @@ impl Scene {
     /// A worker hears and sees nothing for a while, and nobody minds.
     pub(crate) fn freeze(&self) -> Result<(), String> {
         let victim = self.victim(0)?;
-        process::signal("STOP", [victim.pid]);
+        process::signal("STOP", &[victim]);
         thread::sleep(STOPPED);
-        process::signal("CONT", [victim.pid]);
+        process::signal("CONT", &[victim]);
         Ok(())
     }
 
     /// The same, but the master is to mind.
     pub(crate) fn hang(&mut self) -> Result<(), String> {
         let victim = self.victim(0)?;
-        process::signal("STOP", [victim.pid]);
-        let end = within(STOPPED, || {
-            !victim.lives() && self.server.workers().len() >= WORKERS
+        let start = Instant::now();
+        process::signal("STOP", &[victim]);
+        let replaced = within(STOPPED, || {
+            !process::lives(victim) && self.server.workers().len() >= WORKERS
         });
-        if victim.lives() {
-            process::signal("CONT", [victim.pid]);
+        let time = start.elapsed();
+        if process::lives(victim) {
+            process::signal("CONT", &[victim]);
         }
-        match end {
-            None => Err("it was not replaced".into()),
-            Some(time) if time > REPLACED => {
-                Err(format!("it was replaced after {} ms", time.as_millis()))
-            }
-            Some(time) => {
-                self.remark("it was replaced", time);
-                Ok(())
-            }
+        if !replaced {
+            return Err("the worker was not replaced".into());
         }
+        self.in_time("the worker was replaced", time, REPLACED)
     }
 
     /// A new release, which comes to nothing, and a reload.
@@ -263,38 +253,32 @@ impl Scene {
         let before = self.server.releases_started();
         self.server.release(script);
         self.server.signal("HUP");
-        within(SOON, || self.server.releases_started() > before)
-            .map(drop)
-            .ok_or_else(|| "the new release was not even tried".into())
+        soon("the new release was not even tried", || {
+            self.server.releases_started() > before
+        })
     }
 
     /// To 4 and 1 and 3 and back to 2.
     pub(crate) fn scale(&self, hit: usize) -> Result<(), String> {
         let count = [4, 1, 3, WORKERS][hit % 4];
-        let words = format!("scale {count}");
-        let status = self.server.tell(&words).map_err(|e| e.to_string())?;
-        if !status.success() {
-            return Err(format!("handoff {words}: {status}"));
-        }
-        within(SOON, || self.server.workers().len() == count)
-            .map(drop)
-            .ok_or_else(|| format!("there are not {count} workers"))
+        self.server.tell(&format!("scale {count}"))?;
+        soon("there are more workers, or fewer", || {
+            self.server.workers().len() == count
+        })
     }
 
     /// The master makes room for a new one, its child.
     pub(crate) fn upgrade(&mut self) -> Result<(), String> {
-        let old = self.server.master;
+        let old = self.server.master();
         self.server.signal("USR2");
-        let has_workers =
-            |one: &Process| process::living_children(one.pid).len() >= WORKERS;
         let mut successor = None;
-        within(SOON, || {
-            let children = process::living_children(old.pid);
-            successor = children.into_iter().find(has_workers);
+        soon("there is no new master", || {
+            let has_workers =
+                |pid: &u32| living_children(*pid).len() >= WORKERS;
+            successor = living_children(old).into_iter().find(has_workers);
             successor.is_some()
-        });
-        self.server.master = successor.ok_or("there is no new master")?;
-        self.replaced.push(old);
+        })?;
+        self.replaced.push(self.server.succeed(successor.unwrap()));
         Ok(())
     }
 
@@ -303,13 +287,12 @@ impl Scene {
         self.load.expect_the_end();
         let start = Instant::now();
         self.server.signal("TERM");
-        let Some(status) = self.server.wait(GRACE) else {
-            return Err("it has not stopped".into());
-        };
-        self.remark("it has stopped", start.elapsed());
+        let status = self.server.wait();
+        let time = start.elapsed();
+        self.remarks.push(format!("stopped after {} ms", time.as_millis()));
         match status.code() {
             Some(0) => Ok(()),
-            _ => Err(format!("it has stopped with {status}")),
+            _ => Err(format!("the master has stopped with {status}")),
         }
     }
 
@@ -317,23 +300,37 @@ impl Scene {
     pub(crate) fn behead(&mut self) -> Result<(), String> {
         let workers = self.server.workers();
         self.load.expect_the_end();
-        self.server.kill();
-        let gone = within(SOON, || !workers.iter().any(|one| one.lives()));
-        let Some(time) = gone else {
-            process::signal("KILL", workers.iter().map(|one| one.pid));
-            return Err("workers live on without a master".into());
-        };
-        self.remark("the last worker was gone", time);
-        if time > ORPHANED {
-            return Err(format!("too late: {} ms", time.as_millis()));
-        }
-        match TcpListener::bind(self.server.address) {
-            Ok(_) => Ok(()),
-            Err(error) => Err(format!("the port is not free: {error}")),
-        }
+        let start = Instant::now();
+        self.server.signal("KILL");
+        self.server.wait();
+        soon("workers live on without a master", || {
+            !workers.iter().any(|pid| process::lives(*pid))
+        })?;
+        let time = start.elapsed();
+        let address = self.server.address();
+        TcpListener::bind(address).map_err(|e| format!("{address}: {e}"))?;
+        self.in_time("the last worker was gone", time, ORPHANED)
     }
 
-    fn remark(&mut self, what: &str, after: Duration) {
-        self.remarks.push(format!("{what} after {} ms", after.as_millis()));
+    fn in_time(
+        &mut self,
+        what: &str,
+        time: Duration,
+        most: Duration,
+    ) -> Result<(), String> {
+        let remark = format!("{what} after {} ms", time.as_millis());
+        if time > most {
+            return Err(format!("{remark}, may be {}", most.as_millis()));
+        }
+        self.remarks.push(remark);
+        Ok(())
     }
+}
+
+/// Waits until it is so, but not for ever.
+fn soon(
+    complaint: &str,
+    condition: impl FnMut() -> bool,
+) -> Result<(), String> {
+    within(SOON, condition).then_some(()).ok_or_else(|| complaint.into())
 }

@@ -152,7 +152,7 @@ fn books(ends: &[End]) -> Ledger {
     let mut ledger = Ledger { sent: 1000, ..Ledger::default() };
     let now = Instant::now();
     for end in [End::Ok].repeat(1000).iter().chain(ends) {
-        ledger.enter(*end, Span { from: now, to: now });
+        ledger.enter(*end, Span { from: now, to: now }, false);
     }
     ledger
 }
@@ -196,15 +196,19 @@ fn one_crossing_is_forgiven_if_it_was_answered_in_the_end() {
 fn only_what_was_in_hand_at_a_hit_may_be_lost_to_it() {
     let start = Instant::now();
     let at = |ms: u64| start + Duration::from_millis(ms);
-    let hits = [Span { from: at(1000), to: at(1005) }];
-    let broken = |from: u64, to: u64| {
+    let hits = [Span { from: at(1000), to: at(2000) }];
+    let broken = |from: u64, to: u64, used: bool| {
         let mut ledger = books(&[]);
-        ledger.enter(End::Reset, Span { from: at(from), to: at(to) });
+        ledger.enter(End::Reset, Span { from: at(from), to: at(to) }, used);
         !judge(Losses::InHand, &hits, &ledger).is_empty()
     };
-    assert!(!broken(990, 1003), "under way at the hit");
-    assert!(broken(900, 950), "lost before it");
-    assert!(broken(1100, 1110), "sent after it");
+    for used in [false, true] {
+        assert!(!broken(990, 1003, used), "under way at the hit");
+        assert!(broken(900, 950, used), "lost before it");
+        assert!(broken(2100, 2110, used), "sent after it");
+    }
+    assert!(!broken(1500, 2003, true), "sent to a worker that hung");
+    assert!(broken(1500, 2003, false), "it had not been taken by it");
 }
 
 #[test]

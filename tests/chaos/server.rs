@@ -1,154 +1,129 @@
 //! The server under test: `handoff serve` with two workers, known only from
-//! outside, and gone with this value.
+//! outside.
 //!
 //! It is started by a path that leads over a symbolic link, as a deployment
-//! does: `current -> handoff`. A new release is a link that is swapped.
+//! does: `current -> handoff`. A new release is a link that is swapped. And
+//! its master may be another process than the one that was started, after
+//! an upgrade.
 
 use std::fs;
-use std::io;
 use std::net::SocketAddr;
 use std::os::unix::fs::{PermissionsExt, symlink};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::path::Path;
+use std::process::{Command, ExitStatus};
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::time::Duration;
 
-use super::client::fetch;
-use super::process::{self, Process, within};
+use super::common::{Scratch, process, server, within};
 
 /// How many there are to be.
 pub(crate) const WORKERS: usize = 2;
-
-/// What takes longer on the busiest machine does not happen.
-const LONG: Duration = Duration::from_secs(15);
 
 /// The program that cargo has built.
 pub(crate) const HANDOFF: &str = env!("CARGO_BIN_EXE_handoff");
 
 /// A running server.
-#[derive(Debug)]
 pub(crate) struct Server {
-    folder: Folder,
-    /// The process that we started.
-    first: Child,
+    first: server::Server,
+    folder: Scratch,
     /// The process that is the master now.
-    pub(crate) master: Process,
-    pub(crate) address: SocketAddr,
+    master: u32,
 }
 
 impl Server {
-    /// Returns when all its workers have answered.
-    pub(crate) fn start(
-        program: &Path,
-        options: &str,
-    ) -> Result<Server, String> {
-        let folder = Folder::new();
+    /// Returns when all its workers have answered, and fails if they do not.
+    pub(crate) fn start(program: &Path, options: &str) -> Server {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let number = NEXT.fetch_add(1, Relaxed);
+        let folder = Scratch::new(&format!("chaos-{number}"));
         symlink(program, folder.path("current")).unwrap();
-        let log = fs::File::create(folder.path("log")).unwrap();
-        let first = folder
-            .command()
+        let mut command = current(&folder);
+        command
             .args(["serve", "--listen", "127.0.0.1:0", "--workers"])
             .arg(WORKERS.to_string())
-            .args(options.split_whitespace())
-            .stdout(Stdio::null())
-            .stderr(log)
-            .spawn()
-            .map_err(|error| format!("{}: {error}", program.display()))?;
-        let master = Process::of(first.id()).ok_or("it ended at once")?;
-        let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
-        let mut server = Server { folder, first, master, address: nowhere };
-        let told = within(LONG, || {
-            server.address = server.address_in_log().unwrap_or(nowhere);
-            server.address != nowhere || server.has_ended()
-        });
-        if told.is_none() || server.has_ended() {
-            return Err(format!("it did not start: {}", server.log()));
-        }
-        let mut seen = Vec::new();
-        let all = within(LONG, || {
-            let answer = fetch(server.address, "/worker", LONG);
-            if let Ok(answer) = answer
-                && !seen.contains(&answer)
-            {
-                seen.push(answer);
-            }
-            seen.len() >= WORKERS || server.has_ended()
-        });
-        match all {
-            Some(_) if !server.has_ended() => Ok(server),
-            _ => Err(format!("no {WORKERS} workers: {}", server.log())),
-        }
+            .args(options.split_whitespace());
+        let first = server::Server::start(command);
+        first.wait_for_workers(WORKERS);
+        let master = first.pid();
+        Server { first, folder, master }
     }
 
-    fn has_ended(&mut self) -> bool {
-        !matches!(self.first.try_wait(), Ok(None))
-    }
-
-    fn address_in_log(&self) -> Option<SocketAddr> {
-        let log = self.log();
-        let (_, rest) = log.split_once("http://")?;
-        let end = rest.find(|c: char| c == ',' || c.is_whitespace())?;
-        rest[..end].parse().ok()
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.first.place().address()
     }
 
     pub(crate) fn log(&self) -> String {
-        fs::read_to_string(self.folder.path("log")).unwrap_or_default()
+        self.first.log()
+    }
+
+    pub(crate) fn master(&self) -> u32 {
+        self.master
+    }
+
+    /// From now on another process is the master. Returns the one before.
+    pub(crate) fn succeed(&mut self, master: u32) -> u32 {
+        std::mem::replace(&mut self.master, master)
     }
 
     /// The living workers, the oldest first, those that are leaving too.
-    pub(crate) fn workers(&self) -> Vec<Process> {
-        process::living_children(self.master.pid)
+    pub(crate) fn workers(&self) -> Vec<u32> {
+        living_children(self.master)
     }
 
-    /// How many descriptors the master has when it has nothing to do.
+    /// How many workers have ended that the master has not waited for.
+    pub(crate) fn zombies(&self) -> usize {
+        let children = process::children(self.master);
+        children.iter().filter(|child| child.state == 'Z').count()
+    }
+
+    /// How many descriptors the master has.
     pub(crate) fn descriptors(&self) -> usize {
+        process::descriptors(self.master).len()
+    }
+
+    /// How many it has when it has nothing to do.
+    pub(crate) fn descriptors_at_rest(&self) -> usize {
         let mut fewest = usize::MAX;
         within(Duration::from_millis(300), || {
-            fewest = fewest.min(process::descriptors(self.master.pid));
+            fewest = fewest.min(self.descriptors());
             false
         });
         fewest
     }
 
     pub(crate) fn signal(&self, name: &str) {
-        process::signal(name, [self.master.pid]);
+        process::signal(name, &[self.master]);
     }
 
-    /// The kill(2) of SIGKILL that has no other process in between.
-    pub(crate) fn kill(&mut self) {
-        self.first.kill().unwrap();
-        self.first.wait().unwrap();
-    }
-
-    /// How the process that we started ended.
-    pub(crate) fn wait(&mut self, time: Duration) -> Option<ExitStatus> {
-        within(time, || self.has_ended())?;
-        self.first.try_wait().unwrap()
+    /// How the process that was started has ended.
+    pub(crate) fn wait(&mut self) -> ExitStatus {
+        self.first.wait()
     }
 
     /// `handoff WORDS`, for this instance: it is the only one in its runtime
     /// directory.
-    pub(crate) fn tell(&self, words: &str) -> io::Result<ExitStatus> {
-        self.folder
-            .command()
-            .args(words.split_whitespace())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .status()
+    pub(crate) fn tell(&self, words: &str) -> Result<(), String> {
+        let mut command = current(&self.folder);
+        let output = command.args(words.split_whitespace()).output().unwrap();
+        match output.status.success() {
+            true => Ok(()),
+            false => Err(format!("handoff {words}: {output:?}")),
+        }
     }
 
-    /// The next start of a worker will start this shell script. It is written
-    /// down when it ran: [`Server::releases_started`].
+    /// Whoever is started next is started as this shell script, and
+    /// [`Server::releases_started`] counts it.
     pub(crate) fn release(&self, script: &str) {
-        let path = self.folder.path("broken");
+        let broken = self.folder.path("broken");
         let started = self.folder.path("started");
         let script =
             format!("#!/bin/sh\necho >>{}\n{script}\n", started.display());
-        fs::write(&path, script).unwrap();
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
-        symlink(&path, self.folder.path("next")).unwrap();
-        let current = self.folder.path("current");
-        fs::rename(self.folder.path("next"), current).unwrap();
+        fs::write(&broken, script).unwrap();
+        let executable = fs::Permissions::from_mode(0o755);
+        fs::set_permissions(&broken, executable).unwrap();
+        let next = self.folder.path("next");
+        symlink(&broken, &next).unwrap();
+        fs::rename(next, self.folder.path("current")).unwrap();
     }
 
     pub(crate) fn releases_started(&self) -> usize {
@@ -158,49 +133,29 @@ impl Server {
 }
 
 impl Drop for Server {
+    /// The harness sees to the process that it has started, and that nobody
+    /// outlives it.
     fn drop(&mut self) {
-        if self.master.lives() {
-            let workers = self.workers().into_iter();
-            let pids = workers.map(|worker| worker.pid);
-            process::signal("KILL", pids.chain([self.master.pid]));
+        if self.master != self.first.pid() {
+            process::signal("KILL", &[self.master]);
         }
-        let _ = self.first.kill();
-        let _ = self.first.wait();
     }
 }
 
-/// A folder of its own for each server, gone with it.
-#[derive(Debug)]
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new() -> Folder {
-        static NEXT: AtomicU32 = AtomicU32::new(0);
-        let number = NEXT.fetch_add(1, Relaxed);
-        let name = format!("handoff-chaos-{}-{number}", std::process::id());
-        let path = std::env::temp_dir().join(name);
-        fs::create_dir(&path).unwrap();
-        Folder(path)
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.0.join(name)
-    }
-
-    /// The current release, with this folder for all that it may leave.
-    fn command(&self) -> Command {
-        let mut command = Command::new(self.path("current"));
-        command
-            .current_dir(&self.0)
-            .env("PWD", &self.0)
-            .env("XDG_RUNTIME_DIR", &self.0)
-            .stdin(Stdio::null());
-        command
-    }
+/// The current release, with this folder for whatever it leaves.
+fn current(folder: &Scratch) -> Command {
+    let mut command = Command::new(folder.path("current"));
+    command.current_dir(folder).env("PWD", folder.as_ref());
+    command.env("XDG_RUNTIME_DIR", folder.as_ref());
+    command
 }
 
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
+/// The living children of a process. Pids are given out in order, so the
+/// smallest is the oldest, but for once in a long while.
+pub(crate) fn living_children(pid: u32) -> Vec<u32> {
+    let children = process::children(pid);
+    let living = children.iter().filter(|child| child.state != 'Z');
+    let mut pids: Vec<u32> = living.map(|child| child.pid).collect();
+    pids.sort_unstable();
+    pids
 }
