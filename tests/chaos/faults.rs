@@ -13,7 +13,6 @@ pub(crate) struct Fault {
     pub(crate) name: &'static str,
     /// For the server's command line.
     pub(crate) options: &'static str,
-    pub(crate) needs: Option<Feature>,
     pub(crate) hits: usize,
     /// From hit to hit.
     pub(crate) every: Duration,
@@ -50,34 +49,11 @@ impl Leaves {
     }
 }
 
-/// What a server may be too young for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Feature {
-    HangTimeout,
-    Scale,
-    Upgrade,
-    Salvage,
-}
-
-impl Feature {
-    /// Whether `--help` speaks of it.
-    pub(crate) fn is_there(self) -> bool {
-        let help = |words: &[&str]| {
-            let output = Command::new(HANDOFF).args(words).output().unwrap();
-            String::from_utf8(output.stdout).unwrap()
-        };
-        let begins = |words: &[&str], with: &str| {
-            help(words).lines().any(|line| line.trim().starts_with(with))
-        };
-        match self {
-            Feature::HangTimeout => {
-                begins(&["serve", "--help"], "--hang-timeout")
-            }
-            Feature::Scale => begins(&["--help"], "scale "),
-            Feature::Upgrade => begins(&["--help"], "USR2 "),
-            Feature::Salvage => begins(&["serve", "--help"], "--no-salvage"),
-        }
-    }
+/// Whether this `handoff` takes over what a dead worker had in hand, and the
+/// idle connections of one that leaves.
+pub(crate) fn salvages() -> bool {
+    let output = Command::new(HANDOFF).args(["serve", "--help"]).output();
+    String::from_utf8_lossy(&output.unwrap().stdout).contains("--no-salvage")
 }
 
 const fn ms(milliseconds: u64) -> Duration {
@@ -88,7 +64,6 @@ const fn ms(milliseconds: u64) -> Duration {
 pub(crate) const QUIET: Fault = Fault {
     name: "none",
     options: "",
-    needs: None,
     hits: 0,
     every: ms(400),
     tail: ms(2500), // a worker that leaves waits 2 s for idle clients
@@ -123,7 +98,6 @@ pub(crate) const FAULTS: &[Fault] = &[
         name: "SIGSTOP, --hang-timeout 1",
         hits: 1,
         options: "--hang-timeout 1",
-        needs: Some(Feature::HangTimeout),
         strike: |scene, _| scene.hang(),
         losses: Losses::InHand,
         ..QUIET
@@ -150,7 +124,6 @@ pub(crate) const FAULTS: &[Fault] = &[
         name: "scale up and down",
         hits: 4,
         every: ms(1000),
-        needs: Some(Feature::Scale),
         strike: |scene, hit| scene.scale(hit),
         losses: Losses::OneCrossing,
         ..QUIET
@@ -159,7 +132,6 @@ pub(crate) const FAULTS: &[Fault] = &[
         name: "upgrade ×5 (USR2)",
         hits: 5,
         every: ms(1000),
-        needs: Some(Feature::Upgrade),
         strike: |scene, _| scene.upgrade(),
         leaves: Leaves::NewWorkers,
         ..QUIET

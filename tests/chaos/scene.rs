@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use super::bars::{Losses, judge};
 use super::common::{process, within};
-use super::faults::{Fault, Feature, Leaves};
+use super::faults::{Fault, Leaves, salvages};
 use super::ledger::Span;
 use super::load::{Load, PATIENCE};
 use super::row::Row;
@@ -65,7 +65,7 @@ pub(crate) fn run(fault: &Fault, program: &Path) -> Row {
     let (ledger, rate) = load.finish();
     let losses = match fault.leaves {
         Leaves::Workers | Leaves::NewWorkers | Leaves::OldWorkers
-            if Feature::Salvage.is_there() =>
+            if salvages() =>
         {
             Losses::NotEvenIdle
         }

@@ -41,7 +41,9 @@ impl Server {
         command
             .args(["serve", "--listen", "127.0.0.1:0", "--workers"])
             .arg(WORKERS.to_string())
-            .args(options.split_whitespace());
+            .args(options.split_whitespace())
+            .arg("--control")
+            .arg(folder.path("control"));
         let first = server::Server::start(command);
         first.wait_for_workers(WORKERS);
         let master = first.pid();
@@ -100,11 +102,12 @@ impl Server {
         self.first.wait()
     }
 
-    /// `handoff WORDS`, for this instance: it is the only one in its runtime
-    /// directory.
+    /// `handoff WORDS`, for this instance.
     pub(crate) fn tell(&self, words: &str) -> Result<(), String> {
         let mut command = current(&self.folder);
-        let output = command.args(words.split_whitespace()).output().unwrap();
+        command.args(words.split_whitespace());
+        command.arg("--control").arg(self.folder.path("control"));
+        let output = command.output().unwrap();
         match output.status.success() {
             true => Ok(()),
             false => Err(format!("handoff {words}: {output:?}")),
@@ -146,7 +149,6 @@ impl Drop for Server {
 fn current(folder: &Scratch) -> Command {
     let mut command = Command::new(folder.path("current"));
     command.current_dir(folder).env("PWD", folder.as_ref());
-    command.env("XDG_RUNTIME_DIR", folder.as_ref());
     command
 }
 
