@@ -1,5 +1,6 @@
 //! The library's front door: how many workers, where, and who answers.
 
+use std::ffi::OsString;
 use std::fmt;
 use std::io::{self, Write};
 use std::num::NonZero;
@@ -111,6 +112,24 @@ impl Cluster {
     /// default.
     pub fn grace(mut self, grace: Duration) -> Cluster {
         self.settings.grace = grace;
+        self
+    }
+
+    /// Who the workers are: `USER` or `USER:GROUP`, each a name or a number.
+    /// Without a group it is the user's primary one; the user's supplementary
+    /// groups come with it. The master stays who it is, and has to be root for
+    /// this. By default the workers are who the master is.
+    pub fn user(mut self, user: impl AsRef<str>) -> Cluster {
+        let user = user.as_ref();
+        match user.parse() {
+            Ok(user) => self.settings.user = Some(user),
+            Err(()) => {
+                let error = Error::Usage(format!(
+                    "user takes USER or USER:GROUP, not {user:?}"
+                ));
+                self.mistake = self.mistake.or(Some(error));
+            }
+        }
         self
     }
 
@@ -239,17 +258,9 @@ impl Cluster {
             self.be_worker(handler)
         } else {
             logger::init(self.settings.log_level, "master".to_owned());
-            self.be_master()
+            self.be_master(Job::Serve)
         };
-        result.unwrap_or_else(|error| {
-            if log::max_level() >= LevelFilter::Error {
-                log::error!("{error}");
-            } else {
-                // Why it ends is said at any level, if anybody listens.
-                let _ = writeln!(io::stderr(), "{error}");
-            }
-            ExitCode::from(error.exit_code())
-        })
+        told(result)
     }
 
     fn be_worker<H>(
@@ -270,7 +281,14 @@ impl Cluster {
         crate::worker::run(&self.settings, contract, Box::new(handler()))
     }
 
-    fn be_master(self) -> Result<ExitCode, Error> {
+    /// Starts a master whose workers are another program: `handoff run`.
+    #[doc(hidden)]
+    pub fn run(self, program: Vec<OsString>) -> ExitCode {
+        logger::init(self.settings.log_level, "master".to_owned());
+        told(self.be_master(Job::Run(program)))
+    }
+
+    fn be_master(self, job: Job) -> Result<ExitCode, Error> {
         if let Some(mistake) = self.mistake {
             return Err(mistake);
         }
@@ -282,8 +300,21 @@ impl Cluster {
                  it before any is started, since it forks"
             )));
         }
-        master::run(&self.settings, Job::Serve, self.scheduler)
+        master::run(&self.settings, job, self.scheduler)
     }
+}
+
+/// The exit code, after saying why if there is something to say.
+fn told(result: Result<ExitCode, Error>) -> ExitCode {
+    result.unwrap_or_else(|error| {
+        if log::max_level() >= LevelFilter::Error {
+            log::error!("{error}");
+        } else {
+            // Why it ends is said at any level, if anybody listens.
+            let _ = writeln!(io::stderr(), "{error}");
+        }
+        ExitCode::from(error.exit_code())
+    })
 }
 
 impl fmt::Debug for Cluster {

@@ -19,6 +19,7 @@ mod errand;
 mod help;
 mod options;
 mod usage;
+mod user;
 mod value;
 
 use std::{
@@ -35,7 +36,7 @@ use log::LevelFilter;
 
 use errand::{ERRANDS, errand};
 use help::COMMANDS;
-use options::{Fallback, Flag, SERVE, TIMEOUT, WINDOW, flags};
+use options::{Fallback, Flag, RUN, SERVE, TIMEOUT, WINDOW, flags, rows};
 use usage::{did_you_mean, quoted};
 
 pub use address::{Address, AddressError};
@@ -43,6 +44,7 @@ pub use errand::Errand;
 pub use help::help;
 pub(crate) use options::WORKERS;
 pub use usage::Usage;
+pub use user::User;
 
 /// The line that `handoff --version` prints.
 pub const VERSION: &str = concat!("handoff ", env!("CARGO_PKG_VERSION"));
@@ -56,6 +58,8 @@ pub enum Command {
     Version,
     /// Run the cluster with the built-in application.
     Serve(Serve),
+    /// Run the cluster with another program: its name and its arguments.
+    Run(Serve, Vec<OsString>),
     /// Ask a running master for something.
     Errand(Errand),
     /// Run a demo of the article.
@@ -69,6 +73,8 @@ pub enum Topic {
     Handoff,
     /// The `serve` command and its options.
     Serve,
+    /// The `run` command and its options.
+    Run,
     /// The commands that ask a running master.
     Errand,
     /// The `demo` command and the demos.
@@ -95,6 +101,8 @@ pub struct Serve {
     /// How long a worker that has something to do may not move; `None`: as
     /// long as it likes.
     pub hang_timeout: Option<Duration>,
+    /// Who the workers are; `None`: who the master is.
+    pub user: Option<User>,
     /// The least important lines that are logged.
     pub log_level: LevelFilter,
     /// From a request's first byte to the end of its head.
@@ -121,6 +129,10 @@ pub struct Serve {
     pub max_rss: Option<NonZero<usize>>,
     /// Where the master can be asked.
     pub control: Control,
+    /// `run`: where a listen on every address is bound instead.
+    pub host: Option<String>,
+    /// `run`: a worker is ready only when it has said so.
+    pub wait_ready: bool,
 }
 
 /// A master's control socket.
@@ -133,17 +145,6 @@ pub enum Control {
     At(PathBuf),
     /// Nowhere.
     Off,
-}
-
-/// What was typed behind `handoff run`, besides what it shares with `serve`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Run {
-    /// The program and its arguments.
-    pub program: Vec<OsString>,
-    /// Where a listen on every address is bound instead.
-    pub host: Option<String>,
-    /// A worker is ready only when it has said so.
-    pub wait_ready: bool,
 }
 
 /// A policy for choosing the next connection's worker.
@@ -228,6 +229,7 @@ pub fn parse(
     };
     match first.to_str() {
         Some("serve") => serve(words, cpus),
+        Some("run") => run(words, cpus),
         Some(name) if ERRANDS.contains(&name) => errand(name, words),
         Some("demo") => demo(words),
         Some("help" | "--help" | "-h") => explain(words.next()),
@@ -243,6 +245,7 @@ fn explain(command: Option<OsString>) -> Result<Command, Usage> {
     match command.to_str() {
         Some("help" | "version") => Ok(Command::Help(Topic::Handoff)),
         Some("serve") => Ok(Command::Help(Topic::Serve)),
+        Some("run") => Ok(Command::Help(Topic::Run)),
         Some(name) if ERRANDS.contains(&name) => {
             Ok(Command::Help(Topic::Errand))
         }
@@ -264,20 +267,59 @@ fn serve(
     mut words: impl Iterator<Item = OsString>,
     cpus: usize,
 ) -> Result<Command, Usage> {
-    let mut serve = Serve::new(cpus);
-    let mut given = Vec::new();
-    while let Some(word) = words.next() {
-        if let Some(command) = special(&word, Topic::Serve) {
-            return Ok(command);
-        }
-        if word == "--" {
-            match words.next() {
-                Some(extra) => return Err(no_option(&extra)),
-                None => break,
+    match options(&mut words, cpus, false)? {
+        Typed::Special(command) => Ok(command),
+        Typed::Options(serve) => match words.next() {
+            Some(extra) => Err(no_option("serve", &extra)),
+            None => Ok(Command::Serve(serve)),
+        },
+    }
+}
+
+fn run(
+    mut words: impl Iterator<Item = OsString>,
+    cpus: usize,
+) -> Result<Command, Usage> {
+    match options(&mut words, cpus, true)? {
+        Typed::Special(command) => Ok(command),
+        Typed::Options(serve) => {
+            let program: Vec<OsString> = words.collect();
+            match program.first() {
+                Some(name) if !name.is_empty() => {
+                    Ok(Command::Run(serve, program))
+                }
+                _ => Err(Usage::new(
+                    "run needs a program: type handoff run -- node app.js"
+                        .to_owned(),
+                )),
             }
         }
+    }
+}
+
+/// What stood before `--`, or before the end.
+enum Typed {
+    Options(Serve),
+    Special(Command),
+}
+
+fn options(
+    words: &mut impl Iterator<Item = OsString>,
+    cpus: usize,
+    run: bool,
+) -> Result<Typed, Usage> {
+    let mut serve = Serve::new(cpus);
+    let mut given = Vec::new();
+    let topic = if run { Topic::Run } else { Topic::Serve };
+    while let Some(word) = words.next() {
+        if let Some(command) = special(&word, topic) {
+            return Ok(Typed::Special(command));
+        }
+        if word == "--" {
+            break;
+        }
         let (name, value) = split(&word);
-        let flag = find(name)?;
+        let flag = find(name, run)?;
         if given.contains(&flag.name) && !flag.value.repeatable() {
             return Err(flag.usage(" is given twice: type it once"));
         }
@@ -287,13 +329,16 @@ fn serve(
         flag.store(&mut serve, &value)?;
         given.push(flag.name);
     }
-    for flag in flags(SERVE).filter(|flag| !given.contains(&flag.name)) {
-        match flag.default {
-            Fallback::Typed(text) => flag.store(&mut serve, text.as_ref())?,
-            Fallback::Found(_) => {} // by Serve::new
+    for flag in flags(SERVE).chain(flags(RUN)) {
+        let default = flag.run.as_ref().filter(|_| run);
+        match default.unwrap_or(&flag.default) {
+            Fallback::Typed(text) if !given.contains(&flag.name) => {
+                flag.store(&mut serve, text.as_ref())?;
+            }
+            Fallback::Typed(_) | Fallback::Found(_) => {}
         }
     }
-    Ok(Command::Serve(serve))
+    Ok(Typed::Options(serve))
 }
 
 impl Serve {
@@ -349,6 +394,7 @@ impl Serve {
             boot_timeout: Duration::ZERO,
             grace: Duration::ZERO,
             hang_timeout: None,
+            user: None,
             log_level: LevelFilter::Off,
             header_timeout: Duration::ZERO,
             idle_timeout: Duration::ZERO,
@@ -362,6 +408,8 @@ impl Serve {
             max_requests: None,
             max_rss: None,
             control: Control::Default,
+            host: None,
+            wait_ready: false,
         }
     }
 }
@@ -379,24 +427,31 @@ fn split(word: &OsStr) -> (&OsStr, Option<OsString>) {
 }
 
 /// The row of that name.
-fn find(name: &OsStr) -> Result<&'static Flag, Usage> {
+fn find(name: &OsStr, run: bool) -> Result<&'static Flag, Usage> {
+    let command = if run { "run" } else { "serve" };
     if !name.as_bytes().starts_with(b"-") {
-        return Err(no_option(name));
+        return Err(no_option(command, name));
     }
-    flags(SERVE).find(|flag| name == flag.name).ok_or_else(|| {
-        let names = flags(SERVE).map(|flag| flag.name);
+    let found = rows(run).find(|(_, flag, _)| name == flag.name);
+    found.map(|(_, flag, _)| flag).ok_or_else(|| {
+        let names = rows(run).map(|(_, flag, _)| flag.name);
         let near = did_you_mean(name, names).unwrap_or_else(|| {
-            ": type handoff serve --help for a list".into()
+            format!(": type handoff {command} --help for a list")
         });
         Usage::new(format!("unknown option {}{near}", quoted(name)))
     })
 }
 
-fn no_option(word: &OsStr) -> Usage {
+fn no_option(command: &str, word: &OsStr) -> Usage {
     let typed = quoted(word);
-    Usage::new(match Address::try_from(word) {
-        Ok(_) => format!("serve takes no {typed}: type --listen {typed}"),
-        Err(_) => format!("serve takes options only, not {typed}"),
+    Usage::new(if command == "run" {
+        format!(
+            "run takes options only, not {typed}: type -- before a program"
+        )
+    } else if Address::try_from(word).is_ok() {
+        format!("serve takes no {typed}: type --listen {typed}")
+    } else {
+        format!("serve takes options only, not {typed}")
     })
 }
 

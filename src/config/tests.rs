@@ -34,6 +34,7 @@ fn without_options_the_defaults_hold() {
         boot_timeout: seconds(30),
         grace: seconds(10),
         hang_timeout: Some(seconds(10)),
+        user: None,
         log_level: LevelFilter::Info,
         header_timeout: seconds(15),
         idle_timeout: seconds(60),
@@ -47,6 +48,8 @@ fn without_options_the_defaults_hold() {
         max_requests: None,
         max_rss: None,
         control: Control::Default,
+        host: None,
+        wait_ready: false,
     };
     assert_eq!(served("serve"), expected);
     assert_eq!(served("serve --"), expected);
@@ -57,7 +60,7 @@ fn every_option_reaches_its_field() {
     let millis = Duration::from_millis;
     let line = "serve --listen 8080 --listen=unix:/a=b --workers 3 \
         --schedule ip-hash --window 7 --defer-accept off --boot-timeout 1.5 \
-        --grace 0 --hang-timeout 1.25 --log-level trace --header-timeout 0.1 --idle-timeout=2 \
+        --grace 0 --hang-timeout 1.25 --user www:web --log-level trace --header-timeout 0.1 --idle-timeout=2 \
         --body-timeout 3 --write-timeout 4 --max-head 1K --max-fields 9 \
         --max-body 0 --max-requests-per-connection 5 --max-connections 6 \
         --max-requests 8 --max-rss 10M --control ./off";
@@ -73,6 +76,7 @@ fn every_option_reaches_its_field() {
         boot_timeout: millis(1500),
         grace: millis(0),
         hang_timeout: Some(millis(1250)),
+        user: Some("www:web".parse().unwrap()),
         log_level: LevelFilter::Trace,
         header_timeout: millis(100),
         idle_timeout: millis(2000),
@@ -86,6 +90,8 @@ fn every_option_reaches_its_field() {
         max_requests: NonZero::new(8),
         max_rss: NonZero::new(10 << 20),
         control: Control::At("./off".into()),
+        host: None,
+        wait_ready: false,
     };
     assert_eq!(served(line), expected);
 }
@@ -133,6 +139,23 @@ fn a_timeout_that_may_be_off_is_so_by_that_word_or_by_0() {
     let line = typed("serve --hang-timeout on").unwrap_err().to_string();
     let expected = "--hang-timeout takes off, or seconds from 0.1 to 86400, \
                     not \"on\"";
+    assert_eq!(line, expected);
+}
+
+#[test]
+fn a_user_has_a_name_and_perhaps_a_group() {
+    for (text, user, group) in
+        [("www", "www", None), ("1000:web server", "1000", Some("web server"))]
+    {
+        let group = group.map(str::to_owned);
+        let expected = User { user: user.to_owned(), group };
+        assert_eq!(text.parse(), Ok(expected));
+    }
+    for text in ["", ":", "www:", ":www", "a:b:c", "a\0b", "a\nb"] {
+        assert_eq!(text.parse::<User>(), Err(()), "{text:?}");
+    }
+    let line = typed("serve --user www:").unwrap_err().to_string();
+    let expected = r#"--user takes USER or USER:GROUP, not "www:""#;
     assert_eq!(line, expected);
 }
 
@@ -227,16 +250,16 @@ fn an_error_is_one_line_that_says_what_to_type() {
     for (line, error) in [
         (
             "",
-            "type a command: serve, status, reload, scale, stop, demo, help, version",
+            "type a command: serve, run, status, reload, scale, stop, demo, help, version",
         ),
         ("sreve", r#"unknown command "sreve"; did you mean serve?"#),
         (
             "start",
-            r#"unknown command "start": type one of serve, status, reload, scale, stop, demo, help, version"#,
+            r#"unknown command "start": type one of serve, run, status, reload, scale, stop, demo, help, version"#,
         ),
         (
             "help me",
-            r#"unknown command "me": type one of serve, status, reload, scale, stop, demo, help, version"#,
+            r#"unknown command "me": type one of serve, run, status, reload, scale, stop, demo, help, version"#,
         ),
         (
             "--workers=4",

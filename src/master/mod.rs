@@ -22,6 +22,7 @@ pub(crate) mod control;
 mod crew;
 pub mod dispatcher;
 mod doors;
+mod identity;
 mod link;
 mod listener;
 mod node;
@@ -37,6 +38,7 @@ mod usage;
 mod watch;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsString;
 use std::os::fd::{AsFd, OwnedFd};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -56,7 +58,7 @@ use self::supervisor::{Action, Event, Outcome, Policy, Report, Supervisor};
 use self::upgrade::{Inheritance, Successor};
 use self::watch::Watch;
 use crate::WorkerId;
-use crate::config::{Run, Serve};
+use crate::config::Serve;
 use crate::error::Error;
 use crate::ipc::Message;
 use crate::ipc::message::Act;
@@ -64,6 +66,7 @@ use crate::slab::{Key, Slab};
 use crate::sys;
 use crate::sys::clock;
 use crate::sys::epoll::{Epoll, Events, Interest};
+use crate::sys::process;
 use crate::sys::signal::{Signal, SignalFd};
 
 /// Events taken at once.
@@ -93,7 +96,7 @@ pub(crate) enum Job {
     /// This program again.
     Serve,
     /// Another program.
-    Run(Run),
+    Run(Vec<OsString>),
 }
 
 /// What an event is about.
@@ -155,6 +158,9 @@ pub(crate) fn run(
 }
 
 struct Master {
+    /// Connections that may be on their way to one worker: as the operator
+    /// wants it, and as there are descriptors.
+    widest: u64,
     window: u64,
     epoll: Epoll,
     sources: Slab<Source>,
@@ -184,6 +190,8 @@ struct Master {
     /// When to look at the counters although nobody woke us.
     patience: Duration,
     stopping: bool,
+    /// The doors are being closed, or are.
+    closing: bool,
     /// The supervisor knows that nothing waits any more.
     emptied: bool,
     /// Who hangs; and when to look again, while there are workers.
@@ -218,6 +226,7 @@ impl Master {
         job: Job,
         scheduler: Box<dyn Scheduler>,
     ) -> Result<Master, Error> {
+        process::set_name("handoff: master");
         let limit = sys::limit::raise_descriptors()?;
         let epoll = Epoll::new()?;
         let mut sources = Slab::new();
@@ -227,7 +236,7 @@ impl Master {
         sys::process::keep_ended_children();
         let mut inheritance = Inheritance::take()?;
         let mut servers = BTreeMap::new();
-        let (launcher, host, wait_ready) = match job {
+        let launcher = match job {
             Job::Serve => {
                 let launcher = Launcher::this_program()?;
                 let bound = Listener::bind_all(
@@ -246,13 +255,14 @@ impl Master {
                 inheritance.discard_rest();
                 let own = Server::new(Doors::new(listeners), None);
                 servers.insert(ServerId::OWN, own);
-                (launcher, None, false)
+                launcher
             }
-            Job::Run(Run { program, host, wait_ready }) => {
-                let launcher = Launcher::another(&program)?;
-                (launcher, host, wait_ready)
-            }
+            Job::Run(program) => Launcher::another(&program)?,
         };
+        let mut launcher = launcher;
+        if let Some(user) = &settings.user {
+            launcher.set_user(user)?;
+        }
         let foreign = !servers.contains_key(&ServerId::OWN);
         let start = Instant::now();
         let policy = Policy {
@@ -265,7 +275,8 @@ impl Master {
             terminate_before_kill: foreign.then_some(TERMINATE_FIRST),
         };
         let mut master = Master {
-            window: settings.window as u64,
+            widest: settings.window as u64,
+            window: 1,
             epoll,
             sources,
             signals,
@@ -285,6 +296,7 @@ impl Master {
             congested: false,
             patience: Duration::ZERO,
             stopping: false,
+            closing: false,
             emptied: false,
             watch: settings
                 .hang_timeout
@@ -295,8 +307,8 @@ impl Master {
             predecessor: inheritance.ready.take(),
             inheritance,
             wanted: BTreeMap::new(),
-            host,
-            wait_ready,
+            host: settings.host.clone(),
+            wait_ready: settings.wait_ready,
             control: Control::new(settings.control.clone()),
             recycling: Recycling::new(settings, start),
             past: Past::default(),
@@ -323,6 +335,9 @@ impl Master {
         let listeners = listeners.sum::<usize>() + 1;
         let ours = 8 + RESERVE + listeners + control::CLIENTS + 3 * workers;
         self.most_held = self.limit.saturating_sub(ours).max(1);
+        // One worker that takes none must leave room for the others'.
+        let share = (self.most_held / workers).max(1);
+        self.window = self.widest.min(share as u64);
     }
 
     /// The one line that a person needs at the start.
@@ -475,6 +490,7 @@ impl Master {
     fn stop(&mut self) -> Result<(), Error> {
         self.stopping = true;
         self.abandon_upgrade()?;
+        self.renounce();
         for server in self.servers.values() {
             server.doors.stop_deferring();
         }
@@ -523,6 +539,7 @@ impl Master {
                 }
             }
             Action::StopAccepting => {
+                self.closing = true;
                 for server in self.servers.values_mut() {
                     server.doors.begin_closing();
                 }

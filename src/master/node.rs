@@ -169,7 +169,15 @@ impl Master {
     ) -> Result<ServerId, i32> {
         let inherited = self.inheritance.listeners_of(key.as_ref()).pop();
         let opened = match inherited {
-            Some(socket) => asked::inherit(key, listen, socket)?,
+            Some(socket) => {
+                let mut opened = asked::inherit(key, listen, socket)?;
+                if let Opened::Accepting(listener) = &mut opened
+                    && self.predecessor.is_none()
+                {
+                    listener.take_over();
+                }
+                opened
+            }
             None => asked::open(key, listen, self.host.as_deref())?,
         };
         let id = ServerId(self.next_server);
@@ -202,7 +210,7 @@ impl Master {
             }
         }
         let mut doors = Doors::new(listeners);
-        if self.stopping {
+        if self.closing {
             doors.begin_closing();
         }
         self.servers.insert(id, Server::new(doors, Some(asked)));

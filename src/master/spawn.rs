@@ -25,7 +25,10 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
+use super::identity;
 use crate::WorkerId;
+use crate::config::User;
+use crate::error::Error;
 use crate::scoreboard::Scoreboard;
 use crate::sys;
 use crate::sys::process::{Child, FIRST_DESCRIPTOR};
@@ -72,6 +75,17 @@ impl Launcher {
         name.map_or_else(String::new, |name| {
             name.to_string_lossy().into_owned()
         })
+    }
+
+    /// Whoever starts from now on is that user, if it is a worker.
+    pub(crate) fn set_user(&mut self, user: &User) -> Result<(), Error> {
+        let user = identity::look_up(user)?;
+        if let Some(foreign) = &mut self.foreign {
+            foreign.user = Some(user);
+        } else {
+            self.itself.user = Some(user);
+        }
+        Ok(())
     }
 
     /// Starts one. It has executed its program when this returns.
@@ -139,6 +153,7 @@ fn program(paths: &[PathBuf], words: &[OsString]) -> io::Result<Program> {
         environment: Vec::new(),
         directory: Some(c_string(working_directory()?.as_os_str())?),
         bond: Bond::Worker,
+        user: None,
     })
 }
 

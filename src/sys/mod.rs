@@ -9,7 +9,7 @@
 //!   spawn    fork, exec               memory   a sealed, shared region
 //!   event    eventfd                  limit    RLIMIT_NOFILE
 //!   process  pidfd, waitid            clock    since boot
-//!   poll     one descriptor, no loop
+//!   poll     one descriptor, no loop  user     getpwnam, getgrnam
 //! ```
 //!
 //! Three manners hold throughout. A descriptor is close-on-exec from its
@@ -32,6 +32,7 @@ pub(crate) mod signal;
 pub(crate) mod socket;
 pub(crate) mod spawn;
 pub(crate) mod unix;
+pub(crate) mod user;
 
 /// A system call that failed: which one, and `errno`.
 #[derive(Clone, Copy, PartialEq, Eq)]

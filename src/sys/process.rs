@@ -169,6 +169,14 @@ pub(crate) fn remove_variable(name: &str) {
     unsafe { std::env::remove_var(name) };
 }
 
+/// Names this process for ps(1) and top(1); the kernel keeps 15 bytes of it
+/// (`PR_SET_NAME`). What it was started with stays to be seen.
+pub(crate) fn set_name(name: &str) {
+    let name: Vec<u8> = name.bytes().chain([0]).collect();
+    // SAFETY: a C string that lives through the call, which cannot fail.
+    unsafe { libc::prctl(libc::PR_SET_NAME, name.as_ptr()) };
+}
+
 /// How many threads this process has; 1 if that cannot be known.
 pub(crate) fn threads() -> usize {
     std::fs::read_dir("/proc/self/task").map_or(1, Iterator::count)

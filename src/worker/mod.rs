@@ -49,6 +49,7 @@ use crate::scoreboard::Scoreboard;
 use crate::slab::{Key, Slab};
 use crate::sys::epoll::{Epoll, Event, Events, Interest};
 use crate::sys::event::WakeUp;
+use crate::sys::process;
 use crate::sys::signal::{Signal, SignalFd};
 
 /// What epoll carries for what is no client; no key has such an index.
@@ -75,6 +76,7 @@ pub(crate) fn run(
     contract: &Contract,
     handler: Box<dyn Handler>,
 ) -> Result<ExitCode, Error> {
+    process::set_name(&format!("handoff: w{}", contract.worker));
     let mut worker = Worker::new(settings, contract, handler)?;
     worker.introduce(settings)?;
     let mut events = Events::with_capacity(EVENTS);
