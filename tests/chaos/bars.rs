@@ -17,7 +17,7 @@ pub(crate) enum Losses {
     NotEvenIdle,
     None,
     /// One that crossed the close of its connection, and was answered when
-    /// it was repeated.
+    /// it was repeated. And whoever asks again soon is told of the close.
     OneCrossing,
     /// Those that were in the hands of the worker that was hit.
     InHand,
@@ -53,6 +53,7 @@ pub(crate) fn judge(
             at_most(0, first.lost() - crossed, "lost");
             at_most(1, crossed, "crossed a close");
             at_most(0, ledger.lost_for_good(), "lost for good");
+            at_most(0, ledger.let_down, "closed while idle, but not for long");
         }
         Losses::InHand => {
             let explained =

@@ -134,6 +134,8 @@ pub(crate) struct Ledger {
     /// Connections that the server closed between two requests although it
     /// had not said `Connection: close`.
     pub(crate) idle_closes: usize,
+    /// Of those, connections of clients that ask again within a second.
+    pub(crate) let_down: usize,
     /// Bytes between two requests: an answer that nobody had asked for.
     pub(crate) unasked: usize,
     /// The longest time that a first attempt took, whatever its end.
@@ -168,6 +170,7 @@ impl AddAssign for Ledger {
             again,
             losses,
             idle_closes,
+            let_down,
             unasked,
             slowest,
             overslept,
@@ -177,6 +180,7 @@ impl AddAssign for Ledger {
         self.again += again;
         self.losses.extend(losses);
         self.idle_closes += idle_closes;
+        self.let_down += let_down;
         self.unasked += unasked;
         self.slowest = self.slowest.max(slowest);
         self.overslept = self.overslept.max(overslept);

@@ -4,7 +4,7 @@
 //! ```text
 //!   20 clients, each every 200 ms ─┐
 //!   20 clients, each every 1 s     ├─ keep-alive ── 125/s ─┐
-//!   10 clients, each every 2 s    ─┘                       ├─▶ Ledger
+//!   15 clients, each every 3 s    ─┘                       ├─▶ Ledger
 //!    1 ticket  every 8 ms ── 200 hands ── one request each ┘
 //! ```
 //!
@@ -23,13 +23,17 @@ use std::time::{Duration, Instant};
 use super::client::{Connection, Idle, Manner, Question};
 use super::ledger::{End, Ledger, Span};
 
-/// Keep-alive clients, and how often each asks. The last meet the moment at
-/// which a worker that leaves has waited long enough for idle ones.
+/// Keep-alive clients, and how often each asks. For the last, a worker that
+/// leaves does not wait: it closes their connections while they are idle.
 const KEPT: [(u32, Duration); 3] = [
     (20, Duration::from_millis(200)),
     (20, Duration::from_secs(1)),
-    (10, Duration::from_secs(2)),
+    (15, Duration::from_secs(3)),
 ];
+
+/// A client that asks as often as that is to be told before its connection is
+/// closed: a worker that leaves waits for it (`--idle-grace`).
+const SHORT: Duration = Duration::from_secs(1);
 
 /// How often a client comes that has one request.
 const TICKET: Duration = Duration::from_millis(8);
@@ -147,14 +151,14 @@ impl Client {
         let mut due = first;
         let mut turn = 0;
         while self.sleep_until(due) {
-            kept = self.examine(kept);
+            kept = self.examine(kept, every);
             kept = self.request(kept, Manner::KeepAlive, turn);
             turn += 1;
             while due <= Instant::now() {
                 due += every;
             }
         }
-        self.examine(kept);
+        self.examine(kept, every);
         self.ledger
     }
 
@@ -188,10 +192,17 @@ impl Client {
     }
 
     /// Looks at a connection after a pause, and keeps it if it can be used.
-    fn examine(&mut self, kept: Option<Connection>) -> Option<Connection> {
+    fn examine(
+        &mut self,
+        kept: Option<Connection>,
+        pause: Duration,
+    ) -> Option<Connection> {
         match kept.as_ref()?.look() {
             Idle::Open => return kept,
-            Idle::Closed => self.ledger.idle_closes += 1,
+            Idle::Closed => {
+                self.ledger.idle_closes += 1;
+                self.ledger.let_down += usize::from(pause <= SHORT);
+            }
             Idle::Unasked => self.ledger.unasked += 1,
         }
         None

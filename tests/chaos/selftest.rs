@@ -213,9 +213,12 @@ fn only_what_was_in_hand_at_a_hit_may_be_lost_to_it() {
 
 #[test]
 fn idle_connections_may_be_closed_or_not() {
-    let ledger = Ledger { idle_closes: 1, ..books(&[]) };
-    assert!(judge(Losses::None, &[], &ledger).is_empty());
+    let mut ledger = Ledger { idle_closes: 1, ..books(&[]) };
+    assert!(judge(Losses::OneCrossing, &[], &ledger).is_empty());
     assert!(!judge(Losses::NotEvenIdle, &[], &ledger).is_empty());
+    ledger.let_down = 1;
+    assert!(judge(Losses::InHand, &[], &ledger).is_empty());
+    assert!(!judge(Losses::OneCrossing, &[], &ledger).is_empty());
 }
 
 #[test]
