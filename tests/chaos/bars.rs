@@ -3,12 +3,7 @@
 //! Whatever happens to workers, nobody is refused, kept waiting for ever or
 //! told a lie: that holds for every fault. What may be lost differs.
 
-use std::time::Duration;
-
-use super::ledger::{End, Ledger, Loss, Span};
-
-/// How long a hit may take to have its effect.
-const SLACK: Duration = Duration::from_millis(50);
+use super::ledger::{End, Hit, Ledger, Loss};
 
 /// Which requests may be lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,7 +23,7 @@ pub(crate) enum Losses {
 /// In words, every bar that these books do not reach.
 pub(crate) fn judge(
     losses: Losses,
-    hits: &[Span],
+    hits: &[Hit],
     ledger: &Ledger,
 ) -> Vec<String> {
     let Ledger { first, again, .. } = ledger;
@@ -70,10 +65,10 @@ pub(crate) fn judge(
     broken
 }
 
-/// Whether a worker that died of this hit can have had this request in hand.
-/// A connection that was on its way to it, it had not: that goes to another.
-fn could_cost(hit: &Span, loss: &Loss) -> bool {
-    let effect = hit.from + SLACK;
-    let latest = if loss.used { effect.max(hit.to) } else { effect };
-    hit.from <= loss.when.to && loss.when.from <= latest
+/// Whether the victim of this hit can have had this request in hand. One on
+/// a new connection it must have taken before: what was on its way to it goes
+/// to another.
+fn could_cost(hit: &Hit, loss: &Loss) -> bool {
+    let latest = if loss.used { hit.when.to } else { hit.effect };
+    hit.when.from <= loss.when.to && loss.when.from <= latest
 }

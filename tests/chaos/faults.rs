@@ -1,7 +1,7 @@
 //! What is done to the server, one fault a row, and what each must show.
 
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::bars::Losses;
 use super::scene::Scene;
@@ -23,8 +23,9 @@ pub(crate) struct Fault {
     pub(crate) leaves: Leaves,
 }
 
-/// What a hit is; it is told which, from 0. `Err`: a bar it did not reach.
-type Strike = fn(&mut Scene, usize) -> Result<(), String>;
+/// What a hit is; it is told which, from 0. Returns when it had its effect.
+/// `Err`: a bar that was not reached.
+type Strike = fn(&mut Scene, usize) -> Result<Instant, String>;
 
 /// Who is there when it is over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,7 +68,7 @@ pub(crate) const QUIET: Fault = Fault {
     hits: 0,
     every: ms(400),
     tail: ms(2500), // a worker that leaves waits 2 s for idle clients
-    strike: |_, _| Ok(()),
+    strike: |_, _| Ok(Instant::now()),
     losses: Losses::None,
     leaves: Leaves::Workers,
 };

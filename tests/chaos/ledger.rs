@@ -111,6 +111,15 @@ impl Span {
     }
 }
 
+/// A blow to the server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Hit {
+    /// From before it until it was over: the worker was dead, say.
+    pub(crate) when: Span,
+    /// From here on its victim took nothing any more.
+    pub(crate) effect: Instant,
+}
+
 /// A request that was taken and let fall.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Loss {

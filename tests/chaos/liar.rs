@@ -48,7 +48,7 @@ pub(crate) enum Deed {
 
 /// A while: longer than a close that crosses a request, shorter than the
 /// pause of any client.
-const WHILE: Duration = Duration::from_millis(40);
+const WHILE: Duration = Duration::from_millis(20);
 
 /// It listens until this is dropped.
 pub(crate) struct Liar {

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use super::bars::{Losses, judge};
 use super::common::{process, within};
 use super::faults::{Fault, Leaves, salvages};
-use super::ledger::Span;
+use super::ledger::{Hit, Span};
 use super::load::{Load, PATIENCE};
 use super::row::Row;
 use super::server::{Server, WORKERS, living_children};
@@ -157,7 +157,7 @@ impl Aftermath {
 impl Scene {
     /// All hits, each at its time. Returns when they were, and what they
     /// found wrong.
-    fn play(&mut self, fault: &Fault) -> (Vec<Span>, Vec<String>) {
+    fn play(&mut self, fault: &Fault) -> (Vec<Hit>, Vec<String>) {
         let (mut hits, mut broken) = (Vec::new(), Vec::new());
         thread::sleep(LEAD);
         let mut due = Instant::now();
@@ -166,7 +166,9 @@ impl Scene {
             due += fault.every + OUT_OF_STEP;
             let from = Instant::now();
             match (fault.strike)(self, hit) {
-                Ok(()) => hits.push(Span::since(from)),
+                Ok(effect) => {
+                    hits.push(Hit { when: Span::since(from), effect });
+                }
                 Err(why) => broken.push(format!("hit {}: {why}", hit + 1)),
             }
         }
@@ -190,7 +192,11 @@ impl Scene {
     }
 
     /// A worker ends by a signal, and without a word.
-    pub(crate) fn fell(&self, name: &str, hit: usize) -> Result<(), String> {
+    pub(crate) fn fell(
+        &self,
+        name: &str,
+        hit: usize,
+    ) -> Result<Instant, String> {
         let victim = self.victim(hit)?;
         soon("the worker has survived", || {
             process::signal(name, &[victim]);
@@ -200,7 +206,7 @@ impl Scene {
         })
     }
 
-    pub(crate) fn fell_all(&self) -> Result<(), String> {
+    pub(crate) fn fell_all(&self) -> Result<Instant, String> {
         let victims = self.server.workers();
         process::signal("KILL", &victims);
         soon("a worker has survived", || {
@@ -209,32 +215,32 @@ impl Scene {
     }
 
     /// A worker is asked to leave.
-    pub(crate) fn dismiss(&mut self, hit: usize) -> Result<(), String> {
+    pub(crate) fn dismiss(&mut self, hit: usize) -> Result<Instant, String> {
         let victim = self.victim(hit)?;
         process::signal("TERM", &[victim]);
         self.dismissed.push(victim);
-        Ok(())
+        Ok(Instant::now())
     }
 
-    pub(crate) fn reload(&self) -> Result<(), String> {
+    pub(crate) fn reload(&self) -> Result<Instant, String> {
         self.server.signal("HUP");
-        Ok(())
+        Ok(Instant::now())
     }
 
     /// A worker hears and sees nothing for a while, and nobody minds.
-    pub(crate) fn freeze(&self) -> Result<(), String> {
+    pub(crate) fn freeze(&self) -> Result<Instant, String> {
         let victim = self.victim(0)?;
-        process::signal("STOP", &[victim]);
+        let effect = stop(victim)?;
         thread::sleep(STOPPED);
         process::signal("CONT", &[victim]);
-        Ok(())
+        Ok(effect)
     }
 
     /// The same, but the master is to mind.
-    pub(crate) fn hang(&mut self) -> Result<(), String> {
+    pub(crate) fn hang(&mut self) -> Result<Instant, String> {
         let victim = self.victim(0)?;
         let start = Instant::now();
-        process::signal("STOP", &[victim]);
+        let effect = stop(victim)?;
         let replaced = within(STOPPED, || {
             !process::lives(victim) && self.server.workers().len() >= WORKERS
         });
@@ -245,11 +251,12 @@ impl Scene {
         if !replaced {
             return Err("the worker was not replaced".into());
         }
-        self.in_time("the worker was replaced", time, REPLACED)
+        self.in_time("the worker was replaced", time, REPLACED)?;
+        Ok(effect)
     }
 
     /// A new release, which comes to nothing, and a reload.
-    pub(crate) fn release(&self, script: &str) -> Result<(), String> {
+    pub(crate) fn release(&self, script: &str) -> Result<Instant, String> {
         let before = self.server.releases_started();
         self.server.release(script);
         self.server.signal("HUP");
@@ -259,7 +266,7 @@ impl Scene {
     }
 
     /// To 4 and 1 and 3 and back to 2.
-    pub(crate) fn scale(&self, hit: usize) -> Result<(), String> {
+    pub(crate) fn scale(&self, hit: usize) -> Result<Instant, String> {
         let count = [4, 1, 3, WORKERS][hit % 4];
         self.server.tell(&format!("scale {count}"))?;
         soon("there are more workers, or fewer", || {
@@ -268,7 +275,7 @@ impl Scene {
     }
 
     /// The master makes room for a new one, its child.
-    pub(crate) fn upgrade(&mut self) -> Result<(), String> {
+    pub(crate) fn upgrade(&mut self) -> Result<Instant, String> {
         let old = self.server.master();
         self.server.signal("USR2");
         let mut successor = None;
@@ -279,11 +286,11 @@ impl Scene {
             successor.is_some()
         })?;
         self.replaced.push(self.server.succeed(successor.unwrap()));
-        Ok(())
+        Ok(Instant::now())
     }
 
     /// The end, in good order.
-    pub(crate) fn stop(&mut self) -> Result<(), String> {
+    pub(crate) fn stop(&mut self) -> Result<Instant, String> {
         self.load.expect_the_end();
         let start = Instant::now();
         self.server.signal("TERM");
@@ -291,13 +298,13 @@ impl Scene {
         let time = start.elapsed();
         self.remarks.push(format!("stopped after {} ms", time.as_millis()));
         match status.code() {
-            Some(0) => Ok(()),
+            Some(0) => Ok(Instant::now()),
             _ => Err(format!("the master has stopped with {status}")),
         }
     }
 
     /// The end, in no order.
-    pub(crate) fn behead(&mut self) -> Result<(), String> {
+    pub(crate) fn behead(&mut self) -> Result<Instant, String> {
         let workers = self.server.workers();
         self.load.expect_the_end();
         let start = Instant::now();
@@ -317,20 +324,31 @@ impl Scene {
         what: &str,
         time: Duration,
         most: Duration,
-    ) -> Result<(), String> {
+    ) -> Result<Instant, String> {
         let remark = format!("{what} after {} ms", time.as_millis());
         if time > most {
             return Err(format!("{remark}, may be {}", most.as_millis()));
         }
         self.remarks.push(remark);
-        Ok(())
+        Ok(Instant::now())
     }
 }
 
-/// Waits until it is so, but not for ever.
+/// SIGSTOP, and until it has its effect.
+fn stop(pid: u32) -> Result<Instant, String> {
+    process::signal("STOP", &[pid]);
+    soon("the worker has not stopped", || {
+        process::stat(pid).is_some_and(|stat| stat.state == 'T')
+    })
+}
+
+/// Waits until it is so, but not for ever. Returns when it was.
 fn soon(
     complaint: &str,
     condition: impl FnMut() -> bool,
-) -> Result<(), String> {
-    within(SOON, condition).then_some(()).ok_or_else(|| complaint.into())
+) -> Result<Instant, String> {
+    match within(SOON, condition) {
+        true => Ok(Instant::now()),
+        false => Err(complaint.into()),
+    }
 }

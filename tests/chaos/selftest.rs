@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 
 use super::bars::{Losses, judge};
 use super::client::{Connection, Idle, Manner, Question};
-use super::ledger::{End, Ledger, Span};
+use super::common::within;
+use super::ledger::{End, Hit, Ledger, Span};
 use super::liar::{Deed, Liar};
 use super::load::Load;
 
@@ -70,8 +71,11 @@ fn a_keep_alive_client_calls_every_deed_by_its_name() {
             let keep = Manner::KeepAlive;
             let kept = connect(&liar).ask(FIRST, keep, patience()).unwrap();
             let kept = kept.unwrap().ask(SECOND, keep, patience());
-            thread::sleep(Duration::from_millis(60));
-            kept.map(|kept| kept.map(|connection| connection.look()))
+            let look = |connection: Connection| {
+                within(PATIENCE, || Some(connection.look()) == later);
+                connection.look()
+            };
+            kept.map(|kept| kept.map(look))
         };
         let mut result = ask();
         // On a busy machine a quick end can look like a slow one.
@@ -196,7 +200,8 @@ fn one_crossing_is_forgiven_if_it_was_answered_in_the_end() {
 fn only_what_was_in_hand_at_a_hit_may_be_lost_to_it() {
     let start = Instant::now();
     let at = |ms: u64| start + Duration::from_millis(ms);
-    let hits = [Span { from: at(1000), to: at(2000) }];
+    let when = Span { from: at(1000), to: at(2000) };
+    let hits = [Hit { when, effect: at(1010) }];
     let broken = |from: u64, to: u64, used: bool| {
         let mut ledger = books(&[]);
         ledger.enter(End::Reset, Span { from: at(from), to: at(to) }, used);
@@ -204,6 +209,7 @@ fn only_what_was_in_hand_at_a_hit_may_be_lost_to_it() {
     };
     for used in [false, true] {
         assert!(!broken(990, 1003, used), "under way at the hit");
+        assert!(!broken(1005, 1500, used), "sent before its effect");
         assert!(broken(900, 950, used), "lost before it");
         assert!(broken(2100, 2110, used), "sent after it");
     }
