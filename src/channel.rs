@@ -108,6 +108,11 @@ impl Channel {
         !self.outbox.is_empty()
     }
 
+    /// Bytes that wait.
+    pub(crate) fn waiting(&self) -> usize {
+        self.outbox.len()
+    }
+
     /// Reads once. Then take the lines by [`Channel::line`].
     pub(crate) fn hear(&mut self) -> sys::Result<Heard> {
         let mut bytes = [0; READ];

@@ -28,6 +28,14 @@ use crate::ipc::message::{Act, Answer, Cluster, Malformed};
 use crate::sys::signal;
 use crate::sys::{clock, epoll};
 
+/// How often the channel of a dead worker is read at most; each time brings
+/// some kilobytes, of a few hundred that it holds.
+const LAST_WORDS: usize = 1024;
+
+/// Bytes that may wait for a worker to hear them: it is answered only what
+/// it asks.
+const UNHEARD: usize = 1 << 20;
+
 /// How long a worker that ran out of descriptors gets no more connections.
 const COOL_DOWN: Duration = Duration::from_millis(100);
 
@@ -106,6 +114,11 @@ impl Master {
             }
         }
         match result {
+            Ok(Heard::Something) if self.is_choking(worker) => {
+                error!("worker {worker} asks, and does not listen");
+                self.condemn(worker);
+                false
+            }
             Ok(Heard::Something) => true,
             Ok(Heard::Nothing) => false,
             Ok(Heard::End) => {
@@ -209,6 +222,12 @@ impl Master {
         Ok(())
     }
 
+    fn is_choking(&mut self, worker: WorkerId) -> bool {
+        let link = self.links.get_mut(&worker);
+        link.and_then(|link| link.channel())
+            .is_some_and(|channel| channel.waiting() > UNHEARD)
+    }
+
     /// Says something of Node's `cluster`.
     pub(super) fn say(&mut self, worker: WorkerId, act: Act<'_>) {
         if let Some(link) = self.links.get_mut(&worker) {
@@ -246,7 +265,8 @@ impl Master {
                 Tongue::Ours { scoreboard, .. } => {
                     (scoreboard.turns(), scoreboard.is_waiting())
                 }
-                Tongue::Node(_) => (0, true),
+                // It tells only when it answers.
+                Tongue::Node(foreign) => (foreign.answered, true),
             };
             let owes = self
                 .servers
@@ -267,7 +287,13 @@ impl Master {
     pub(super) fn bury(&mut self, worker: WorkerId) -> Result<(), Error> {
         // Its last words may lie in the channel, and count. Before it is
         // waited for: should they condemn it, its number is still its own.
-        while self.listen(worker) {}
+        // More than this were not in it: they come from somebody who has
+        // inherited it.
+        for _ in 0..LAST_WORDS {
+            if !self.listen(worker) {
+                break;
+            }
+        }
         self.hang_up(worker);
         let Some(link) = self.links.get(&worker) else { return Ok(()) };
         let Some(how) = link.reap(&self.epoll)? else { return Ok(()) };
@@ -335,8 +361,11 @@ fn hear_lines(
         Err(error) => return Err(error.into()),
     };
     while let Some((line, received)) = channel.line()? {
-        if memchr::memmem::find(line, b"NODE_HANDLE").is_some() {
-            received.take(1).for_each(drop);
+        // A line without knows nothing of those that another is to claim.
+        if !received.is_empty()
+            && let Ok(message) = Message::parse(line)
+        {
+            received.take(message.descriptors()).for_each(drop);
         }
         lines.push(line.to_owned());
     }

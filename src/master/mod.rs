@@ -31,6 +31,7 @@ pub mod readiness;
 mod recycle;
 pub mod scheduler;
 mod server;
+mod servers;
 mod spawn;
 mod start;
 pub mod supervisor;
@@ -186,8 +187,8 @@ struct Master {
     predecessor: Option<OwnedFd>,
     /// What it left that nobody has asked for yet.
     inheritance: Inheritance,
-    /// `run`: the servers that the worker of each slot had when it became
-    /// ready, and still has; its successor is measured by them.
+    /// `run`: the servers that the worker of each slot had when it began to
+    /// serve, and still has; its successor is measured by them.
     wanted: BTreeMap<usize, BTreeSet<String>>,
     /// `run`: where a listen on every address goes instead.
     host: Option<String>,
@@ -246,6 +247,7 @@ impl Master {
             cooling,
             self.congested_until,
             self.upgrade_deadline(),
+            self.claims_end(),
             self.judgement(),
             self.closing_time(),
             doors,
@@ -279,7 +281,7 @@ impl Master {
             }
         }
         self.judge();
-        self.close_abandoned();
+        self.close_deserted();
         self.look_for_the_hung();
         self.expire_operators();
         self.recycle();

@@ -54,7 +54,6 @@ impl Master {
         self.told_to_stop = true;
         self.abandon_upgrade()?;
         self.renounce();
-        self.renounce();
         for server in self.servers.values() {
             server.doors.stop_deferring();
         }
