@@ -15,7 +15,7 @@ use log::{debug, error, info, warn};
 use super::link::{Link, Tongue};
 use super::readiness::Readiness;
 use super::server::{Server, ServerId};
-use super::supervisor::{Event, Exit};
+use super::supervisor::{Action, Event, Exit};
 use super::traffic::look_at;
 use super::watch::Sight;
 use super::{Master, Source};
@@ -44,9 +44,16 @@ impl Master {
         let started = match self.launcher.spawn(worker, slot) {
             Ok(started) => started,
             Err(error) => {
-                warn!("worker {worker} cannot be started: {error}");
-                let why = error.to_string();
-                return self.note(Event::SpawnFailed { worker, why });
+                let why = self.launcher.explain(error);
+                let line = format!("worker {worker} cannot be started: {why}");
+                self.note(Event::SpawnFailed { worker, why });
+                // The end of everything has a line of its own.
+                let is_end =
+                    |action: &Action| matches!(action, Action::Exit(_));
+                if !self.actions.iter().any(is_end) {
+                    warn!("{line}");
+                }
+                return;
             }
         };
         let process_key = self.sources.insert(Source::Process(worker));

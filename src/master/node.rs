@@ -83,7 +83,7 @@ impl Master {
             | Message::SocketAllClosed { .. }
             | Message::Internal(_) => {}
             Message::User(text) => {
-                debug!("worker {worker} says {text}");
+                debug!("worker {worker} says {text:.200}");
                 if text == "\"ready\"" {
                     foreign.readiness.said_ready();
                     self.look_whether_ready(worker);

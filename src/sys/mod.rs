@@ -65,6 +65,11 @@ impl Error {
         self.errno
     }
 
+    /// Whether it is that call that failed.
+    pub(crate) fn is_of(self, call: &str) -> bool {
+        self.call == call
+    }
+
     /// The system can take no more just now: too many descriptors of this
     /// user are on their way (unix(7) counts those that were sent and not yet
     /// received against `RLIMIT_NOFILE`), or memory is short.

@@ -3,6 +3,9 @@
 //! The apps are in `tests/node` and need nothing but Node itself. Node 20 is
 //! the measure, 18 the least; without any the tests say so and are skipped.
 
+#![allow(clippy::unwrap_used, reason = "what goes wrong fails the test")]
+#![allow(clippy::print_stderr, reason = "a test that is skipped says so")]
+
 #[path = "../common/mod.rs"]
 mod common;
 
