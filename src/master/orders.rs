@@ -97,7 +97,9 @@ impl Master {
             }
             Action::Disconnect { worker } => {
                 debug!("worker {worker} is asked to leave");
-                let idle = self.stopping.then_some(IDLE_AT_STOP);
+                let link = self.links.get_mut(&worker);
+                let node = link.is_some_and(|link| link.foreign().is_some());
+                let idle = (self.stopping && !node).then_some(IDLE_AT_STOP);
                 let idle = idle.map(|idle| idle.as_millis() as u64);
                 self.say(worker, Act::Disconnect { idle });
             }

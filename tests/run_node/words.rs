@@ -1,10 +1,12 @@
 //! What an app may say on its channel.
 
-use std::time::Duration;
+use std::process::Command;
+use std::time::{Duration, Instant};
 
+use crate::common::http::ask;
 use crate::common::server::Server;
-use crate::common::{process, wait_until, within};
-use crate::{app, need_node};
+use crate::common::{Scratch, process, wait_until, within};
+use crate::{app, need_node, node};
 
 /// The resident memory of a process in kilobytes.
 fn memory(pid: u32) -> u64 {
@@ -65,12 +67,56 @@ fn what_nobody_can_read_costs_who_wrote_it() {
 #[test]
 fn a_worker_is_ready_when_it_says_so_if_that_is_asked_for() {
     need_node!();
-    let server = app("--workers 1 --wait-ready on --log-level debug");
-    let socket = crate::common::http::Connection::open(server.place());
-    let mut waiting = socket.unwrap();
-    waiting.send(b"GET /echo?a HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
-    assert!(!within(Duration::from_millis(500), || {
-        server.log().contains("handed")
-    }));
-    drop(waiting);
+    // It listens at once, and says so after a while.
+    let source = "listen({ port: 0 }); \
+                  setTimeout(() => process.send('ready'), 800);";
+    let folder = Scratch::new("ready");
+    let path = folder.path("release.js");
+    std::fs::write(&path, source).unwrap();
+    let word = path.display().to_string();
+    let options = "--workers 1 --wait-ready on";
+    let server = Server::start(node(options, "release.js", &word));
+    let start = Instant::now();
+    assert_eq!(server.ask("/").status, 200);
+    assert!(start.elapsed() > Duration::from_millis(400));
+}
+
+/// What a worker of `transcript.js` has heard, to the first end.
+fn heard(lines: &str) -> Vec<String> {
+    let heard = lines.lines().filter_map(|line| line.strip_prefix("HEARD "));
+    let mut all: Vec<String> = Vec::new();
+    for line in heard {
+        all.push(line.to_owned());
+        if line == "the end" {
+            break;
+        }
+    }
+    all
+}
+
+#[test]
+fn a_worker_hears_what_it_hears_from_nodes_own_primary() {
+    need_node!();
+    for word in ["", "leave"] {
+        let theirs = Command::new("node")
+            .args(["tests/node/transcript.js", word])
+            .output()
+            .unwrap();
+        let theirs = heard(&String::from_utf8_lossy(&theirs.stderr));
+
+        let mut server =
+            Server::start(node("--workers 1", "transcript.js", word));
+        if word.is_empty() {
+            ask(server.place(), "/").unwrap();
+            server.signal("TERM");
+            server.wait();
+        }
+        let mut ours = Vec::new();
+        wait_until("all is heard", || {
+            ours = heard(&server.log());
+            ours.last().is_some_and(|line| line == "the end")
+        });
+        assert_eq!(ours, theirs);
+        assert!(ours.len() > 5, "{ours:?}");
+    }
 }
