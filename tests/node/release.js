@@ -2,6 +2,6 @@
 'use strict';
 
 const fs = require('node:fs');
-const { listen } = require('./app.js');
+const { listen } = require('./site.js');
 
 new Function('listen', fs.readFileSync(process.argv[2], 'utf8'))(listen);

@@ -4,7 +4,7 @@
 const fs = require('node:fs');
 const https = require('node:https');
 const { join } = require('node:path');
-const { answer } = require('./app.js');
+const { answer } = require('./site.js');
 
 const folder = process.argv[2];
 const key = fs.readFileSync(join(folder, 'key'));

@@ -2,7 +2,7 @@
 'use strict';
 
 const dgram = require('node:dgram');
-const { listen } = require('./app.js');
+const { listen } = require('./site.js');
 
 const socket = dgram.createSocket('udp4');
 socket.on('message', (message, from) => {

@@ -83,7 +83,7 @@ fn a_worker_out_of_descriptors_gives_back_and_recovers() {
     need_node!();
     // Worker 0 alone has few descriptors.
     let script = "[ $HANDOFF_WORKER_INDEX = 0 ] && ulimit -n 40; \
-                  exec node tests/node/app.js";
+                  exec node tests/node/site.js";
     let mut command = handoff("run --host 127.0.0.1 --workers 2 -- sh -c");
     command.arg(script);
     let server = Server::start(command);

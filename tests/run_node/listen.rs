@@ -77,7 +77,7 @@ fn a_unix_socket_is_shared_and_goes_with_the_master() {
 fn all_addresses_are_those_of_both_families() {
     need_node!();
     // Without --host, which would narrow it.
-    let mut command = handoff("run --workers 2 -- node tests/node/app.js");
+    let mut command = handoff("run --workers 2 -- node tests/node/site.js");
     command.arg(r#"[{"port":0}]"#);
     let server = Server::start(command);
     let port = server.place().address().port();

@@ -42,10 +42,10 @@ pub(crate) fn node(options: &str, script: &str, word: &str) -> Command {
 
 /// The usual app on a free port.
 pub(crate) fn app(options: &str) -> Server {
-    Server::start(node(options, "app.js", ""))
+    Server::start(node(options, "site.js", ""))
 }
 
 /// The usual app with other servers than that one.
 pub(crate) fn app_on(options: &str, asked: &str) -> Server {
-    Server::start(node(options, "app.js", asked))
+    Server::start(node(options, "site.js", asked))
 }

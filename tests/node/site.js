@@ -1,7 +1,7 @@
 // What most tests run: it answers as handoff's own workers do, and does to
 // itself what the path says.
 //
-//   node app.js [{port, host, path, …}, …]    what to listen on, as JSON
+//   node site.js [{port, host, path, …}, …]    what to listen on, as JSON
 'use strict';
 
 const cluster = require('node:cluster');
