@@ -63,6 +63,17 @@ impl Channel {
         self.flush()
     }
 
+    /// Says something that a descriptor belongs to, as soon as the socket
+    /// takes it.
+    pub(crate) fn share(
+        &mut self,
+        message: &Message<'_>,
+        descriptor: OwnedFd,
+    ) -> sys::Result<()> {
+        self.outbox.push(Some(descriptor), |out| message.encode(out));
+        self.flush()
+    }
+
     /// Sends a line and the descriptors that belong to it. `false`: the
     /// channel is full, and nothing has left.
     pub(crate) fn hand_over(

@@ -1,16 +1,19 @@
 //! The library's front door: how many workers, where, and who answers.
 
 use std::fmt;
+use std::io::{self, Write};
 use std::num::NonZero;
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::OnceLock;
 use std::time::Duration;
 
 use log::LevelFilter;
 
-use crate::config::{Address, Schedule, Serve};
+use crate::config::{Address, Control, Schedule, Serve};
 use crate::error::Error;
 use crate::http::Handler;
+use crate::master::Job;
 use crate::master::scheduler::{
     IpHash, LeastConnections, RoundRobin, Scheduler,
 };
@@ -175,6 +178,32 @@ impl Cluster {
         self
     }
 
+    /// After about how many requests a worker is replaced, a tenth more or
+    /// less for each; 0, the default, is never.
+    pub fn max_requests(mut self, requests: usize) -> Cluster {
+        self.settings.max_requests = NonZero::new(requests);
+        self
+    }
+
+    /// With how much resident memory, in bytes, a worker is replaced; 0, the
+    /// default, is never.
+    pub fn max_rss(mut self, bytes: usize) -> Cluster {
+        self.settings.max_rss = NonZero::new(bytes);
+        self
+    }
+
+    /// Where `handoff status`, `reload`, `scale` and `stop` find the master:
+    /// the path of a socket that it makes, at most 96 bytes. By default it is
+    /// `handoff-PID.sock` under `$XDG_RUNTIME_DIR` or `/run`; `None` is
+    /// nowhere.
+    pub fn control(mut self, path: Option<&Path>) -> Cluster {
+        self.settings.control = match path {
+            Some(path) => Control::At(path.to_owned()),
+            None => Control::Off,
+        };
+        self
+    }
+
     /// The least important lines that are logged; `Info` by default. A logger
     /// that the program has set up itself stays in place.
     pub fn log_level(mut self, level: LevelFilter) -> Cluster {
@@ -216,7 +245,12 @@ impl Cluster {
             self.be_master()
         };
         result.unwrap_or_else(|error| {
-            log::error!("{error}");
+            if log::max_level() >= LevelFilter::Error {
+                log::error!("{error}");
+            } else {
+                // Why it ends is said at any level, if anybody listens.
+                let _ = writeln!(io::stderr(), "{error}");
+            }
             ExitCode::from(error.exit_code())
         })
     }
@@ -243,7 +277,7 @@ impl Cluster {
 
     fn be_master(mut self) -> Result<ExitCode, Error> {
         self.check()?;
-        master::run(&self.settings, self.scheduler)
+        master::run(&self.settings, Job::Serve, self.scheduler)
     }
 
     fn check(&mut self) -> Result<(), Error> {

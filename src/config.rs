@@ -15,6 +15,7 @@
 //! is one line for stderr and exit status 2.
 
 mod address;
+mod errand;
 mod help;
 mod options;
 mod usage;
@@ -26,17 +27,21 @@ use std::{
     num::NonZero,
     ops::RangeInclusive,
     os::unix::ffi::OsStrExt,
+    path::PathBuf,
     time::Duration,
 };
 
 use log::LevelFilter;
 
+use errand::{ERRANDS, errand};
 use help::COMMANDS;
-use options::{Fallback, Flag, SERVE, TIMEOUT, WINDOW, WORKERS, flags};
+use options::{Fallback, Flag, SERVE, TIMEOUT, WINDOW, flags};
 use usage::{did_you_mean, quoted};
 
 pub use address::{Address, AddressError};
+pub use errand::Errand;
 pub use help::help;
+pub(crate) use options::WORKERS;
 pub use usage::Usage;
 
 /// The line that `handoff --version` prints.
@@ -51,6 +56,8 @@ pub enum Command {
     Version,
     /// Run the cluster with the built-in application.
     Serve(Serve),
+    /// Ask a running master for something.
+    Errand(Errand),
     /// Run a demo of the article.
     Demo(Demo),
 }
@@ -62,6 +69,8 @@ pub enum Topic {
     Handoff,
     /// The `serve` command and its options.
     Serve,
+    /// The commands that ask a running master.
+    Errand,
     /// The `demo` command and the demos.
     Demo,
 }
@@ -106,6 +115,35 @@ pub struct Serve {
     pub max_requests_per_connection: Option<NonZero<usize>>,
     /// Open connections of one worker; `None`: what its fd limit allows.
     pub max_connections: Option<NonZero<usize>>,
+    /// Requests after about which a worker is replaced; `None`: never.
+    pub max_requests: Option<NonZero<usize>>,
+    /// Resident bytes above which a worker is replaced; `None`: never.
+    pub max_rss: Option<NonZero<usize>>,
+    /// Where the master can be asked.
+    pub control: Control,
+}
+
+/// A master's control socket.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Control {
+    /// `handoff-PID.sock`, where the system keeps such things. If it cannot
+    /// be made, the master does without.
+    Default,
+    /// Here; if it cannot be made, the master does not start.
+    At(PathBuf),
+    /// Nowhere.
+    Off,
+}
+
+/// What was typed behind `handoff run`, besides what it shares with `serve`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Run {
+    /// The program and its arguments.
+    pub program: Vec<OsString>,
+    /// Where a listen on every address is bound instead.
+    pub host: Option<String>,
+    /// A worker is ready only when it has said so.
+    pub wait_ready: bool,
 }
 
 /// A policy for choosing the next connection's worker.
@@ -190,6 +228,7 @@ pub fn parse(
     };
     match first.to_str() {
         Some("serve") => serve(words, cpus),
+        Some(name) if ERRANDS.contains(&name) => errand(name, words),
         Some("demo") => demo(words),
         Some("help" | "--help" | "-h") => explain(words.next()),
         Some("version" | "--version" | "-V") => Ok(Command::Version),
@@ -204,6 +243,9 @@ fn explain(command: Option<OsString>) -> Result<Command, Usage> {
     match command.to_str() {
         Some("help" | "version") => Ok(Command::Help(Topic::Handoff)),
         Some("serve") => Ok(Command::Help(Topic::Serve)),
+        Some(name) if ERRANDS.contains(&name) => {
+            Ok(Command::Help(Topic::Errand))
+        }
         Some("demo") => Ok(Command::Help(Topic::Demo)),
         _ => Err(unknown_command(&command)),
     }
@@ -317,6 +359,9 @@ impl Serve {
             max_body: 0,
             max_requests_per_connection: None,
             max_connections: None,
+            max_requests: None,
+            max_rss: None,
+            control: Control::Default,
         }
     }
 }

@@ -6,11 +6,17 @@ mod channel;
 mod cluster;
 #[doc(hidden)]
 pub mod config;
+#[doc(hidden)]
+pub mod control;
+#[doc(hidden)]
+pub mod demo;
 mod error;
 pub mod http;
 pub mod ipc;
 mod logger;
 pub mod master;
+#[doc(hidden)]
+pub mod remote;
 mod scoreboard;
 mod slab;
 mod sys;
@@ -24,7 +30,9 @@ pub use master::scheduler::{
 
 /// Names one worker *process*: 1, 2, 3 … in the order of their start, never
 /// used twice by a master. Node calls it `cluster.worker.id`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash,
+)]
 pub struct WorkerId(pub u32);
 
 impl std::fmt::Display for WorkerId {

@@ -14,7 +14,8 @@ fn main() -> ExitCode {
         Ok(Command::Serve(settings)) => {
             Cluster::from_settings(settings).serve(handoff::app::handler)
         }
-        Ok(Command::Demo(_demo)) => ExitCode::FAILURE,
+        Ok(Command::Demo(demo)) => handoff::demo::run(demo),
+        Ok(Command::Errand(errand)) => handoff::remote::run(&errand),
         Err(usage) => {
             // Standard error may be closed: the exit code says it as well.
             let _ = writeln!(io::stderr(), "handoff: {usage}");

@@ -122,17 +122,9 @@ fn forty_clients_pass_a_window_of_eight_at_once() {
 fn a_worker_that_does_not_move_holds_no_more_than_its_window() {
     let server = Server::serve("--workers 2 --window 8");
     let workers = server.wait_for_workers(2);
-    stop(workers[0]);
+    process::freeze(&workers[..1]);
     let crowd = Crowd::ask(server.place(), 60, "/");
     wait_until("the other has answered the rest", || crowd.answered() >= 52);
     process::signal("CONT", &workers[..1]);
     crowd.expect_all_answered();
-}
-
-/// SIGSTOP, and until it has its effect.
-fn stop(worker: u32) {
-    process::signal("STOP", &[worker]);
-    wait_until("the worker has stopped", || {
-        process::stat(worker).is_some_and(|stat| stat.state == 'T')
-    });
 }

@@ -101,9 +101,11 @@ fn it_serves_on_when_nobody_reads_its_log_and_the_pipe_is_full() {
     let place = Place::Unix(path);
     let (reader, mut writer) = pipe().unwrap();
     let log = Stdio::from(writer.try_clone().unwrap());
-    // Writes until the reader is gone, and so for most of the time waits.
+    // Writes until the reader is gone, and so, once the pipe is full, waits.
+    let stuffing = [b'\n'; 64 << 10];
     let stuffer =
-        thread::spawn(move || while writer.write_all(b"\n").is_ok() {});
+        thread::spawn(move || while writer.write_all(&stuffing).is_ok() {});
+    thread::sleep(Duration::from_millis(100));
     let mut server = Server::start_unheard(handoff(&words), log);
     wait_until("it serves", || http::ask(&place, "/").is_ok());
     kill(20, &place);

@@ -6,7 +6,7 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::process::{Command, Stdio};
 
-use common::server::{Server, program};
+use common::server::{Server, handoff, program};
 use common::{Scratch, process, wait_until};
 
 #[test]
@@ -53,6 +53,22 @@ fn a_worker_reads_nothing_from_the_masters_input() {
     let worker = server.ask_worker();
     let input = fs::read_link(format!("/proc/{worker}/fd/0")).unwrap();
     assert_eq!(input.to_str(), Some("/dev/null"));
+}
+
+/// Some daemons ignore SIGCHLD, and what they start inherits that.
+#[test]
+fn a_death_is_heard_of_where_sigchld_was_ignored() {
+    let serve = handoff("serve --listen 127.0.0.1:0 --workers 1");
+    let mut command = Command::new("env");
+    command
+        .arg("--ignore-signal=CHLD")
+        .arg(serve.get_program())
+        .args(serve.get_args());
+    let server = Server::start(command);
+    let old = server.ask_worker();
+    process::signal("KILL", &[old]);
+    wait_until("the death is told", || server.log().contains("SIGKILL"));
+    assert_ne!(server.ask_worker(), old);
 }
 
 /// A release is swapped as deployments do it: `current` leads to another

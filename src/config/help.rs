@@ -7,8 +7,12 @@ use super::{
 };
 
 /// The commands: the words that may come first.
-pub(super) static COMMANDS: [(&str, &str); 4] = [
+pub(super) static COMMANDS: [(&str, &str); 8] = [
     ("serve", "start the cluster, with the built-in HTTP application"),
+    ("status", "show a running master and its workers"),
+    ("reload", "replace all its workers, one by one, and wait for the end"),
+    ("scale", "change the number of its workers"),
+    ("stop", "stop it, and wait until it is gone"),
     ("demo", "run a demo of the article that handoff grew from"),
     ("help", "explain a command, as in: handoff help serve"),
     ("version", "print the version"),
@@ -31,9 +35,31 @@ static SIGNALS: [(&str, &str); 5] = [
 ];
 
 static STATUSES: [(&str, &str); 3] = [
-    ("0", "stopped as asked"),
-    ("1", "the system refused something, as an address in use"),
-    ("2", "what was typed means nothing"),
+    ("0", "stopped as asked, or done"),
+    (
+        "1",
+        "the system refused something, as an address in use; a reload was \
+         abandoned; no master is there to be asked",
+    ),
+    ("2", "what was typed means nothing, or could mean several masters"),
+];
+
+/// What the commands that ask a running master take.
+static ERRANDS: [(&str, &str); 6] = [
+    ("status", "print how the master and its workers are"),
+    (
+        "reload",
+        "start new workers, and let each old one go when its successor is \
+         ready; status 1 if that was abandoned, and the reason",
+    ),
+    ("scale N", "have so many workers from now on, 1 to 1024"),
+    ("stop", "stop as on SIGTERM: requests in hand finish"),
+    ("--json", "print the status as JSON, on one line"),
+    (
+        "--control PATH",
+        "ask the master with this socket, as given to serve; else the only \
+         one in $XDG_RUNTIME_DIR and /run",
+    ),
 ];
 
 /// The text for a topic; it ends with a newline.
@@ -79,6 +105,18 @@ pub fn help(topic: Topic) -> String {
                  unix:/run/app.sock\n\
                  handoff serve --workers 4 --schedule ip-hash --grace 2.5",
             );
+        }
+        Topic::Errand => {
+            page.text(
+                "Asks a running master, over its control socket. Only root \
+                 and the user that it runs as may.",
+            );
+            page.usage("status [--json] [--control PATH]");
+            page.usage("reload [--control PATH]");
+            page.usage("scale N [--control PATH]");
+            page.usage("stop [--control PATH]");
+            page.table("Commands and options", 18, ERRANDS);
+            page.table("Exit status", 18, STATUSES);
         }
         Topic::Demo => {
             page.text(
@@ -195,7 +233,8 @@ fn wrapped(text: &str, width: usize) -> Vec<String> {
 mod tests {
     use super::{super::options::flags, *};
 
-    const TOPICS: [Topic; 3] = [Topic::Handoff, Topic::Serve, Topic::Demo];
+    const TOPICS: [Topic; 4] =
+        [Topic::Handoff, Topic::Serve, Topic::Errand, Topic::Demo];
 
     #[test]
     fn every_line_has_at_most_79_columns() {

@@ -8,7 +8,9 @@ use log::LevelFilter;
 
 use super::{
     Schedule, Serve, Usage,
-    value::Value::{self, Address, Count, Seconds, SecondsOrOff, Size, Word},
+    value::Value::{
+        self, Address, Control, Count, Seconds, SecondsOrOff, Size, Word,
+    },
 };
 
 /// A row.
@@ -64,7 +66,7 @@ pub(super) fn flags(
 }
 
 /// Of the worker processes that one master can have.
-pub(super) const WORKERS: RangeInclusive<usize> = 1..=1024;
+pub(crate) const WORKERS: RangeInclusive<usize> = 1..=1024;
 
 /// Of the connections on their way to one worker.
 pub(super) const WINDOW: RangeInclusive<usize> = 1..=4096;
@@ -152,6 +154,32 @@ pub(super) static SERVE: &[Section] = &[
                 help: "how long a worker may not move, while it has \
                        something to do, before it is killed and replaced; \
                        off, or 0, for debugging",
+            },
+            Flag {
+                name: "--max-requests",
+                value: Count(0..=1_000_000_000, |serve, n| {
+                    serve.max_requests = NonZero::new(n);
+                }),
+                default: Typed("0"),
+                help: "replace a worker after about so many requests, 10 % \
+                       more or less for each; 0 is never",
+            },
+            Flag {
+                name: "--max-rss",
+                value: Size(0..=1 << 40, |serve, n| {
+                    serve.max_rss = NonZero::new(n);
+                }),
+                default: Typed("0"),
+                help: "replace a worker with more resident memory; 0 is \
+                       never",
+            },
+            Flag {
+                name: "--control",
+                value: Control(|serve, control| serve.control = control),
+                default: Found("handoff-PID.sock"),
+                help: "the socket on which handoff status, reload, scale \
+                       and stop find this master, by default in \
+                       $XDG_RUNTIME_DIR or /run",
             },
             Flag {
                 name: "--log-level",

@@ -5,6 +5,7 @@ use std::os::unix::ffi::OsStringExt;
 use proptest::prelude::*;
 
 use super::{value::Value, *};
+use crate::control::{Format, Request};
 
 fn words(line: &str) -> Vec<OsString> {
     line.split_whitespace().map(OsString::from).collect()
@@ -43,6 +44,9 @@ fn without_options_the_defaults_hold() {
         max_body: 1 << 20,
         max_requests_per_connection: None,
         max_connections: None,
+        max_requests: None,
+        max_rss: None,
+        control: Control::Default,
     };
     assert_eq!(served("serve"), expected);
     assert_eq!(served("serve --"), expected);
@@ -55,7 +59,8 @@ fn every_option_reaches_its_field() {
         --schedule ip-hash --window 7 --defer-accept off --boot-timeout 1.5 \
         --grace 0 --hang-timeout 1.25 --log-level trace --header-timeout 0.1 --idle-timeout=2 \
         --body-timeout 3 --write-timeout 4 --max-head 1K --max-fields 9 \
-        --max-body 0 --max-requests-per-connection 5 --max-connections 6";
+        --max-body 0 --max-requests-per-connection 5 --max-connections 6 \
+        --max-requests 8 --max-rss 10M --control ./off";
     let expected = Serve {
         listen: vec![
             "127.0.0.1:8080".parse().unwrap(),
@@ -78,6 +83,9 @@ fn every_option_reaches_its_field() {
         max_body: 0,
         max_requests_per_connection: NonZero::new(5),
         max_connections: NonZero::new(6),
+        max_requests: NonZero::new(8),
+        max_rss: NonZero::new(10 << 20),
+        control: Control::At("./off".into()),
     };
     assert_eq!(served(line), expected);
 }
@@ -157,6 +165,8 @@ fn the_ends_of_every_range_are_taken_and_what_is_beyond_is_not() {
             ["-1", "1000000001"],
         ),
         ("--max-connections", ["1", "1000000"], ["0", "1000001"]),
+        ("--max-requests", ["0", "1000000000"], ["-1", "1000000001"]),
+        ("--max-rss", ["0", "1024G"], ["-1", "1025G"]),
     ] {
         for end in ends {
             served(&format!("serve {name}={end}"));
@@ -188,6 +198,9 @@ fn help_and_version_are_no_errors() {
         ("--version", Version),
         ("version", Version),
         ("serve -V", Version),
+        ("help scale", Help(Topic::Errand)),
+        ("status --json --help", Help(Topic::Errand)),
+        ("stop -V", Version),
     ] {
         assert_eq!(typed(line), Ok(command), "{line}");
     }
@@ -212,15 +225,18 @@ fn every_demo_is_found_by_its_name() {
 #[test]
 fn an_error_is_one_line_that_says_what_to_type() {
     for (line, error) in [
-        ("", "type a command: serve, demo, help, version"),
+        (
+            "",
+            "type a command: serve, status, reload, scale, stop, demo, help, version",
+        ),
         ("sreve", r#"unknown command "sreve"; did you mean serve?"#),
         (
             "start",
-            r#"unknown command "start": type one of serve, demo, help, version"#,
+            r#"unknown command "start": type one of serve, status, reload, scale, stop, demo, help, version"#,
         ),
         (
             "help me",
-            r#"unknown command "me": type one of serve, demo, help, version"#,
+            r#"unknown command "me": type one of serve, status, reload, scale, stop, demo, help, version"#,
         ),
         (
             "--workers=4",
@@ -231,8 +247,8 @@ fn an_error_is_one_line_that_says_what_to_type() {
             r#"unknown option "--wrokers"; did you mean --workers?"#,
         ),
         (
-            "serve --max-requests 4",
-            r#"unknown option "--max-requests"; did you mean --max-requests-per-connection?"#,
+            "serve --max-requests-per 4",
+            r#"unknown option "--max-requests-per"; did you mean --max-requests-per-connection?"#,
         ),
         (
             "serve -w4",
@@ -311,6 +327,30 @@ fn an_error_is_one_line_that_says_what_to_type() {
             r#"unknown demo "x": type one of socketpair, ipc, disconnect, round-robin, uneven"#,
         ),
         ("demo ipc 3", r#"demo ipc takes no "3""#),
+        ("status --jsno", r#"status takes no "--jsno"; did you mean --json?"#),
+        (
+            "status --json=1",
+            r#"status takes no "--json=1"; did you mean --json?"#,
+        ),
+        ("reload --json", r#"reload takes no "--json": it takes --control"#),
+        ("stop now", r#"stop takes no "now": it takes --control"#),
+        ("scale", "scale needs a number of workers from 1 to 1024"),
+        (
+            "scale 0",
+            r#"scale takes a number of workers from 1 to 1024, not "0""#,
+        ),
+        (
+            "scale +4",
+            r#"scale takes a number of workers from 1 to 1024, not "+4""#,
+        ),
+        ("scale 4 4", r#"scale has "4" twice: type it once"#),
+        (
+            "stop --control /a --control=/b",
+            r#"stop has "--control" twice: type it once"#,
+        ),
+        ("stop --control", "--control needs a path"),
+        ("stop --control=", r#"--control "" is no path: type one"#),
+        ("serve --control=", r#"--control "" is no path: type one"#),
         (
             "demo socketpair parent",
             "demo socketpair takes nothing, parent FD or child FD",
@@ -323,6 +363,40 @@ fn an_error_is_one_line_that_says_what_to_type() {
         let answer = typed(line).unwrap_err().to_string();
         assert_eq!(answer, error, "{line}");
     }
+}
+
+#[test]
+fn an_errand_knows_what_for_and_where() {
+    let errand = |line: &str| match typed(line) {
+        Ok(Command::Errand(errand)) => (errand.request, errand.control),
+        other => panic!("{line}: {other:?}"),
+    };
+    let at = |path: &str| Some(PathBuf::from(path));
+    for (line, expected) in [
+        ("status", (Request::Status(Format::Table), None)),
+        ("status --json", (Request::Status(Format::Json), None)),
+        (
+            "status --control /a --json",
+            (Request::Status(Format::Json), at("/a")),
+        ),
+        ("reload --control=/a=b", (Request::Reload, at("/a=b"))),
+        ("scale 4", (Request::Scale(4), None)),
+        ("scale --control a 1024", (Request::Scale(1024), at("a"))),
+        ("stop --control off", (Request::Stop, at("off"))),
+    ] {
+        assert_eq!(errand(line), expected, "{line}");
+    }
+}
+
+#[test]
+fn a_control_socket_is_a_path_that_fits_or_off() {
+    let control = |path: &str| served(&format!("serve --control {path}"));
+    assert_eq!(control("off").control, Control::Off);
+    let longest = format!("/{}", "x".repeat(95));
+    assert_eq!(control(&longest).control, Control::At(longest.into()));
+    let line = format!("serve --control /{}", "x".repeat(96));
+    let error = typed(&line).unwrap_err().to_string();
+    assert!(error.ends_with("has at most 96"), "{error}");
 }
 
 #[test]

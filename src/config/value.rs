@@ -9,7 +9,8 @@ use std::{
 };
 
 use super::{
-    Serve, address,
+    self as config, Serve, address,
+    errand::control_path,
     usage::{did_you_mean, quoted},
 };
 
@@ -28,6 +29,8 @@ pub(super) enum Value {
     Seconds(RangeInclusive<Duration>, fn(&mut Serve, Duration)),
     /// The same, or `off` or 0 for none.
     SecondsOrOff(RangeInclusive<Duration>, fn(&mut Serve, Option<Duration>)),
+    /// The path of a control socket, or none.
+    Control(fn(&mut Serve, config::Control)),
     /// One of these words, and what each does.
     Word(&'static [Choice]),
 }
@@ -45,6 +48,16 @@ impl Value {
         let text = typed.to_str();
         let stored = match self {
             Self::Address(list) => return add(list(serve), typed),
+            Self::Control(put) if typed == "off" => {
+                put(serve, config::Control::Off);
+                return Ok(());
+            }
+            Self::Control(put) => {
+                let path = control_path(typed)
+                    .map_err(|why| format!(" {}{why}", quoted(typed)))?;
+                put(serve, config::Control::At(path));
+                return Ok(());
+            }
             Self::Count(range, put) => {
                 within(range, text.and_then(count)).map(|n| put(serve, n))
             }
@@ -82,6 +95,7 @@ impl Value {
             Self::Size(..) => "SIZE".into(),
             Self::Seconds(..) => "SECONDS".into(),
             Self::SecondsOrOff(..) => "SECONDS|off".into(),
+            Self::Control(_) => "PATH|off".into(),
             Self::Word(words) => listed(words, "|", "|"),
         }
     }
@@ -89,7 +103,7 @@ impl Value {
     /// "1 to 1024", for what has such bounds.
     pub(super) fn bounds(&self) -> Option<String> {
         match self {
-            Self::Address(_) | Self::Word(_) => None,
+            Self::Address(_) | Self::Control(_) | Self::Word(_) => None,
             Self::Count(range, _) => Some(span(range, usize::to_string)),
             Self::Size(range, _) => Some(span(range, |n| short(*n))),
             Self::Seconds(range, _) | Self::SecondsOrOff(range, _) => {
@@ -112,6 +126,7 @@ impl Display for Value {
             Self::Size(..) => f.write_str("a size"),
             Self::Seconds(..) => f.write_str("seconds"),
             Self::SecondsOrOff(..) => f.write_str("off, or seconds"),
+            Self::Control(_) => f.write_str("a path or off"),
             Self::Word(words) => f.write_str(&listed(words, ", ", " or ")),
         }?;
         match self.bounds() {
@@ -162,7 +177,7 @@ fn listed<T>(words: &[(&str, T)], between: &str, last: &str) -> String {
 }
 
 /// Digits alone: `parse` would also take a plus sign.
-fn count(text: &str) -> Option<usize> {
+pub(super) fn count(text: &str) -> Option<usize> {
     let digits = text.bytes().all(|byte| byte.is_ascii_digit());
     digits.then(|| text.parse().ok())?
 }

@@ -12,7 +12,9 @@ use std::time::{Duration, Instant};
 
 use log::{debug, error, info, warn};
 
-use super::link::Link;
+use super::link::{Link, Tongue};
+use super::readiness::Readiness;
+use super::server::{Server, ServerId};
 use super::supervisor::{Event, Exit};
 use super::traffic::look_at;
 use super::watch::Sight;
@@ -21,7 +23,8 @@ use crate::WorkerId;
 use crate::channel::{Channel, Heard};
 use crate::error::Error;
 use crate::ipc::Message;
-use crate::ipc::message::{Act, Answer, Cluster};
+use crate::ipc::json::Reason;
+use crate::ipc::message::{Act, Answer, Cluster, Malformed};
 use crate::sys::signal;
 use crate::sys::{clock, epoll};
 
@@ -40,8 +43,15 @@ impl Master {
         };
         let process_key = self.sources.insert(Source::Process(worker));
         let channel_key = self.sources.insert(Source::Channel(worker));
-        let link =
-            Link::new(slot, started, process_key, channel_key, self.now);
+        let wanted = self.wanted.get(&slot).cloned().unwrap_or_default();
+        let link = Link::new(
+            slot,
+            started,
+            Readiness::new(wanted, self.wait_ready),
+            (process_key, channel_key),
+            self.now,
+            self.boot_timeout,
+        );
         match link.register(&self.epoll) {
             Ok(()) => {
                 info!("worker {worker}: pid {}", link.child.pid());
@@ -87,10 +97,13 @@ impl Master {
     fn listen(&mut self, worker: WorkerId) -> bool {
         let Some(link) = self.links.get_mut(&worker) else { return false };
         let Some(channel) = link.channel() else { return false };
-        let mut said = Vec::new();
-        let result = hear_lines(channel, &mut said);
-        for word in said {
-            self.understand(worker, word);
+        let mut lines = Vec::new();
+        let mut result = hear_lines(channel, &mut lines);
+        for line in lines {
+            if let Err(fault) = self.understand(worker, &line) {
+                result = Err(fault);
+                break;
+            }
         }
         match result {
             Ok(Heard::Something) => true,
@@ -107,37 +120,93 @@ impl Master {
         }
     }
 
-    fn understand(&mut self, worker: WorkerId, word: Word) {
-        let Some(link) = self.links.get_mut(&worker) else { return };
+    fn understand(
+        &mut self,
+        worker: WorkerId,
+        line: &[u8],
+    ) -> Result<(), Error> {
+        let Some(link) = self.links.get_mut(&worker) else { return Ok(()) };
+        let message = match Message::parse(line) {
+            Ok(message) => message,
+            // JSON.stringify writes what no strict reader takes, such as half
+            // an emoji. That is the app's, and no reason to end it.
+            Err(Malformed::NotJson(error))
+                if !matches!(error.reason, Reason::Syntax { .. }) =>
+            {
+                debug!("worker {worker} is passed over: {error}");
+                return Ok(());
+            }
+            Err(malformed) => return Err(malformed.into()),
+        };
+        match &mut link.tongue {
+            Tongue::Node(_) => self.understand_node(worker, message),
+            Tongue::Ours { capacity, .. } => {
+                if let Message::Cluster(Cluster {
+                    act: Act::Listening { capacity: said, .. },
+                    ..
+                }) = message
+                {
+                    *capacity = said;
+                }
+                self.understand_ours(worker, message)
+            }
+        }
+    }
+
+    fn understand_ours(
+        &mut self,
+        worker: WorkerId,
+        message: Message<'_>,
+    ) -> Result<(), Error> {
+        let not_ours = || Err(Error::protocol("it is no worker of handoff"));
+        let Some(link) = self.links.get_mut(&worker) else { return Ok(()) };
         let proven = link.is_proven();
-        match word {
-            Word::Ready { capacity } => {
-                debug!("worker {worker} is ready for {capacity:?}");
-                link.capacity = capacity;
-                self.note(Event::Ready { worker });
-            }
-            Word::Leaves { seq } => {
-                self.note(Event::Leaving { worker, proven });
-                // Out of the rotation first: the reply is the last that it
-                // hears from us.
-                self.act();
-                let answer = Answer::Done;
-                self.say(worker, Act::Reply { ack: seq, answer });
-            }
-            Word::Misses { first } => {
-                warn!("worker {worker} is out of descriptors");
-                match self.dispatcher.nack(worker, first) {
-                    Ok(_) => {
-                        self.cooling.push((self.now + COOL_DOWN, worker));
-                    }
-                    Err(fault) => {
-                        error!("worker {worker} cannot be trusted: {fault}");
-                        self.condemn(worker);
-                    }
+        match message {
+            Message::Cluster(Cluster { seq, act }) => match act {
+                Act::Online { handoff: Some(_) } => {}
+                Act::Listening { .. } => self.note(Event::Ready { worker }),
+                Act::ExitedAfterDisconnect => {
+                    self.note(Event::Leaving { worker, proven });
+                    // Out of the rotation first: the reply is the last that
+                    // it hears from us.
+                    self.act();
+                    let (ack, answer) =
+                        (seq.unwrap_or_default(), Answer::Done);
+                    self.say(worker, Act::Reply { ack, answer });
+                }
+                Act::Online { handoff: None }
+                | Act::QueryServer(_)
+                | Act::NewConnection { .. }
+                | Act::Close { .. }
+                | Act::Disconnect { .. }
+                | Act::Reply { .. } => return not_ours(),
+            },
+            Message::HandleNack { first: Some(first) } => {
+                if link.missed.replace(first) != Some(first) {
+                    warn!("worker {worker} is out of descriptors");
+                }
+                let id = ServerId::OWN;
+                if let Some(server) = self.servers.get_mut(&id) {
+                    server.dispatcher.nack(worker, first).map_err(
+                        |fault| Error::protocol(&fault.to_string()),
+                    )?;
+                    self.cooling.push((self.now + COOL_DOWN, worker, id));
                 }
             }
-            Word::Says(text) => debug!("worker {worker} says {text}"),
+            // It was asked to wake us, and has.
+            Message::HandleAck => {}
+            Message::User(text) => debug!("worker {worker} says {text}"),
+            Message::Handle { .. }
+            | Message::Connections { .. }
+            | Message::HandleNack { first: None }
+            | Message::Resume { .. }
+            | Message::SocketGetCount { .. }
+            | Message::SocketCount { .. }
+            | Message::SocketNotifyClose { .. }
+            | Message::SocketAllClosed { .. }
+            | Message::Internal(_) => return not_ours(),
         }
+        Ok(())
     }
 
     /// Says something of Node's `cluster`.
@@ -173,14 +242,18 @@ impl Master {
             return;
         }
         let sights = self.links.iter().map(|(&worker, link)| {
-            let scoreboard = &link.scoreboard;
-            let sight = Sight {
-                turns: scoreboard.turns(),
-                waiting: scoreboard.is_waiting(),
-                received: scoreboard.received(),
-                owes: self.dispatcher.has_unreleased(worker),
+            let (turns, waiting) = match &link.tongue {
+                Tongue::Ours { scoreboard, .. } => {
+                    (scoreboard.turns(), scoreboard.is_waiting())
+                }
+                Tongue::Node(_) => (0, true),
             };
-            (worker, sight)
+            let owes = self
+                .servers
+                .values()
+                .any(|server| server.dispatcher.has_unreleased(worker));
+            let received = link.received();
+            (worker, Sight { turns, waiting, received, owes })
         });
         let hung = watch.look(clock::boottime(), sights);
         let period = watch.period();
@@ -199,16 +272,22 @@ impl Master {
         self.hang_up(worker);
         let Some(link) = self.links.remove(&worker) else { return Ok(()) };
         self.sources.remove(link.process_key);
-        let mut held = self.held;
-        if let Err(fault) =
-            look_at(worker, &link, &mut self.dispatcher, &mut held)
-        {
-            error!("worker {worker} left wrong counters: {fault}");
+        if let Some(server) = self.servers.get_mut(&ServerId::OWN) {
+            match look_at(worker, &link, &mut server.dispatcher) {
+                Ok(released) => self.held -= released,
+                Err(fault) => {
+                    error!("worker {worker} left wrong counters: {fault}");
+                }
+            }
         }
-        self.held = held;
-        let others = self.dispatcher.lost(worker);
+        self.remember(worker, &link);
+        let lost = |server: &mut Server| server.dispatcher.lost(worker);
+        let others = self.servers.values_mut().map(lost).sum();
+        self.forget_member(worker);
         obituary(worker, &link, how, others, self.now);
-        if self.doors.are_closed() && self.dispatcher.parked() > 0 {
+        if self.servers.values().any(|server| {
+            server.doors.are_closed() && server.dispatcher.parked() > 0
+        }) {
             self.emptied = false;
             self.note(Event::Stranded);
         }
@@ -217,20 +296,34 @@ impl Master {
         Ok(())
     }
 }
-/// What a worker may say, in our own words: the line it stood in is gone when
-/// it is acted on.
-#[derive(Debug)]
-enum Word {
-    Ready { capacity: Option<u64> },
-    Leaves { seq: u64 },
-    Misses { first: u64 },
-    Says(String),
+/// What workers that are gone have done.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Past {
+    pub(super) handed_over: u64,
+    pub(super) requests: u64,
 }
 
-/// Reads a channel once and appends what was said.
+impl Master {
+    /// A worker's counts, before it is forgotten. What it had not received
+    /// will be another's.
+    fn remember(&mut self, worker: WorkerId, link: &Link) {
+        for server in self.servers.values() {
+            let mut counts = server.dispatcher.counts();
+            if let Some(counts) = counts.find(|one| one.worker == worker) {
+                self.past.handed_over += counts.handed - counts.pending;
+            }
+        }
+        // The worker's own word, which may be any number.
+        let requests = link.requests().unwrap_or_default();
+        self.past.requests = self.past.requests.wrapping_add(requests);
+    }
+}
+
+/// Reads a channel once and appends the lines that were said. Descriptors
+/// that come with them are closed: a master wants none.
 fn hear_lines(
     channel: &mut Channel,
-    said: &mut Vec<Word>,
+    lines: &mut Vec<Vec<u8>>,
 ) -> Result<Heard, Error> {
     let heard = match channel.hear() {
         Ok(heard) => heard,
@@ -238,38 +331,11 @@ fn hear_lines(
         Err(error) if error.is_peer_gone() => Heard::End,
         Err(error) => return Err(error.into()),
     };
-    while let Some((line, _)) = channel.line()? {
-        let not_ours = || Err(Error::protocol("it is no worker of handoff"));
-        said.push(match Message::parse(line)? {
-            Message::Cluster(Cluster { seq, act }) => match act {
-                Act::Online { handoff: Some(_) } => continue,
-                Act::Listening { capacity, .. } => Word::Ready { capacity },
-                Act::ExitedAfterDisconnect => {
-                    Word::Leaves { seq: seq.unwrap_or_default() }
-                }
-                Act::Online { handoff: None }
-                | Act::QueryServer(_)
-                | Act::NewConnection { .. }
-                | Act::Close { .. }
-                | Act::Disconnect { .. }
-                | Act::Reply { .. } => return not_ours(),
-            },
-            Message::HandleNack { first: Some(first) } => {
-                Word::Misses { first }
-            }
-            // It was asked to wake us, and has.
-            Message::HandleAck => continue,
-            Message::User(text) => Word::Says(text.to_owned()),
-            Message::Handle { .. }
-            | Message::Connections { .. }
-            | Message::HandleNack { first: None }
-            | Message::Resume { .. }
-            | Message::SocketGetCount { .. }
-            | Message::SocketCount { .. }
-            | Message::SocketNotifyClose { .. }
-            | Message::SocketAllClosed { .. }
-            | Message::Internal(_) => return not_ours(),
-        });
+    while let Some((line, received)) = channel.line()? {
+        if memchr::memmem::find(line, b"NODE_HANDLE").is_some() {
+            received.take(1).for_each(drop);
+        }
+        lines.push(line.to_owned());
     }
     Ok(heard)
 }

@@ -14,7 +14,7 @@
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-use log::{error, warn};
+use log::{error, info, warn};
 
 use super::listener::Listener;
 use super::scheduler::Peer;
@@ -35,13 +35,20 @@ pub(super) struct Doors {
     /// Each listener is closed as soon as its queue is empty.
     closing: bool,
     paused_until: Option<Instant>,
+    /// The last attempt failed, and the log says so.
+    failing: bool,
 }
 
 impl Doors {
     /// Doors that are open, as far as epoll is concerned.
     pub(super) fn new(listeners: Vec<(Listener, Key)>) -> Doors {
-        let paused_until = None;
-        Doors { listeners, armed: true, closing: false, paused_until }
+        Doors {
+            listeners,
+            armed: true,
+            closing: false,
+            paused_until: None,
+            failing: false,
+        }
     }
 
     /// The next connection of one listener, or of any with `None`, if there
@@ -54,7 +61,12 @@ impl Doors {
     ) -> Option<(OwnedFd, Peer)> {
         let index = self.listeners.iter().position(|(_, at)| *at == key)?;
         loop {
-            match self.listeners[index].0.accept() {
+            let accepted = self.listeners[index].0.accept();
+            if self.failing && accepted.is_ok() {
+                self.failing = false;
+                info!("accepting goes on");
+            }
+            match accepted {
                 Ok(Accepted::Connection(socket, address)) => {
                     let peer = address
                         .map_or(Peer::Unix, |address| Peer::Ip(address.ip()));
@@ -68,7 +80,8 @@ impl Doors {
                     return None;
                 }
                 Err(error) => {
-                    if self.paused_until.is_none() {
+                    if !self.failing {
+                        self.failing = true;
                         warn!("accepting pauses: {error}");
                     }
                     self.paused_until = Some(now + PAUSE);
@@ -146,11 +159,14 @@ impl Doors {
         self.listeners.is_empty()
     }
 
-    /// Closes all of them, whatever waits in their queues.
-    pub(super) fn slam(&mut self, epoll: &Epoll) {
+    /// Closes all of them, whatever waits in their queues. Returns the keys
+    /// that are free now.
+    pub(super) fn slam(&mut self, epoll: &Epoll) -> Vec<Key> {
+        let keys = self.listeners.iter().map(|(_, key)| *key).collect();
         while !self.listeners.is_empty() {
             self.close(0, epoll);
         }
+        keys
     }
 
     fn close(&mut self, index: usize, epoll: &Epoll) {

@@ -1,12 +1,17 @@
-//! A worker as the master knows it: a process, a channel, a scoreboard.
+//! A worker as the master knows it: a process, and what it understands.
 
-use std::os::fd::{AsFd, BorrowedFd};
+use std::collections::VecDeque;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
+use super::readiness::Readiness;
+use super::server::{Server, ServerId};
 use super::spawn::Started;
 use super::supervisor::Exit;
+use crate::WorkerId;
 use crate::channel::Channel;
 use crate::ipc::Message;
+use crate::ipc::message::{Act, Cluster, HandleKind, Inner};
 use crate::scoreboard::Scoreboard;
 use crate::slab::Key;
 use crate::sys;
@@ -19,13 +24,54 @@ pub(super) struct Link {
     pub(super) slot: usize,
     pub(super) child: Child,
     pub(super) process_key: Key,
-    pub(super) scoreboard: Scoreboard,
-    /// Most connections that it can have open, as it said itself.
-    pub(super) capacity: Option<u64>,
+    pub(super) tongue: Tongue,
+    /// The connection that it could not take when it last ran out of
+    /// descriptors: the log says so once.
+    pub(super) missed: Option<u64>,
+    /// It has done enough, and the supervisor knows.
+    pub(super) worn: bool,
     /// Numbers what is said to it.
     seq: u64,
     started: Instant,
     line: Option<Line>,
+}
+
+/// What a worker understands.
+#[derive(Debug)]
+pub(super) enum Tongue {
+    /// It is on this library: many connections in a message, and counters
+    /// instead of answers.
+    Ours {
+        scoreboard: Scoreboard,
+        /// Most connections that it can have open, as it said itself.
+        capacity: Option<u64>,
+    },
+    /// It is Node, or speaks as Node does.
+    Node(Foreign),
+}
+
+/// What is known of a worker that speaks as Node does.
+#[derive(Debug)]
+pub(super) struct Foreign {
+    pub(super) readiness: Readiness,
+    /// It takes connections.
+    pub(super) admitted: bool,
+    /// When it is judged by what it has got ready; `None` once it is ready.
+    pub(super) judged_at: Option<Instant>,
+    /// Descriptors on their way, oldest first: it answers in that order.
+    pub(super) handles: VecDeque<Handle>,
+    /// How many connections it has taken.
+    pub(super) accepted: u64,
+}
+
+/// A descriptor on its way to a worker that answers for each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Handle {
+    /// A socket that it shares with others.
+    Shared,
+    /// A connection; `arrived` says that the descriptor did, not that the
+    /// worker wants it.
+    Connection { server: ServerId, number: u64, seq: u64, arrived: bool },
 }
 
 /// The channel, as long as it is open.
@@ -41,16 +87,29 @@ impl Link {
     pub(super) fn new(
         slot: usize,
         started: Started,
-        process_key: Key,
-        channel_key: Key,
+        readiness: Readiness,
+        keys: (Key, Key),
         now: Instant,
+        boot_timeout: Duration,
     ) -> Link {
+        let (process_key, channel_key) = keys;
+        let tongue = match started.scoreboard {
+            Some(scoreboard) => Tongue::Ours { scoreboard, capacity: None },
+            None => Tongue::Node(Foreign {
+                readiness,
+                admitted: false,
+                judged_at: Some(now + boot_timeout),
+                handles: VecDeque::new(),
+                accepted: 0,
+            }),
+        };
         Link {
             slot,
             child: started.child,
             process_key,
-            scoreboard: started.scoreboard,
-            capacity: None,
+            tongue,
+            missed: None,
+            worn: false,
             seq: 0,
             started: now,
             line: Some(Line {
@@ -77,6 +136,13 @@ impl Link {
         self.line.as_mut().map(|line| &mut line.channel)
     }
 
+    pub(super) fn foreign(&mut self) -> Option<&mut Foreign> {
+        match &mut self.tongue {
+            Tongue::Ours { .. } => None,
+            Tongue::Node(foreign) => Some(foreign),
+        }
+    }
+
     /// The number of the next message to it.
     pub(super) fn next_seq(&mut self) -> u64 {
         self.seq += 1;
@@ -91,6 +157,70 @@ impl Link {
             log::debug!("worker pid {}: {error}", self.child.pid());
         }
         self.watch(false, epoll);
+    }
+
+    /// Says something and gives it a socket to share.
+    pub(super) fn share(
+        &mut self,
+        message: &Message<'_>,
+        socket: OwnedFd,
+        epoll: &Epoll,
+    ) {
+        let Some(line) = &mut self.line else { return };
+        if let Err(error) = line.channel.share(message, socket) {
+            log::debug!("worker pid {}: {error}", self.child.pid());
+        }
+        if let Tongue::Node(foreign) = &mut self.tongue {
+            foreign.handles.push_back(Handle::Shared);
+        }
+        self.watch(false, epoll);
+    }
+
+    /// Sends what the dispatcher of a server has for it. Whether some of that
+    /// must wait for room in the channel.
+    pub(super) fn hand_over(
+        &mut self,
+        worker: WorkerId,
+        id: ServerId,
+        server: &mut Server,
+    ) -> sys::Result<bool> {
+        let Some(line) = &mut self.line else { return Ok(false) };
+        let Server { dispatcher, asked, .. } = server;
+        while let Some(batch) = dispatcher.batch(worker) {
+            let first = batch.first;
+            let fds = || batch.connections().map(AsFd::as_fd);
+            let (all, message): (Vec<BorrowedFd<'_>>, _) = match self.tongue {
+                Tongue::Ours { .. } => {
+                    let count = fds().len() as u64;
+                    (fds().collect(), Message::Connections { first, count })
+                }
+                // One descriptor a message is all that Node can take.
+                Tongue::Node(_) => {
+                    let key = asked.as_ref().map_or("", |asked| &asked.key);
+                    let act = Act::NewConnection { key: key.into() };
+                    let seq = Some(self.seq);
+                    let kind = HandleKind::NetNative;
+                    let inner = Inner::Cluster(Cluster { seq, act });
+                    (fds().take(1).collect(), Message::Handle { kind, inner })
+                }
+            };
+            if !line.channel.hand_over(&message, &all)? {
+                return Ok(true);
+            }
+            let count = all.len();
+            drop(all);
+            dispatcher.sent(worker, count);
+            if let Tongue::Node(foreign) = &mut self.tongue {
+                foreign.handles.push_back(Handle::Connection {
+                    server: id,
+                    number: first,
+                    seq: self.seq,
+                    arrived: false,
+                });
+                self.seq += 1;
+            }
+        }
+        Ok(false)
     }
 
     /// Has epoll tell when the channel takes more, if something waits for
@@ -121,9 +251,41 @@ impl Link {
         Some(line.key)
     }
 
+    /// When it is judged, if it is one to be judged and is not ready yet.
+    pub(super) fn judged_at(&self) -> Option<Instant> {
+        match &self.tongue {
+            Tongue::Ours { .. } => None,
+            Tongue::Node(foreign) => foreign.judged_at,
+        }
+    }
+
+    /// Whether it may still ask for servers that it has not asked for.
+    pub(super) fn is_starting(&self) -> bool {
+        match &self.tongue {
+            Tongue::Ours { .. } => false,
+            Tongue::Node(foreign) => !foreign.admitted && self.line.is_some(),
+        }
+    }
+
+    /// How many connections it has taken.
+    pub(super) fn received(&self) -> u64 {
+        match &self.tongue {
+            Tongue::Ours { scoreboard, .. } => scoreboard.received(),
+            Tongue::Node(foreign) => foreign.accepted,
+        }
+    }
+
+    /// How many requests it has answered, if it tells.
+    pub(super) fn requests(&self) -> Option<u64> {
+        match &self.tongue {
+            Tongue::Ours { scoreboard, .. } => Some(scoreboard.requests()),
+            Tongue::Node(_) => None,
+        }
+    }
+
     /// Whether it has taken a connection.
     pub(super) fn is_proven(&self) -> bool {
-        self.scoreboard.received() > 0
+        self.received() > 0
     }
 
     /// How it ended, once the pidfd is readable. The last thing to ask.

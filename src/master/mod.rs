@@ -18,37 +18,45 @@
 //! worker can end it: what a worker does wrong costs that worker.
 
 mod asked;
+pub(crate) mod control;
 mod crew;
 pub mod dispatcher;
 mod doors;
 mod link;
 mod listener;
+mod node;
 pub mod readiness;
+mod recycle;
 pub mod scheduler;
+mod server;
 mod spawn;
 pub mod supervisor;
 mod traffic;
 mod upgrade;
+mod usage;
 mod watch;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::{AsFd, OwnedFd};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use log::{debug, error, info, warn};
 
-use self::dispatcher::Dispatcher;
+use self::control::Control;
+use self::crew::Past;
 use self::doors::Doors;
-use self::link::Link;
+use self::link::{Link, Tongue};
 use self::listener::Listener;
+use self::recycle::Recycling;
 use self::scheduler::Scheduler;
+use self::server::{Server, ServerId};
 use self::spawn::Launcher;
 use self::supervisor::{Action, Event, Outcome, Policy, Report, Supervisor};
 use self::upgrade::{Inheritance, Successor};
 use self::watch::Watch;
 use crate::WorkerId;
-use crate::config::Serve;
+use crate::config::{Run, Serve};
 use crate::error::Error;
 use crate::ipc::Message;
 use crate::ipc::message::Act;
@@ -71,29 +79,51 @@ const IDLE_AT_STOP: Duration = Duration::from_millis(500);
 /// Descriptors kept free for starting workers, beside those in use.
 const RESERVE: usize = 16;
 
+/// What a worker that never says that it is ready gets beyond its time, so
+/// that it is judged before it is given up.
+const JUDGEMENT: Duration = Duration::from_millis(100);
+
+/// A foreign program may know SIGTERM: how long it has between that and
+/// SIGKILL.
+const TERMINATE_FIRST: Duration = Duration::from_secs(2);
+
+/// What the workers are.
+#[derive(Debug)]
+pub(crate) enum Job {
+    /// This program again.
+    Serve,
+    /// Another program.
+    Run(Run),
+}
+
 /// What an event is about.
 #[derive(Clone, Copy, Debug)]
 enum Source {
     Signals,
-    Listener,
+    Listener(ServerId),
     Channel(WorkerId),
     Process(WorkerId),
     /// The new master of an upgrade.
     Successor,
+    /// The control socket.
+    Control,
+    /// A client of it.
+    Operator,
 }
 
 /// The life of a master: until it is told to stop, or gives up.
 pub(crate) fn run(
     settings: &Serve,
+    job: Job,
     scheduler: Box<dyn Scheduler>,
 ) -> Result<ExitCode, Error> {
-    let mut master = Master::new(settings, scheduler)?;
+    let mut master = Master::new(settings, job, scheduler)?;
     let mut events = Events::with_capacity(EVENTS);
     loop {
         master.tick()?;
         loop {
             master.act();
-            master.relieve_predecessor();
+            master.relieve_predecessor()?;
             if let Some(outcome) = master.outcome.take() {
                 return Ok(master.exit(&outcome));
             }
@@ -111,10 +141,14 @@ pub(crate) fn run(
             match master.sources.get_mut(key).copied() {
                 None => {} // It was closed earlier in this turn.
                 Some(Source::Signals) => master.obey()?,
-                Some(Source::Listener) => master.accept(key),
+                Some(Source::Listener(id)) => master.accept(id, key),
                 Some(Source::Channel(worker)) => master.hear(worker, event),
                 Some(Source::Process(worker)) => master.bury(worker)?,
                 Some(Source::Successor) => master.watch_successor()?,
+                Some(Source::Control) => master.receive_operators()?,
+                Some(Source::Operator) => {
+                    master.attend(key, event.is_gone())?;
+                }
             }
         }
     }
@@ -125,10 +159,11 @@ struct Master {
     epoll: Epoll,
     sources: Slab<Source>,
     signals: SignalFd,
-    doors: Doors,
+    servers: BTreeMap<ServerId, Server>,
+    /// Names the next server that is asked for.
+    next_server: u32,
     launcher: Launcher,
     supervisor: Supervisor,
-    dispatcher: Dispatcher<OwnedFd>,
     scheduler: Box<dyn Scheduler>,
     links: BTreeMap<WorkerId, Link>,
     /// What the supervisor wants done.
@@ -138,10 +173,14 @@ struct Master {
     /// Copies of connections that we hold, and how many we may.
     held: usize,
     most_held: usize,
+    /// Descriptors that this process may have.
+    limit: usize,
     /// Workers that ran out of descriptors, and until when they rest.
-    cooling: Vec<(Instant, WorkerId)>,
+    cooling: Vec<(Instant, WorkerId, ServerId)>,
     /// Nothing is sent before this.
     congested_until: Option<Instant>,
+    /// The last attempt failed of that, and the log says so.
+    congested: bool,
     /// When to look at the counters although nobody woke us.
     patience: Duration,
     stopping: bool,
@@ -156,6 +195,18 @@ struct Master {
     successor: Option<Successor>,
     /// To tell the master before this one that it may go.
     predecessor: Option<OwnedFd>,
+    /// What it left that nobody has asked for yet.
+    inheritance: Inheritance,
+    /// `run`: the servers that the worker of each slot had when it became
+    /// ready, and still has; its successor is measured by them.
+    wanted: BTreeMap<usize, BTreeSet<String>>,
+    /// `run`: where a listen on every address goes instead.
+    host: Option<String>,
+    /// `run`: a worker must say "ready".
+    wait_ready: bool,
+    control: Control,
+    recycling: Recycling,
+    past: Past,
     start: Instant,
     now: Instant,
 }
@@ -164,6 +215,7 @@ struct Master {
 impl Master {
     fn new(
         settings: &Serve,
+        job: Job,
         scheduler: Box<dyn Scheduler>,
     ) -> Result<Master, Error> {
         let limit = sys::limit::raise_descriptors()?;
@@ -172,47 +224,65 @@ impl Master {
         let signals = SignalFd::new()?;
         let key = sources.insert(Source::Signals).bits();
         epoll.add(signals.as_fd(), Interest::Read, key)?;
-        let mut listeners = Vec::new();
-        let launcher = Launcher::this_program()?;
+        sys::process::keep_ended_children();
         let mut inheritance = Inheritance::take()?;
-        let bound = Listener::bind_all(
-            &settings.listen,
-            settings.defer_accept,
-            |name| inheritance.listeners_of(name),
-        );
-        for listener in bound? {
-            let key = sources.insert(Source::Listener);
-            epoll.add(listener.as_fd(), Interest::Read, key.bits())?;
-            listeners.push((listener, key));
-        }
-        inheritance.discard_rest();
-        announce(&listeners, settings.workers, scheduler.name());
-        let ours = 8 + RESERVE + listeners.len() + 3 * settings.workers;
+        let mut servers = BTreeMap::new();
+        let (launcher, host, wait_ready) = match job {
+            Job::Serve => {
+                let launcher = Launcher::this_program()?;
+                let bound = Listener::bind_all(
+                    &settings.listen,
+                    settings.defer_accept,
+                    |name| inheritance.listeners_of(name),
+                );
+                let mut listeners = Vec::new();
+                for listener in bound? {
+                    let source = Source::Listener(ServerId::OWN);
+                    let key = sources.insert(source);
+                    let interest = Interest::Read;
+                    epoll.add(listener.as_fd(), interest, key.bits())?;
+                    listeners.push((listener, key));
+                }
+                inheritance.discard_rest();
+                let own = Server::new(Doors::new(listeners), None);
+                servers.insert(ServerId::OWN, own);
+                (launcher, None, false)
+            }
+            Job::Run(Run { program, host, wait_ready }) => {
+                let launcher = Launcher::another(&program)?;
+                (launcher, host, wait_ready)
+            }
+        };
+        let foreign = !servers.contains_key(&ServerId::OWN);
         let start = Instant::now();
         let policy = Policy {
             workers: settings.workers,
             grace: settings.grace,
             linger: LINGER,
-            boot_timeout: settings.boot_timeout,
-            terminate_before_kill: None,
+            // Whoever does not say that it is ready is judged first.
+            boot_timeout: settings.boot_timeout
+                + if foreign { JUDGEMENT } else { Duration::ZERO },
+            terminate_before_kill: foreign.then_some(TERMINATE_FIRST),
         };
-        Ok(Master {
+        let mut master = Master {
             window: settings.window as u64,
             epoll,
             sources,
             signals,
-            doors: Doors::new(listeners),
+            servers,
+            next_server: ServerId::OWN.0 + 1,
             launcher,
             supervisor: Supervisor::new(policy, Duration::ZERO),
-            dispatcher: Dispatcher::new(),
             scheduler,
             links: BTreeMap::new(),
             actions: Vec::new(),
             outcome: None,
             held: 0,
-            most_held: limit.saturating_sub(ours).max(1),
+            most_held: 1,
+            limit,
             cooling: Vec::new(),
             congested_until: None,
+            congested: false,
             patience: Duration::ZERO,
             stopping: false,
             emptied: false,
@@ -222,18 +292,82 @@ impl Master {
             next_look: None,
             boot_timeout: settings.boot_timeout,
             successor: None,
-            predecessor: inheritance.ready,
+            predecessor: inheritance.ready.take(),
+            inheritance,
+            wanted: BTreeMap::new(),
+            host,
+            wait_ready,
+            control: Control::new(settings.control.clone()),
+            recycling: Recycling::new(settings, start),
+            past: Past::default(),
             start,
             now: start,
-        })
+        };
+        master.make_room_for(settings.workers);
+        if master.predecessor.is_none()
+            && let Err(error) = master.open_control()
+        {
+            for server in master.servers.values_mut() {
+                server.doors.slam(&master.epoll);
+            }
+            return Err(error);
+        }
+        master.announce(settings.workers);
+        Ok(master)
+    }
+
+    /// Leaves so many workers the descriptors that they need.
+    fn make_room_for(&mut self, workers: usize) {
+        let servers = self.servers.values();
+        let listeners = servers.map(|server| server.doors.listeners().count());
+        let listeners = listeners.sum::<usize>() + 1;
+        let ours = 8 + RESERVE + listeners + control::CLIENTS + 3 * workers;
+        self.most_held = self.limit.saturating_sub(ours).max(1);
+    }
+
+    /// The one line that a person needs at the start.
+    fn announce(&self, workers: usize) {
+        let what = match &self.servers.get(&ServerId::OWN) {
+            Some(own) => {
+                let places = own.doors.listeners().map(ToString::to_string);
+                let places: Vec<String> = places.collect();
+                format!("listening on {}", places.join(", "))
+            }
+            None => format!("running {}", self.launcher.name()),
+        };
+        let plural = if workers == 1 { "" } else { "s" };
+        let (policy, pid) = (self.scheduler.name(), std::process::id());
+        info!("{what}, {workers} worker{plural}, {policy}, pid {pid}");
+    }
+
+    /// A worker takes connections from now on.
+    fn admit(&mut self, worker: WorkerId) {
+        let Some(link) = self.links.get(&worker) else { return };
+        let Tongue::Ours { capacity, .. } = link.tongue else {
+            return self.admit_node(worker);
+        };
+        let (slot, window) = (link.slot, self.window);
+        if let Some(server) = self.servers.get_mut(&ServerId::OWN) {
+            server.dispatcher.admit(worker, slot, window, capacity);
+        }
     }
 
     fn exit(&mut self, outcome: &Outcome) -> ExitCode {
-        self.doors.slam(&self.epoll);
+        for server in self.servers.values_mut() {
+            server.doors.slam(&self.epoll);
+        }
+        self.shut_control();
         match outcome {
             Outcome::Stopped => {
                 info!("{outcome}");
                 ExitCode::SUCCESS
+            }
+            // The program was typed wrong.
+            Outcome::CannotStart(_)
+                if !self.servers.contains_key(&ServerId::OWN) =>
+            {
+                error!("{outcome}");
+                ExitCode::from(2)
             }
             Outcome::CannotStart(_) | Outcome::GaveUp { .. } => {
                 error!("{outcome}");
@@ -252,16 +386,21 @@ impl Master {
     fn timeout(&self) -> Option<Duration> {
         let supervisor =
             self.supervisor.deadline().map(|after| self.start + after);
-        let counters = (self.held > 0 || self.is_waiting())
-            .then(|| self.now + self.patience);
-        let cooling = self.cooling.iter().map(|(until, _)| *until).min();
+        let counters = self.patience().map(|patience| self.now + patience);
+        let cooling = self.cooling.iter().map(|(until, ..)| *until).min();
+        let doors = self.servers.values();
+        let doors = doors.filter_map(|server| server.doors.deadline()).min();
         [
             supervisor,
             counters,
             cooling,
             self.congested_until,
             self.upgrade_deadline(),
-            self.doors.deadline(),
+            self.judgement(),
+            self.closing_time(),
+            doors,
+            self.control.deadline(),
+            self.recycling.deadline(),
             self.next_look,
         ]
         .into_iter()
@@ -279,17 +418,21 @@ impl Master {
             self.congested_until = None;
         }
         let now = self.now;
-        let rested: Vec<WorkerId> = self
-            .cooling
-            .extract_if(.., |(until, _)| *until <= now)
-            .map(|(_, worker)| worker)
-            .collect();
-        for worker in rested {
-            if let Some(first) = self.dispatcher.resume(worker) {
+        let rested: Vec<(Instant, WorkerId, ServerId)> =
+            self.cooling.extract_if(.., |(until, ..)| *until <= now).collect();
+        for (_, worker, id) in rested {
+            let Some(server) = self.servers.get_mut(&id) else { continue };
+            let resumed = server.dispatcher.resume(worker);
+            // Node discards nothing, so it needs no number to go on from.
+            if let Some(first) = resumed.filter(|_| id == ServerId::OWN) {
                 self.tell(worker, &Message::Resume { first });
             }
         }
+        self.judge();
+        self.close_abandoned();
         self.look_for_the_hung();
+        self.expire_operators();
+        self.recycle();
         self.supervisor.tick(self.elapsed(), &mut self.actions);
         Ok(())
     }
@@ -313,10 +456,7 @@ impl Master {
                 }
                 Signal::Terminate | Signal::Interrupt | Signal::Quit => {
                     info!("{name}: stopping");
-                    self.stopping = true;
-                    self.abandon_upgrade()?;
-                    self.doors.stop_deferring();
-                    self.note(Event::Stop);
+                    self.stop()?;
                 }
                 Signal::HangUp => {
                     info!("{name}: reloading");
@@ -328,6 +468,17 @@ impl Master {
                 }
             }
         }
+        Ok(())
+    }
+
+    /// Stops, and loses nothing that was accepted.
+    fn stop(&mut self) -> Result<(), Error> {
+        self.stopping = true;
+        self.abandon_upgrade()?;
+        for server in self.servers.values() {
+            server.doors.stop_deferring();
+        }
+        self.note(Event::Stop);
         Ok(())
     }
 
@@ -346,15 +497,12 @@ impl Master {
                 debug!("worker {worker}: generation {generation}");
                 self.spawn(worker, slot);
             }
-            Action::Admit { worker } => {
-                if let Some(link) = self.links.get(&worker) {
-                    let (slot, capacity) = (link.slot, link.capacity);
-                    let window = self.window;
-                    self.dispatcher.admit(worker, slot, window, capacity);
-                }
-            }
+            Action::Admit { worker } => self.admit(worker),
             Action::Withdraw { worker } => {
-                self.dispatcher.withdraw(worker);
+                for server in self.servers.values_mut() {
+                    server.dispatcher.withdraw(worker);
+                }
+                self.forget_member(worker);
             }
             Action::Disconnect { worker } => {
                 debug!("worker {worker} is asked to leave");
@@ -374,23 +522,18 @@ impl Master {
                     link.child.kill();
                 }
             }
-            Action::StopAccepting => self.doors.begin_closing(),
-            Action::Report(report) => tell_operator(&report),
+            Action::StopAccepting => {
+                for server in self.servers.values_mut() {
+                    server.doors.begin_closing();
+                }
+            }
+            Action::Report(report) => {
+                tell_operator(&report);
+                self.tell_waiting(&report);
+            }
             Action::Exit(outcome) => self.outcome = Some(outcome),
         }
     }
-}
-
-/// The one line that a person needs at the start.
-fn announce(listeners: &[(Listener, Key)], workers: usize, policy: &str) {
-    let places: Vec<String> =
-        listeners.iter().map(|(listener, _)| listener.to_string()).collect();
-    let places = places.join(", ");
-    let plural = if workers == 1 { "" } else { "s" };
-    let pid = std::process::id();
-    info!(
-        "listening on {places}, {workers} worker{plural}, {policy}, pid {pid}"
-    );
 }
 
 fn tell_operator(report: &Report) {

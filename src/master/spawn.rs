@@ -20,7 +20,7 @@ use std::env;
 use std::ffi::{CString, OsStr, OsString};
 use std::fs;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
@@ -28,7 +28,8 @@ use std::path::PathBuf;
 use crate::WorkerId;
 use crate::scoreboard::Scoreboard;
 use crate::sys;
-use crate::sys::process::{self, Bond, Child, FIRST_DESCRIPTOR, Program};
+use crate::sys::process::{Child, FIRST_DESCRIPTOR};
+use crate::sys::spawn::{self, Bond, Program};
 
 /// Where execvp(3) looks when there is no `PATH`.
 const DEFAULT_PATH: &str = "/bin:/usr/bin";
@@ -36,7 +37,9 @@ const DEFAULT_PATH: &str = "/bin:/usr/bin";
 /// Starts workers, one like the other.
 #[derive(Debug)]
 pub(crate) struct Launcher {
-    program: Program,
+    itself: Program,
+    /// What the workers are, if that is another program.
+    foreign: Option<Program>,
 }
 
 /// A worker that has just been started.
@@ -45,47 +48,30 @@ pub(crate) struct Started {
     pub(crate) child: Child,
     /// The master's end.
     pub(crate) channel: OwnedFd,
-    pub(crate) scoreboard: Scoreboard,
+    /// Of a worker that is on this library.
+    pub(crate) scoreboard: Option<Scoreboard>,
 }
 
 impl Launcher {
     /// Workers that are this very program with the same arguments.
     pub(crate) fn this_program() -> io::Result<Launcher> {
-        let mut arguments = env::args_os();
-        let name = arguments.next().unwrap_or_default();
-        let itself = fs::metadata("/proc/self/exe")?;
-        let mut candidates = candidates(&name);
-        // The first argument may be anything (`exec -a`). A name that does
-        // not lead here now is not trusted to lead here later.
-        let leads_here = candidates
-            .iter()
-            .filter_map(|path| fs::metadata(path).ok())
-            .find(fs::Metadata::is_file)
-            .is_some_and(|found| same_file(&found, &itself));
-        if !leads_here {
-            candidates = vec![env::current_exe()?];
-        }
-        let words = std::iter::once(name).chain(arguments);
-        Launcher::new(&candidates, words)
+        Ok(Launcher { itself: itself()?, foreign: None })
     }
 
-    fn new(
-        candidates: &[PathBuf],
-        arguments: impl Iterator<Item = OsString>,
-    ) -> io::Result<Launcher> {
-        let program = Program {
-            candidates: candidates
-                .iter()
-                .map(|path| c_string(path.as_os_str()))
-                .collect::<io::Result<_>>()?,
-            arguments: arguments
-                .map(|word| c_string(&word))
-                .collect::<io::Result<_>>()?,
-            environment: Vec::new(),
-            directory: Some(c_string(working_directory()?.as_os_str())?),
-            bond: Bond::Worker,
-        };
-        Ok(Launcher { program })
+    /// Workers that are another program, which speaks as Node does.
+    pub(crate) fn another(words: &[OsString]) -> io::Result<Launcher> {
+        let name = words.first().cloned().unwrap_or_default();
+        let foreign = program(&candidates(&name), words)?;
+        Ok(Launcher { itself: itself()?, foreign: Some(foreign) })
+    }
+
+    /// What the workers are called, if they are another program.
+    pub(crate) fn name(&self) -> String {
+        let program = self.foreign.as_ref().unwrap_or(&self.itself);
+        let name = program.arguments.first();
+        name.map_or_else(String::new, |name| {
+            name.to_string_lossy().into_owned()
+        })
     }
 
     /// Starts one. It has executed its program when this returns.
@@ -95,12 +81,19 @@ impl Launcher {
         slot: usize,
     ) -> sys::Result<Started> {
         let (channel, theirs) = sys::unix::pair()?;
+        if let Some(program) = &mut self.foreign {
+            program.environment = workers_environment(worker, slot, None);
+            let child = spawn::spawn(program, &[theirs.as_fd()])?;
+            return Ok(Started { child, channel, scoreboard: None });
+        }
         let (scoreboard, region) = Scoreboard::create()?;
-        self.program.environment = workers_environment(worker, slot);
-        self.program.bond = Bond::Worker;
+        let number = FIRST_DESCRIPTOR + 1;
+        self.itself.environment =
+            workers_environment(worker, slot, Some(number));
+        self.itself.bond = Bond::Worker;
         let descriptors = [theirs.as_fd(), region.as_fd()];
-        let child = process::spawn(&self.program, &descriptors)?;
-        Ok(Started { child, channel, scoreboard })
+        let child = spawn::spawn(&self.itself, &descriptors)?;
+        Ok(Started { child, channel, scoreboard: Some(scoreboard) })
     }
 
     /// Starts the master that is to follow this one (`upgrade`), with what
@@ -111,12 +104,42 @@ impl Launcher {
         descriptors: &[BorrowedFd<'_>],
     ) -> sys::Result<Child> {
         let inherited = |name: &OsStr| {
-            !(is_the_masters_own(name)) || is_of_the_service(name)
+            !is_the_masters_own(name) || is_of_the_service(name)
         };
-        self.program.environment = environment(inherited, contract);
-        self.program.bond = Bond::Successor;
-        process::spawn(&self.program, descriptors)
+        self.itself.environment = environment(inherited, contract);
+        self.itself.bond = Bond::Successor;
+        spawn::spawn(&self.itself, descriptors)
     }
+}
+
+/// This program, by the name that it was started by.
+fn itself() -> io::Result<Program> {
+    let words: Vec<OsString> = env::args_os().collect();
+    let running = fs::metadata("/proc/self/exe")?;
+    let mut paths = candidates(words.first().map_or("".as_ref(), |w| w));
+    // The first word may be anything (`exec -a`). A name that does not lead
+    // here now is not trusted to lead here later.
+    let leads_here = paths
+        .iter()
+        .filter_map(|path| fs::metadata(path).ok())
+        .find(fs::Metadata::is_file)
+        .is_some_and(|found| same_file(&found, &running));
+    if !leads_here {
+        paths = vec![env::current_exe()?];
+    }
+    program(&paths, &words)
+}
+
+fn program(paths: &[PathBuf], words: &[OsString]) -> io::Result<Program> {
+    let paths = paths.iter().map(|path| c_string(path.as_os_str()));
+    let words = words.iter().map(|word| c_string(word));
+    Ok(Program {
+        candidates: paths.collect::<io::Result<_>>()?,
+        arguments: words.collect::<io::Result<_>>()?,
+        environment: Vec::new(),
+        directory: Some(c_string(working_directory()?.as_os_str())?),
+        bond: Bond::Worker,
+    })
 }
 
 /// The paths that a program's name stands for, as in execvp(3).
@@ -148,16 +171,19 @@ fn same_file(a: &fs::Metadata, b: &fs::Metadata) -> bool {
 }
 
 /// The master's environment, less what was meant for the master alone, and
-/// the contract.
-fn workers_environment(worker: WorkerId, slot: usize) -> Vec<CString> {
-    let region = FIRST_DESCRIPTOR + 1;
-    let contract = [
+/// the contract. `region` is the scoreboard's number, for a worker of ours.
+fn workers_environment(
+    worker: WorkerId,
+    slot: usize,
+    region: Option<RawFd>,
+) -> Vec<CString> {
+    let mut contract = vec![
         format!("NODE_CHANNEL_FD={FIRST_DESCRIPTOR}"),
         "NODE_CHANNEL_SERIALIZATION_MODE=json".to_owned(),
         format!("NODE_UNIQUE_ID={worker}"),
         format!("HANDOFF_WORKER_INDEX={slot}"),
-        format!("HANDOFF_WORKER_REGION={region}"),
     ];
+    contract.extend(region.map(|fd| format!("HANDOFF_WORKER_REGION={fd}")));
     let contract = contract.into_iter().map(OsString::from).collect();
     environment(|name| !is_the_masters_own(name), contract)
 }
@@ -237,7 +263,7 @@ mod tests {
 
     #[test]
     fn a_worker_is_told_what_it_is() {
-        let environment = workers_environment(WorkerId(7), 2);
+        let environment = workers_environment(WorkerId(7), 2, Some(4));
         let has = |pair: &str| {
             environment.iter().any(|text| text.as_bytes() == pair.as_bytes())
         };

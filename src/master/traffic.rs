@@ -7,20 +7,21 @@
 //! ```
 //!
 //! Our copy of a connection is closed when the worker's counter covers it, and
-//! not before: until then it may still have to go to another.
+//! not before: until then it may still have to go to another. Node's workers
+//! have no counters and answer for each (`node`).
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::time::Duration;
 
-use log::{debug, error};
+use log::{debug, error, warn};
 
 use super::Master;
 use super::dispatcher::{self, Dispatcher};
-use super::link::Link;
+use super::link::{Link, Tongue};
+use super::server::ServerId;
 use super::supervisor::Event;
 use crate::WorkerId;
 use crate::error::Error;
-use crate::ipc::Message;
 use crate::slab::Key;
 
 /// How long to wait when the system has too many descriptors on their way.
@@ -36,24 +37,31 @@ const LOOK_AGAIN: (Duration, Duration) =
 const LOOK_SOON: Duration = Duration::from_millis(1);
 
 impl Master {
-    pub(super) fn may_accept(&self) -> bool {
-        self.dispatcher.has_room()
+    /// Whether any server may accept, as far as the whole is concerned.
+    fn is_open(&self) -> bool {
+        self.held < self.most_held && self.congested_until.is_none()
+    }
+
+    /// Somebody waits for room.
+    fn is_waiting(&self) -> bool {
+        let open = self.is_open();
+        self.servers.values().any(|server| {
+            let room = open && server.dispatcher.has_room();
+            server.dispatcher.parked() > 0
+                || (!room && !server.doors.are_closed())
+        })
+    }
+
+    pub(super) fn accept(&mut self, id: ServerId, key: Key) {
+        let Some(server) = self.servers.get_mut(&id) else { return };
+        while server.dispatcher.has_room()
             && self.held < self.most_held
             && self.congested_until.is_none()
-    }
-
-    /// Only counters can help: somebody waits for room.
-    pub(super) fn is_waiting(&self) -> bool {
-        self.dispatcher.parked() > 0
-            || (!self.may_accept() && !self.doors.are_closed())
-    }
-
-    pub(super) fn accept(&mut self, key: Key) {
-        while self.may_accept() {
-            let next = self.doors.accept(key, &self.epoll, self.now);
+        {
+            let next = server.doors.accept(key, &self.epoll, self.now);
             let Some((socket, peer)) = next else { break };
             self.held += 1;
-            self.dispatcher.offer(socket, peer, &mut *self.scheduler);
+            server.dispatcher.offer(socket, peer, &mut *self.scheduler);
         }
     }
 
@@ -62,36 +70,66 @@ impl Master {
     /// and looks once more (`scoreboard`).
     pub(super) fn hand_over(&mut self) -> Result<(), Error> {
         loop {
-            for key in self.doors.to_be_closed() {
-                self.accept(key);
-            }
-            self.dispatcher.dispatch_parked(&mut *self.scheduler);
+            self.accept_the_last();
+            self.dispatch();
             self.send();
-            self.doors.arm(self.may_accept(), &self.epoll, self.now)?;
+            let open = self.is_open();
+            for server in self.servers.values_mut() {
+                let wanted = open && server.dispatcher.has_room();
+                server.doors.arm(wanted, &self.epoll, self.now)?;
+            }
             if !self.is_waiting() {
                 break;
             }
             for link in self.links.values() {
-                link.scoreboard.ask_to_be_woken();
+                if let Tongue::Ours { scoreboard, .. } = &link.tongue {
+                    scoreboard.ask_to_be_woken();
+                }
             }
             let before = self.standing();
             self.look_at_counters();
-            self.dispatcher.dispatch_parked(&mut *self.scheduler);
+            self.dispatch();
             if self.standing() == before {
                 break;
             }
         }
-        let settled = self.doors.are_closed()
-            && self.dispatcher.parked() == 0
-            && self
-                .links
-                .keys()
-                .all(|id| self.dispatcher.batch(*id).is_none());
-        if settled && !self.emptied {
+        if self.is_settled() && !self.emptied {
             self.emptied = true;
             self.note(Event::Emptied);
         }
         Ok(())
+    }
+
+    /// Doors that are closing close when their queue is empty, which only
+    /// accepting tells.
+    fn accept_the_last(&mut self) {
+        let closing: Vec<(ServerId, Key)> = self
+            .servers
+            .iter()
+            .flat_map(|(&id, server)| {
+                let keys = server.doors.to_be_closed();
+                keys.into_iter().map(move |key| (id, key))
+            })
+            .collect();
+        for (id, key) in closing {
+            self.accept(id, key);
+        }
+    }
+
+    fn dispatch(&mut self) {
+        for server in self.servers.values_mut() {
+            server.dispatcher.dispatch_parked(&mut *self.scheduler);
+        }
+    }
+
+    /// Whether nothing is listened on and nobody waits for a worker.
+    fn is_settled(&self) -> bool {
+        self.servers.values().all(|server| {
+            let dispatcher = &server.dispatcher;
+            server.doors.are_closed()
+                && dispatcher.parked() == 0
+                && self.links.keys().all(|&id| dispatcher.batch(id).is_none())
+        })
     }
 
     fn send(&mut self) {
@@ -100,31 +138,23 @@ impl Master {
         }
         for (&worker, link) in &mut self.links {
             let mut blocked = false;
-            while let Some(batch) = self.dispatcher.batch(worker) {
-                let Some(channel) = link.channel() else { break };
-                let connections: Vec<BorrowedFd<'_>> =
-                    batch.connections().map(AsFd::as_fd).collect();
-                let count = connections.len();
-                let line = Message::Connections {
-                    first: batch.first,
-                    count: count as u64,
-                };
-                match channel.hand_over(&line, &connections) {
-                    Ok(true) => self.dispatcher.sent(worker, count),
-                    Ok(false) => {
-                        blocked = true;
-                        break;
+            for (&id, server) in &mut self.servers {
+                let had = server.dispatcher.batch(worker).is_some();
+                match link.hand_over(worker, id, server) {
+                    Ok(full) => {
+                        self.congested &= full || !had;
+                        blocked |= full;
                     }
                     Err(error) if error.is_too_many_in_flight() => {
-                        debug!("{error}");
+                        if !self.congested {
+                            self.congested = true;
+                            warn!("nothing can be handed over: {error}");
+                        }
                         self.congested_until = Some(self.now + CONGESTION);
                         return;
                     }
-                    Err(error) => {
-                        // Its end is about to be heard.
-                        debug!("worker {worker}: {error}");
-                        break;
-                    }
+                    // Its end is about to be heard.
+                    Err(error) => debug!("worker {worker}: {error}"),
                 }
             }
             link.watch(blocked, &self.epoll);
@@ -132,19 +162,32 @@ impl Master {
     }
 
     /// What a look at the counters may change.
-    fn standing(&self) -> (usize, usize, bool) {
-        (self.held, self.dispatcher.parked(), self.may_accept())
+    fn standing(&self) -> (usize, usize, usize) {
+        let servers = self.servers.values();
+        let open = self.is_open();
+        let (parked, room) = servers.fold((0, 0), |(parked, room), server| {
+            let dispatcher = &server.dispatcher;
+            let has_room = open && dispatcher.has_room();
+            (parked + dispatcher.parked(), room + usize::from(has_room))
+        });
+        (self.held, parked, room)
     }
 
     /// Reads what the workers have published, and lets go of the connections
     /// that they have.
     fn look_at_counters(&mut self) {
+        let Some(server) = self.servers.get_mut(&ServerId::OWN) else {
+            return;
+        };
         let mut liars = Vec::new();
         for (&worker, link) in &self.links {
-            let (dispatcher, held) = (&mut self.dispatcher, &mut self.held);
-            if let Err(fault) = look_at(worker, link, dispatcher, held) {
-                error!("worker {worker} cannot be trusted: {fault}");
-                liars.push(worker);
+            let dispatcher = &mut server.dispatcher;
+            match look_at(worker, link, dispatcher) {
+                Ok(released) => self.held -= released,
+                Err(fault) => {
+                    error!("worker {worker} cannot be trusted: {fault}");
+                    liars.push(worker);
+                }
             }
         }
         for worker in liars {
@@ -168,21 +211,26 @@ impl Master {
             first
         };
     }
+
+    /// How long the loop may sleep before that; `None`: no counter matters.
+    pub(super) fn patience(&self) -> Option<Duration> {
+        let counted = self.servers.contains_key(&ServerId::OWN);
+        let matters = self.held > 0 || self.is_waiting();
+        (counted && matters).then_some(self.patience)
+    }
 }
 
-/// Hands a worker's counters to the dispatcher.
+/// Hands a worker's counters to the dispatcher. How many copies were let go.
 pub(super) fn look_at(
     worker: WorkerId,
     link: &Link,
     dispatcher: &mut Dispatcher<OwnedFd>,
-    held: &mut usize,
-) -> Result<(), dispatcher::Fault> {
+) -> Result<usize, dispatcher::Fault> {
+    let Tongue::Ours { scoreboard, .. } = &link.tongue else { return Ok(0) };
     // In this order: it counts what it received before what it closed.
-    let closed = link.scoreboard.closed();
-    let received = link.scoreboard.received();
-    for connection in dispatcher.received(worker, received)? {
-        *held -= 1;
-        drop(connection);
-    }
-    dispatcher.closed(worker, closed)
+    let closed = scoreboard.closed();
+    let received = scoreboard.received();
+    let released = dispatcher.received(worker, received)?.count();
+    dispatcher.closed(worker, closed)?;
+    Ok(released)
 }

@@ -124,12 +124,22 @@ impl Master {
         let mut contract =
             vec![OsString::from(format!("{READY}={FIRST_DESCRIPTOR}"))];
         let mut descriptors = vec![theirs.as_fd()];
-        let listeners = (FIRST_DESCRIPTOR + 1..).zip(self.doors.listeners());
-        for (number, listener) in listeners {
+        // All that is listened on or shared, whoever asked for it.
+        let sockets = self.servers.values().flat_map(|server| {
+            let listeners = server.doors.listeners();
+            let accepting = listeners.map(|l| (l.name(), l.as_fd()));
+            let asked = server.asked.iter();
+            let shared = asked.filter_map(|asked| {
+                let socket = asked.shared.as_ref()?;
+                Some((OsStr::new(&asked.key), socket.as_fd()))
+            });
+            accepting.chain(shared)
+        });
+        for (number, (name, fd)) in (FIRST_DESCRIPTOR + 1..).zip(sockets) {
             let mut pair = OsString::from(format!("{LISTENER}{number}="));
-            pair.push(listener.name());
+            pair.push(name);
             contract.push(pair);
-            descriptors.push(listener.as_fd());
+            descriptors.push(fd);
         }
         let child = self.launcher.spawn_successor(contract, &descriptors)?;
         info!("upgrade: the new master has pid {}", child.pid());
@@ -160,7 +170,10 @@ impl Master {
             info!("upgrade: the new master, pid {pid}, is ready");
             self.forget_successor()?;
             self.stopping = true;
-            self.doors.bequeath();
+            for server in self.servers.values_mut() {
+                server.doors.bequeath();
+            }
+            self.shut_control();
             self.note(Event::Stop);
             return Ok(());
         }
@@ -195,19 +208,24 @@ impl Master {
     }
 
     /// Tells the master before this one to go, once every worker is ready.
-    pub(super) fn relieve_predecessor(&mut self) {
-        let Some(channel) = &self.predecessor else { return };
+    pub(super) fn relieve_predecessor(&mut self) -> Result<(), Error> {
+        if self.predecessor.is_none() {
+            return Ok(());
+        }
         let ready =
             |status: &super::supervisor::Status| status.state == State::Ready;
         let workers = self.supervisor.status();
         if !workers.iter().all(ready) {
-            return;
+            return Ok(());
         }
+        self.open_control()?;
         info!("ready: the old master may go");
-        if let Err(error) = socket::send(channel.as_fd(), WORD) {
+        if let Some(channel) = self.predecessor.take()
+            && let Err(error) = socket::send(channel.as_fd(), WORD)
+        {
             warn!("the old master is gone already: {error}");
         }
-        self.predecessor = None;
+        Ok(())
     }
 
     /// When the new master is given up.

@@ -99,6 +99,13 @@ impl Drop for Region {
     }
 }
 
+/// Bytes of a page, the unit in which proc(5) counts memory.
+pub(crate) fn page_size() -> u64 {
+    // SAFETY: sysconf(3) takes a number and returns one.
+    let size = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
+    u64::try_from(size).unwrap_or(4096)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -6,9 +6,10 @@
 //! ```text
 //!   epoll    what is ready            socket   listen, accept, recv, send
 //!   unix     pairs, SCM_RIGHTS        signal   mask, signalfd
-//!   process  spawn, pidfd, waitid     memory   a sealed, shared region
+//!   spawn    fork, exec               memory   a sealed, shared region
 //!   event    eventfd                  limit    RLIMIT_NOFILE
-//!   poll     can this be written?     clock    since boot
+//!   process  pidfd, waitid            clock    since boot
+//!   poll     one descriptor, no loop
 //! ```
 //!
 //! Three manners hold throughout. A descriptor is close-on-exec from its
@@ -29,6 +30,7 @@ pub(crate) mod poll;
 pub(crate) mod process;
 pub(crate) mod signal;
 pub(crate) mod socket;
+pub(crate) mod spawn;
 pub(crate) mod unix;
 
 /// A system call that failed: which one, and `errno`.

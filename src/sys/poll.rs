@@ -1,6 +1,8 @@
-//! poll(2), for the one question that a loop does not answer.
+//! poll(2): the questions about one descriptor that need no loop.
 
 use std::os::fd::{AsRawFd, BorrowedFd};
+
+use super::{Result, syscall};
 
 /// Whether a write would go through now: there is room, and somebody reads.
 pub(crate) fn is_writable(fd: BorrowedFd<'_>) -> bool {
@@ -9,4 +11,14 @@ pub(crate) fn is_writable(fd: BorrowedFd<'_>) -> bool {
     // SAFETY: one entry, writable, through the call; the timeout is zero.
     let count = unsafe { libc::poll(&mut poll, 1, 0) };
     count == 1 && poll.revents == libc::POLLOUT
+}
+
+/// Waits until there is something to read: bytes, a connection, the end, or
+/// an error to be told of by the read itself.
+pub(crate) fn until_readable(fd: BorrowedFd<'_>) -> Result<()> {
+    let mut poll =
+        libc::pollfd { fd: fd.as_raw_fd(), events: libc::POLLIN, revents: 0 };
+    // SAFETY: one entry, writable, through the call; no timeout.
+    unsafe { syscall!(poll(&mut poll, 1, -1)) }?;
+    Ok(())
 }

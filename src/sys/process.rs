@@ -1,10 +1,9 @@
-//! fork(2), execve(2), pidfd_open(2), waitid(2): processes and their ends.
+//! pidfd_open(2), waitid(2): processes and their ends; and what this one was
+//! started with.
 //!
 //! A child is held by a *pidfd*: it is readable once the process has ended,
 //! and it can never name another process that got the same number later.
 
-use std::ffi::{CStr, CString};
-use std::mem::size_of;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 use super::{Error, Result, syscall, unless_blocked};
@@ -12,30 +11,6 @@ use super::{Error, Result, syscall, unless_blocked};
 /// The first descriptor that a spawned program inherits on purpose; 0, 1 and
 /// 2 lie below.
 pub(crate) const FIRST_DESCRIPTOR: RawFd = 3;
-
-/// What to execute.
-#[derive(Debug)]
-pub(crate) struct Program {
-    /// Where the program may be: the first that can be executed is taken.
-    pub(crate) candidates: Vec<CString>,
-    pub(crate) arguments: Vec<CString>,
-    /// `NAME=value`, all of it: nothing else is inherited.
-    pub(crate) environment: Vec<CString>,
-    /// The working directory by name, looked up anew at each start.
-    pub(crate) directory: Option<CString>,
-    pub(crate) bond: Bond,
-}
-
-/// What ties a program to the process that starts it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Bond {
-    /// It is a part of us: it has a process group of its own, so that Ctrl-C
-    /// is ours alone, and it dies by `SIGKILL` when we die. It gains no
-    /// privileges by exec.
-    Worker,
-    /// It is to outlive us, in our place.
-    Successor,
-}
 
 /// A child process.
 #[derive(Debug)]
@@ -53,299 +28,28 @@ pub(crate) enum Ended {
     Signal(i32),
 }
 
-/// Starts `program` with `descriptors` as its numbers 3, 4, … and nothing
-/// else above 2. Returns when the program has been executed, or with what
-/// failed on the way there.
-///
-/// Only for a process with one thread: between fork and exec the child may
-/// otherwise meet a lock that nobody will ever open.
-///
-/// The child has default signal dispositions and an empty mask, its standard
-/// input is `/dev/null`, and the rest is as its [`Bond`] says.
-pub(crate) fn spawn(
-    program: &Program,
-    descriptors: &[BorrowedFd<'_>],
-) -> Result<Child> {
-    let candidates = pointers(&program.candidates);
-    let arguments = pointers(&program.arguments);
-    let environment = pointers(&program.environment);
-    // Out of the way of the numbers that the child will fill.
-    let above = FIRST_DESCRIPTOR + descriptors.len() as RawFd;
-    let (report, reporter) = pipe()?;
-    let reporter = duplicate(reporter, above)?;
-    let descriptors: Vec<RawFd> =
-        descriptors.iter().map(AsRawFd::as_raw_fd).collect();
-    let start = Start {
-        candidates: &candidates,
-        arguments: &arguments,
-        environment: &environment,
-        directory: program.directory.as_deref(),
-        descriptors: &descriptors,
-        bond: program.bond,
-        parent: std::process::id() as i32,
-        spare: Vec::with_capacity(descriptors.len()),
-    };
-    // SAFETY: the child goes straight into `become_program`, which allocates
-    // nothing, takes no lock and never returns.
-    let pid = unsafe { syscall!(fork()) }?;
-    if pid == 0 {
-        let failure = start.become_program();
-        failure.report_and_exit(reporter.as_raw_fd());
-    }
-    drop(reporter);
+/// A descriptor for any process; readable once that has ended.
+pub(crate) fn open(pid: i32) -> Result<OwnedFd> {
     // SAFETY: no pointers are involved.
     let pidfd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) };
     if pidfd < 0 {
-        let error = Error::last("pidfd_open");
-        // SAFETY: `pid` is our child and has not been waited for.
-        unsafe { libc::kill(pid, libc::SIGKILL) };
-        // SAFETY: a null pointer asks for no status.
-        unsafe { libc::waitpid(pid, std::ptr::null_mut(), 0) };
-        return Err(error);
+        return Err(Error::last("pidfd_open"));
     }
     // SAFETY: the descriptor is new, so nobody else owns it.
-    let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd as RawFd) };
-    let child = Child { pid, pidfd };
-    match Failure::read(&report)? {
-        None => Ok(child),
-        Some(failure) => {
-            child.wait()?;
-            Err(failure.into_error())
-        }
-    }
-}
-
-/// A C array of C strings, ended by a null pointer.
-fn pointers(strings: &[CString]) -> Vec<*const libc::c_char> {
-    let end = std::iter::once(std::ptr::null());
-    strings.iter().map(|string| string.as_ptr()).chain(end).collect()
-}
-
-/// All that the child needs, made before it exists.
-struct Start<'a> {
-    candidates: &'a [*const libc::c_char],
-    arguments: &'a [*const libc::c_char],
-    environment: &'a [*const libc::c_char],
-    directory: Option<&'a CStr>,
-    descriptors: &'a [RawFd],
-    bond: Bond,
-    parent: i32,
-    /// Room for as many numbers as `descriptors` has.
-    spare: Vec<RawFd>,
-}
-
-impl Start<'_> {
-    /// Runs in the child. Returns only on failure: a successful exec closes
-    /// the reporter, which is how the parent hears of it.
-    fn become_program(mut self) -> Failure {
-        match self.prepare() {
-            Err(failure) => failure,
-            Ok(()) => self.execute(),
-        }
-    }
-
-    fn prepare(&mut self) -> std::result::Result<(), Failure> {
-        if self.bond == Bond::Worker {
-            // SAFETY: here and below, plain system calls on numbers and on C
-            // strings that live as long as `self`.
-            check(Step::Group, unsafe { libc::setpgid(0, 0) })?;
-        }
-        reset_signals();
-        let null = c"/dev/null".as_ptr();
-        // SAFETY: as above.
-        let null = unsafe { libc::open(null, libc::O_RDONLY) };
-        check(Step::Input, null)?;
-        if null != 0 {
-            // SAFETY: as above.
-            check(Step::Input, unsafe { libc::dup2(null, 0) })?;
-            // SAFETY: as above.
-            unsafe { libc::close(null) };
-        }
-        // In two moves, since a source may have another's target number.
-        let above = FIRST_DESCRIPTOR + self.descriptors.len() as RawFd;
-        for &descriptor in self.descriptors {
-            let copy =
-                // SAFETY: as above.
-                unsafe { libc::fcntl(descriptor, libc::F_DUPFD, above) };
-            check(Step::Descriptors, copy)?;
-            self.spare.push(copy);
-        }
-        for (number, &copy) in (FIRST_DESCRIPTOR..).zip(&self.spare) {
-            // SAFETY: as above.
-            let copied = unsafe { libc::dup2(copy, number) };
-            check(Step::Descriptors, copied)?;
-        }
-        let (from, to) = (above as u32, u32::MAX);
-        let (call, flags) = (libc::SYS_close_range, libc::CLOSE_RANGE_CLOEXEC);
-        // SAFETY: as above.
-        let closed = unsafe { libc::syscall(call, from, to, flags) };
-        check(Step::Descriptors, closed as i32)?;
-        if let Some(directory) = self.directory {
-            // SAFETY: as above.
-            let changed = unsafe { libc::chdir(directory.as_ptr()) };
-            check(Step::Directory, changed)?;
-        }
-        match self.bond {
-            Bond::Worker => self.die_with_parent(),
-            Bond::Successor => Ok(()),
-        }
-    }
-
-    /// setuid(2) would clear this, so it comes last (prctl(2)).
-    fn die_with_parent(&self) -> std::result::Result<(), Failure> {
-        let signal = libc::SIGKILL;
-        // SAFETY: as above.
-        let set = unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, signal) };
-        check(Step::ParentDeath, set)?;
-        // It may have died before that.
-        // SAFETY: as above.
-        if unsafe { libc::getppid() } != self.parent {
-            // SAFETY: as above.
-            unsafe { libc::_exit(0) };
-        }
-        // SAFETY: as above.
-        let set =
-            unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) };
-        check(Step::NoNewPrivileges, set)
-    }
-
-    /// execve(2) on one candidate after the other. As in execvp(3), one that
-    /// exists and may not be executed outweighs those that do not exist.
-    fn execute(&self) -> Failure {
-        let mut errno = libc::ENOENT;
-        for &candidate in self.candidates {
-            if candidate.is_null() {
-                break;
-            }
-            let arguments = self.arguments.as_ptr();
-            let environment = self.environment.as_ptr();
-            // SAFETY: a C string and two null-terminated arrays of such.
-            unsafe { libc::execve(candidate, arguments, environment) };
-            match last_errno() {
-                libc::ENOENT | libc::ENOTDIR => {}
-                libc::EACCES => errno = libc::EACCES,
-                other => {
-                    return Failure { step: Step::Execute, errno: other };
-                }
-            }
-        }
-        Failure { step: Step::Execute, errno }
-    }
-}
-
-/// Every disposition the default, nothing blocked: what a program expects,
-/// and what neither fork nor exec restores by itself (signal(7)).
-fn reset_signals() {
-    for number in 1..=64 {
-        // SAFETY: the default disposition runs no code of ours; the numbers
-        // that cannot be set are refused with an error.
-        unsafe { libc::signal(number, libc::SIG_DFL) };
-    }
-    // SAFETY: `sigset_t` is plain data; all zeroes is the empty set.
-    let empty: libc::sigset_t = unsafe { std::mem::zeroed() };
-    let old = std::ptr::null_mut();
-    // SAFETY: `empty` is readable; a null pointer asks for nothing back.
-    unsafe { libc::sigprocmask(libc::SIG_SETMASK, &empty, old) };
-}
-
-fn last_errno() -> i32 {
-    std::io::Error::last_os_error().raw_os_error().unwrap_or(0)
-}
-
-fn check(step: Step, result: i32) -> std::result::Result<(), Failure> {
-    if result >= 0 {
-        return Ok(());
-    }
-    Err(Failure { step, errno: last_errno() })
-}
-
-/// What the child was doing when it failed.
-#[derive(Clone, Copy, Debug)]
-enum Step {
-    Group,
-    Input,
-    Descriptors,
-    Directory,
-    ParentDeath,
-    NoNewPrivileges,
-    Execute,
-}
-
-const STEPS: [(Step, &str); 7] = [
-    (Step::Group, "setpgid"),
-    (Step::Input, "open /dev/null"),
-    (Step::Descriptors, "dup2"),
-    (Step::Directory, "chdir"),
-    (Step::ParentDeath, "prctl PR_SET_PDEATHSIG"),
-    (Step::NoNewPrivileges, "prctl PR_SET_NO_NEW_PRIVS"),
-    (Step::Execute, "exec"),
-];
-
-/// A failure between fork and exec, as it goes through the pipe.
-struct Failure {
-    step: Step,
-    errno: i32,
-}
-
-impl Failure {
-    const SIZE: usize = 1 + size_of::<i32>();
-
-    fn report_and_exit(self, reporter: RawFd) -> ! {
-        let mut bytes = [0; Failure::SIZE];
-        bytes[0] = self.step as u8;
-        bytes[1..].copy_from_slice(&self.errno.to_ne_bytes());
-        let from = bytes.as_ptr().cast();
-        // SAFETY: `from` is readable for `SIZE` bytes. Nothing can be done
-        // about an error.
-        unsafe { libc::write(reporter, from, Failure::SIZE) };
-        // SAFETY: ends the process without running anything of the parent's.
-        unsafe { libc::_exit(127) }
-    }
-
-    /// Waits for the exec, which closes the pipe, or for a report.
-    fn read(report: &OwnedFd) -> Result<Option<Failure>> {
-        let mut bytes = [0; Failure::SIZE];
-        let (fd, to) = (report.as_raw_fd(), bytes.as_mut_ptr());
-        // SAFETY: `to` is writable for `SIZE` bytes. A write this short to a
-        // pipe is atomic (pipe(7)), so a read gets all of it or nothing.
-        let count = unsafe { syscall!(read(fd, to.cast(), Failure::SIZE)) }?;
-        if count == 0 {
-            return Ok(None);
-        }
-        let errno =
-            i32::from_ne_bytes([bytes[1], bytes[2], bytes[3], bytes[4]]);
-        let (step, _) = STEPS[usize::from(bytes[0])];
-        Ok(Some(Failure { step, errno }))
-    }
-
-    fn into_error(self) -> Error {
-        let (_, call) = STEPS[self.step as usize];
-        Error { call, errno: self.errno }
-    }
-}
-
-/// A blocking, close-on-exec pipe: the reading and the writing end.
-fn pipe() -> Result<(OwnedFd, OwnedFd)> {
-    let mut fds = [-1; 2];
-    // SAFETY: writable for two descriptors.
-    unsafe { syscall!(pipe2(fds.as_mut_ptr(), libc::O_CLOEXEC)) }?;
-    // SAFETY: the descriptor is new, so nobody else owns it.
-    let reader = unsafe { OwnedFd::from_raw_fd(fds[0]) };
-    // SAFETY: as above.
-    let writer = unsafe { OwnedFd::from_raw_fd(fds[1]) };
-    Ok((reader, writer))
-}
-
-/// A copy with a number of at least `least`, instead of the original.
-fn duplicate(fd: OwnedFd, least: RawFd) -> Result<OwnedFd> {
-    let (number, command) = (fd.as_raw_fd(), libc::F_DUPFD_CLOEXEC);
-    // SAFETY: no pointers are involved.
-    let copy = unsafe { syscall!(fcntl(number, command, least)) }?;
-    // SAFETY: the descriptor is new, so nobody else owns it.
-    Ok(unsafe { OwnedFd::from_raw_fd(copy) })
+    Ok(unsafe { OwnedFd::from_raw_fd(pidfd as RawFd) })
 }
 
 impl Child {
+    /// The process that fork(2) has just made. Without a pidfd it is ended.
+    pub(super) fn of(pid: i32) -> Result<Child> {
+        open(pid).map(|pidfd| Child { pid, pidfd }).inspect_err(|_| {
+            // SAFETY: `pid` is our child and has not been waited for.
+            unsafe { libc::kill(pid, libc::SIGKILL) };
+            // SAFETY: a null pointer asks for no status.
+            unsafe { libc::waitpid(pid, std::ptr::null_mut(), 0) };
+        })
+    }
+
     pub(crate) fn pid(&self) -> i32 {
         self.pid
     }
@@ -414,14 +118,27 @@ impl AsFd for Child {
     }
 }
 
+/// Has the kernel keep children that have ended until they are waited for.
+///
+/// Whoever started this process may have ignored `SIGCHLD`, which outlives
+/// exec. Children would then vanish as they end, and how they ended with them
+/// (waitid(2), under `ECHILD`).
+pub(crate) fn keep_ended_children() {
+    // SAFETY: the default disposition runs no code of ours.
+    unsafe { libc::signal(libc::SIGCHLD, libc::SIG_DFL) };
+}
+
 /// Takes over a descriptor that this process was started with.
 ///
 /// `None` if there is no such descriptor. It becomes close-on-exec, so that
 /// the caller's own children do not get it as well.
 pub(crate) fn inherited(number: RawFd) -> Option<OwnedFd> {
+    if number < FIRST_DESCRIPTOR {
+        return None;
+    }
     // SAFETY: no pointers are involved.
     let set = unsafe { libc::fcntl(number, libc::F_SETFD, libc::FD_CLOEXEC) };
-    if number < FIRST_DESCRIPTOR || set < 0 {
+    if set < 0 {
         return None;
     }
     // SAFETY: the descriptor is open, and the contract of the environment
@@ -455,85 +172,4 @@ pub(crate) fn remove_variable(name: &str) {
 /// How many threads this process has; 1 if that cannot be known.
 pub(crate) fn threads() -> usize {
     std::fs::read_dir("/proc/self/task").map_or(1, Iterator::count)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn program(script: &str) -> Program {
-        let c = |text: &str| CString::new(text).unwrap();
-        Program {
-            candidates: vec![c("/nowhere/sh"), c("/bin/sh")],
-            arguments: vec![c("sh"), c("-c"), c(script)],
-            environment: vec![c("PATH=/usr/bin:/bin"), c("A=b")],
-            directory: Some(c("/tmp")),
-            bond: Bond::Worker,
-        }
-    }
-
-    fn ended(script: &str) -> Option<Ended> {
-        spawn(&program(script), &[]).unwrap().wait().unwrap()
-    }
-
-    #[test]
-    fn a_program_runs_with_its_environment_and_directory() {
-        assert_eq!(ended("exit 7"), Some(Ended::Code(7)));
-        assert_eq!(ended("test $A$PWD = b/tmp"), Some(Ended::Code(0)));
-        assert_eq!(ended("kill -9 $$"), Some(Ended::Signal(libc::SIGKILL)));
-    }
-
-    #[test]
-    fn it_has_only_the_descriptors_it_was_given() {
-        let (a, b) = crate::sys::unix::pair().unwrap();
-        let script = "for n in 5 6 7 8 9 11 12 13 14 15 16 17 18 19; do \
-             test ! -L /proc/$$/fd/$n || exit $n; done; \
-             test -L /proc/$$/fd/3 && test -L /proc/$$/fd/4";
-        let child = spawn(&program(script), &[b.as_fd(), a.as_fd()]).unwrap();
-        assert_eq!(child.wait().unwrap(), Some(Ended::Code(0)));
-    }
-
-    #[test]
-    fn a_failed_exec_comes_back_with_its_reason() {
-        let mut missing = program("");
-        missing.candidates.truncate(1);
-        let error = spawn(&missing, &[]).unwrap_err();
-        assert_eq!(error.to_string(), "exec: No such file or directory");
-        let mut denied = program("");
-        denied.candidates = vec![c"/etc/passwd".into()];
-        let error = spawn(&denied, &[]).unwrap_err();
-        assert_eq!(error.to_string(), "exec: Permission denied");
-        let mut lost = program("");
-        lost.directory = Some(c"/nowhere".into());
-        let error = spawn(&lost, &[]).unwrap_err();
-        assert_eq!(error.to_string(), "chdir: No such file or directory");
-    }
-
-    #[test]
-    fn a_kill_takes_the_whole_group() {
-        let (a, b) = crate::sys::unix::pair().unwrap();
-        let child = spawn(&program("sleep 60 & wait"), &[b.as_fd()]).unwrap();
-        drop(b);
-        child.kill();
-        let ended = child.wait().unwrap();
-        assert_eq!(ended, Some(Ended::Signal(libc::SIGKILL)));
-        // The background process held the descriptor too: its end is seen
-        // once nobody has it any more.
-        let epoll = crate::sys::epoll::Epoll::new().unwrap();
-        let mut events = crate::sys::epoll::Events::with_capacity(1);
-        let interest = crate::sys::epoll::Interest::Read;
-        epoll.add(a.as_fd(), interest, 0).unwrap();
-        let timeout = std::time::Duration::from_secs(5);
-        epoll.wait(&mut events, Some(timeout)).unwrap();
-        assert!(events.len() == 1 && events.get(0).is_gone());
-    }
-
-    #[test]
-    fn a_process_that_lives_is_not_reaped() {
-        let child = spawn(&program("sleep 60"), &[]).unwrap();
-        assert_eq!(child.reap().unwrap(), None);
-        child.terminate();
-        let ended = child.wait().unwrap();
-        assert_eq!(ended, Some(Ended::Signal(libc::SIGTERM)));
-    }
 }

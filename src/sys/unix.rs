@@ -1,4 +1,5 @@
-//! unix(7): a connected pair, and descriptors that travel over it.
+//! unix(7): a connected pair, descriptors that travel over it, and who is at
+//! the other end.
 //!
 //! ```text
 //!   sendmsg  ── bytes ───────────────▶  recvmsg
@@ -152,6 +153,33 @@ pub(crate) fn receive(
     Ok(Some(Received { bytes: bytes as usize, truncated }))
 }
 
+/// Who is at the other end of a socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Peer {
+    /// 0 if it is in a PID namespace that cannot be seen from here.
+    pub(crate) pid: i32,
+    /// The effective user.
+    pub(crate) uid: u32,
+}
+
+/// Who connected, or, for whoever did, who listens: as it was at that moment
+/// (`SO_PEERCRED`).
+pub(crate) fn peer(socket: BorrowedFd<'_>) -> Result<Peer> {
+    let mut credentials = libc::ucred { pid: 0, uid: 0, gid: 0 };
+    let mut length = size_of::<libc::ucred>() as libc::socklen_t;
+    let (fd, to) = (socket.as_raw_fd(), (&raw mut credentials).cast());
+    let (level, name) = (libc::SOL_SOCKET, libc::SO_PEERCRED);
+    // SAFETY: `to` is writable for `length` bytes.
+    unsafe { syscall!(getsockopt(fd, level, name, to, &mut length)) }?;
+    Ok(Peer { pid: credentials.pid, uid: credentials.uid })
+}
+
+/// The effective user of this process.
+pub(crate) fn own_uid() -> u32 {
+    // SAFETY: geteuid(2) takes nothing and cannot fail.
+    unsafe { libc::geteuid() }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -211,6 +239,14 @@ mod tests {
             })
             .count();
         assert!((1..10_000).contains(&sent), "{sent}");
+    }
+
+    #[test]
+    fn a_peer_is_known_by_process_and_user() {
+        let (a, _b) = pair().unwrap();
+        let pid = std::process::id() as i32;
+        let expected = Peer { pid, uid: own_uid() };
+        assert_eq!(peer(a.as_fd()), Ok(expected));
     }
 
     #[test]

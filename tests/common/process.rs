@@ -4,6 +4,8 @@ use std::fs;
 use std::process::Command;
 use std::time::Duration;
 
+use super::wait_until;
+
 /// What /proc/PID/stat tells of a process.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Stat {
@@ -85,4 +87,14 @@ pub(crate) fn signal(name: &str, pids: &[u32]) {
         .args(pids.iter().map(u32::to_string))
         .output();
     sent.expect("kill(1) is there");
+}
+
+/// Sends SIGSTOP, and waits until it has its effect.
+pub(crate) fn freeze(pids: &[u32]) {
+    signal("STOP", pids);
+    wait_until("they have stopped", || {
+        let frozen =
+            |pid: &u32| stat(*pid).is_some_and(|stat| stat.state == 'T');
+        pids.iter().all(frozen)
+    });
 }

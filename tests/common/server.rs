@@ -1,10 +1,10 @@
 //! A server under test: started, watched, and gone at the end of the test.
 
 use std::io::{BufRead, BufReader};
-use std::path::PathBuf;
+use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Once};
 use std::thread;
 use std::time::Duration;
 
@@ -21,12 +21,23 @@ pub(crate) fn handoff(words: &str) -> Command {
     command
 }
 
-/// One of the programs in `tests/programs`, which cargo has built beside the
-/// command.
+/// One of the programs in `tests/programs`.
 pub(crate) fn program(name: &str, words: &str) -> Command {
-    let command = PathBuf::from(env!("CARGO_BIN_EXE_handoff"));
-    let path = command.with_file_name("examples").join(name);
-    assert!(path.exists(), "build it first: cargo build --example {name}");
+    static BUILD: Once = Once::new();
+    let command = Path::new(env!("CARGO_BIN_EXE_handoff"));
+    let folder = command.parent().unwrap();
+    // `cargo test` has built them, but `cargo test --test NAME` has not, and
+    // then an old one would be tested.
+    BUILD.call_once(|| {
+        let release = folder.ends_with("release").then_some("--release");
+        let built = Command::new(env!("CARGO"))
+            .args(["build", "--quiet", "--examples"])
+            .args(release)
+            .current_dir(env!("CARGO_MANIFEST_DIR"))
+            .status();
+        assert!(built.is_ok_and(|status| status.success()));
+    });
+    let path = folder.join("examples").join(name);
     let mut command = Command::new(path);
     command.args(words.split_whitespace());
     command

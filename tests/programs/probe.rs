@@ -4,6 +4,7 @@
 //! `probe FOLDER WORKERS HANG`: each start of a worker adds a byte to the file
 //! `starts` in the folder, and while there is a file `die`, workers exit at
 //! once with status 7. A worker may hang for HANG milliseconds, 0 is for ever.
+//! `PROBE_CONTROL` names the control socket; without it there is none.
 
 use std::fs::{File, OpenOptions};
 use std::io::Write;
@@ -20,8 +21,10 @@ fn main() -> ExitCode {
     let mut number = || arguments.next()?.parse::<usize>().ok();
     let workers = number().unwrap_or(1);
     let hang = Duration::from_millis(number().unwrap_or(0) as u64);
+    let control = std::env::var_os("PROBE_CONTROL").map(PathBuf::from);
     Cluster::new("127.0.0.1:0")
         .workers(workers)
+        .control(control.as_deref())
         .hang_timeout(hang)
         .serve(|| start(&folder))
 }

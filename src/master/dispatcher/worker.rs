@@ -33,7 +33,7 @@ pub(super) enum Standing {
 }
 
 /// One worker's counts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
     /// The process.
     pub worker: WorkerId,

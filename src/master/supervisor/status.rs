@@ -69,6 +69,11 @@ impl Supervisor {
         self.generation
     }
 
+    /// How many workers there should be.
+    pub fn workers(&self) -> usize {
+        self.slots.len()
+    }
+
     /// Whether a rolling reload is under way.
     pub fn is_reloading(&self) -> bool {
         matches!(self.reload, Reload::Rolling { .. })
