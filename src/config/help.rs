@@ -90,6 +90,12 @@ pub fn help(topic: Topic) -> String {
                  time, /worker tells which worker it was.",
             );
             page.usage("serve [OPTIONS]");
+            page.text(
+                "Started by Node with a channel (child_process.fork, spawn \
+                 with ipc, cluster), it is no master but a worker: of the \
+                 cluster, or, without --listen, for the sockets that the \
+                 process sends.",
+            );
             for section in SERVE {
                 let rows = section.flags.iter().map(Flag::row);
                 page.table(section.title, 28, rows);

@@ -16,7 +16,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use crate::WorkerId;
 use crate::error::Error;
 use crate::scoreboard::Scoreboard;
-use crate::sys::process;
+use crate::sys::{self, process};
 
 const VARIABLES: [&str; 5] = [
     "NODE_CHANNEL_FD",
@@ -30,14 +30,15 @@ const VARIABLES: [&str; 5] = [
 /// `cluster`.
 pub(crate) fn is_there() -> bool {
     let has = |name: &str| env::var_os(name).is_some();
-    has("HANDOFF_WORKER_REGION")
-        || has("NODE_CHANNEL_FD") && has("NODE_UNIQUE_ID")
+    has("HANDOFF_WORKER_REGION") || has("NODE_UNIQUE_ID") && has_channel()
 }
 
 /// Whether some process has a channel to this one, as Node's `fork` makes
-/// for every child: it may or may not send connections.
+/// for every child: it may or may not send connections. A variable that was
+/// meant for another process, without the socket, is no channel.
 pub(crate) fn has_channel() -> bool {
-    env::var_os("NODE_CHANNEL_FD").is_some()
+    env::var("NODE_CHANNEL_FD")
+        .is_ok_and(|number| number.parse().is_ok_and(sys::unix::is_there))
 }
 
 /// What its parent gave this worker.

@@ -16,7 +16,6 @@ mod wanted;
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::process::parent_id;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -36,6 +35,7 @@ use crate::scoreboard::Scoreboard;
 use crate::slab::Key;
 use crate::sys::epoll::{self, Epoll};
 use crate::sys::socket::{self, Direction};
+use crate::sys::unix;
 
 /// How often a channel is read before its end is taken as read: a process
 /// that sends on and on must not keep us.
@@ -64,7 +64,8 @@ impl Node {
         settings: &Serve,
         epoll: &Epoll,
     ) -> Result<Node, Error> {
-        info!("a worker of the Node cluster of pid {}", parent_id());
+        let primary = unix::peer(channel.as_fd())?.pid;
+        info!("a worker of the Node cluster of pid {primary}");
         let servers = wanted::servers(&settings.listen)?;
         let mut node =
             Node::new(channel, scoreboard, servers, settings, epoll)?;
@@ -80,11 +81,8 @@ impl Node {
         settings: &Serve,
         epoll: &Epoll,
     ) -> Result<Node, Error> {
-        info!(
-            "a worker of the Node process with pid {}, for the connections \
-             that come over NODE_CHANNEL_FD",
-            parent_id()
-        );
+        let parent = unix::peer(channel.as_fd())?.pid;
+        info!("a worker for the sockets that Node sends, from pid {parent}");
         Node::new(channel, scoreboard, Vec::new(), settings, epoll)
     }
 

@@ -343,3 +343,6 @@ impl Server {
 fn is_address_missing(errno: i32) -> bool {
     matches!(errno, -99 | -97)
 }
+
+#[cfg(test)]
+mod tests;
