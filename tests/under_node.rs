@@ -9,7 +9,7 @@ use std::process::Command;
 
 use common::http::{Connection, Lost, Place, ask};
 use common::load::Crowd;
-use common::server::{Server, pid_in, program, run};
+use common::server::{Server, pid_in, program, run, with_descriptors};
 use common::{Scratch, has_tool, process, wait_until};
 
 /// A Node program that starts our command.
@@ -335,6 +335,27 @@ fn a_full_workers_connections_go_to_another() {
     assert_eq!(late.answered(), 0, "there is no room");
     kept.pop();
     late.expect_all_answered();
+}
+
+/// Node itself loses a connection that a worker has no descriptor for, and
+/// never sends that worker another one.
+#[test]
+fn what_a_worker_has_no_descriptor_for_goes_to_another() {
+    if !has_tool("node") {
+        return;
+    }
+    let folder = Scratch::new("under-node-hoard");
+    let words = format!("rr rust,rust {}", folder.path("").display());
+    let primary = script("primary.js", &words);
+    let mut command = with_descriptors(200, &primary);
+    command.env("HANDOFF", program("probe", "").get_program());
+    let server = Server::start(command);
+    let both = shares(&server, 4);
+    assert_eq!(both.len(), 2);
+    let mut kept = Connection::open(server.place()).unwrap();
+    kept.get("/hoard").unwrap();
+    let left = shares(&server, 40);
+    assert_eq!(left.len(), 1, "{left:?}");
 }
 
 #[test]
