@@ -6,6 +6,8 @@ mod common;
 use std::collections::HashMap;
 use std::path::Path;
 use std::process::Command;
+use std::thread;
+use std::time::Duration;
 
 use common::http::{Connection, Lost, Place, ask};
 use common::load::Crowd;
@@ -127,7 +129,7 @@ fn a_process_may_count_and_close_what_its_child_serves() {
     assert_eq!(tell(&server, "count"), 3);
     kept.pop();
     wait_until("one has left", || tell(&server, "count") == 2);
-    let close = std::thread::scope(|scope| {
+    let close = thread::scope(|scope| {
         let close = scope.spawn(|| tell(&server, "close"));
         wait_until("nobody listens any more", || {
             Connection::open(server.place()).err() == Some(Lost::Refused)
@@ -155,6 +157,26 @@ fn a_child_whose_channel_is_closed_finishes_and_exits_with_0() {
         expect_last_answers(crowd);
         idle.expect_end();
     }
+}
+
+#[test]
+fn who_waits_at_a_childs_own_door_when_it_is_to_go_is_served() {
+    if !has_tool("node") {
+        return;
+    }
+    let server = start("sender.js", "server serve");
+    let worker = server.ask_worker();
+    process::signal("STOP", &[worker]);
+    wait_until("the worker has stopped", || {
+        process::stat(worker).is_some_and(|stat| stat.state == 'T')
+    });
+    let crowd = Crowd::ask(server.place(), 40, "/");
+    thread::sleep(Duration::from_millis(200));
+    assert_eq!(crowd.answered(), 0);
+    process::signal("TERM", &[worker]);
+    process::signal("CONT", &[worker]);
+    crowd.expect_all_answered();
+    assert_eq!(tell(&server, "exit"), exited(0));
 }
 
 #[test]
@@ -321,20 +343,29 @@ fn a_full_workers_connections_go_to_another() {
     if !has_tool("node") {
         return;
     }
-    let words = "rr rust,rust serve --listen 127.0.0.1:0 --max-connections 2";
-    let server = start("primary.js", words);
-    let open = |_| {
-        let mut client = Connection::open(server.place()).unwrap();
-        (pid_in(&client.get("/worker").unwrap()), client)
-    };
-    let mut kept: Vec<_> = (0..4).map(open).collect();
-    let one = kept[0].0;
-    assert_eq!(kept.iter().filter(|(pid, _)| *pid == one).count(), 2);
-    let late = Crowd::ask(server.place(), 1, "/");
-    std::thread::sleep(std::time::Duration::from_millis(100));
-    assert_eq!(late.answered(), 0, "there is no room");
-    kept.pop();
-    late.expect_all_answered();
+    for policy in ["rr", "none"] {
+        let listen = "serve --listen 127.0.0.1:0 --max-connections 2";
+        let server =
+            start("primary.js", &format!("{policy} rust,rust {listen}"));
+        let open = |_| {
+            let mut client = Connection::open(server.place()).unwrap();
+            (pid_in(&client.get("/worker").unwrap()), client)
+        };
+        let mut kept: Vec<_> = (0..4).map(open).collect();
+        let one = kept[0].0;
+        assert_eq!(kept.iter().filter(|(pid, _)| *pid == one).count(), 2);
+        let late = Crowd::ask(server.place(), 1, "/");
+        let cpu = || process::stat(one).unwrap().cpu;
+        let before = cpu();
+        thread::sleep(Duration::from_millis(300));
+        assert_eq!(late.answered(), 0, "there is no room");
+        // Node's own primary asks over and over.
+        let used = cpu() - before;
+        let rests = used < Duration::from_millis(100);
+        assert!(rests || policy == "rr", "{used:?}");
+        kept.pop();
+        late.expect_all_answered();
+    }
 }
 
 /// Node itself loses a connection that a worker has no descriptor for, and

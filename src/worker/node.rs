@@ -349,3 +349,97 @@ fn turn_away(socket: OwnedFd) {
     // It fails where the client was quicker: the same end.
     let _ = socket::shutdown(socket.as_fd(), Direction::Both);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+    use std::net::{TcpListener, TcpStream};
+
+    /// A worker's end, and the other.
+    fn child(max_connections: usize) -> (Node, OwnedFd, Epoll) {
+        let (theirs, ours) = unix::pair().unwrap();
+        let mut settings = Serve::with_defaults(1);
+        settings.max_connections = std::num::NonZero::new(max_connections);
+        let (board, epoll) = (Scoreboard::create().unwrap().0, Epoll::new());
+        let (board, epoll) = (Arc::new(board), epoll.unwrap());
+        let node = Node::join_process(ours, board, &settings, &epoll);
+        (node.unwrap(), theirs, epoll)
+    }
+
+    fn hear(node: &mut Node, epoll: &Epoll) -> News {
+        let mut events = epoll::Events::with_capacity(4);
+        epoll.wait(&mut events, Some(Duration::from_secs(5))).unwrap();
+        assert_eq!(events.get(0).data, crate::worker::CHANNEL);
+        node.hear(events.get(0), epoll).unwrap()
+    }
+
+    fn answer(parent: &OwnedFd) -> String {
+        let mut bytes = [0; 256];
+        let heard = unix::receive(parent.as_fd(), &mut bytes, &mut Vec::new());
+        let count = heard.unwrap().map_or(0, |received| received.bytes);
+        String::from_utf8_lossy(&bytes[..count]).into_owned()
+    }
+
+    const SOCKET: &[u8] =
+        b"{\"cmd\":\"NODE_HANDLE\",\"type\":\"net.Socket\",\"msg\":1}\n";
+    const ACK: &str = "{\"cmd\":\"NODE_HANDLE_ACK\"}\n";
+
+    /// The connection of a client, as its server has it: blocking.
+    fn connection(listener: &TcpListener) -> (TcpStream, TcpStream) {
+        let here = listener.local_addr().unwrap();
+        let client = TcpStream::connect(here).unwrap();
+        (client, listener.accept().unwrap().0)
+    }
+
+    #[test]
+    fn a_connection_that_blocks_is_one_that_does_not_from_here_on() {
+        let (mut node, parent, epoll) = child(9);
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let (_client, passed) = connection(&listener);
+        unix::send(parent.as_fd(), SOCKET, &[passed.as_fd()]).unwrap();
+        let news = hear(&mut node, &epoll);
+        assert_eq!(answer(&parent), ACK);
+        let socket = news.arrivals[0].socket.as_fd();
+        assert_eq!(socket::receive(socket, &mut [0; 8]).unwrap(), None);
+        assert_eq!(node.scoreboard.received(), 1);
+    }
+
+    #[test]
+    fn one_too_many_is_acknowledged_and_ended() {
+        let (mut node, parent, epoll) = child(1);
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let (_first, passed) = connection(&listener);
+        let (mut second, also_passed) = connection(&listener);
+        unix::send(parent.as_fd(), SOCKET, &[passed.as_fd()]).unwrap();
+        assert_eq!(hear(&mut node, &epoll).arrivals.len(), 1);
+        assert_eq!(answer(&parent), ACK);
+        unix::send(parent.as_fd(), SOCKET, &[also_passed.as_fd()]).unwrap();
+        assert_eq!(hear(&mut node, &epoll).arrivals.len(), 0);
+        assert_eq!(answer(&parent), ACK);
+        // Although the parent has not closed its own copy.
+        let mut text = String::new();
+        io::Read::read_to_string(&mut second, &mut text).unwrap();
+        assert_eq!(text, "");
+    }
+
+    #[test]
+    fn what_is_no_json_is_passed_over_and_the_next_line_is_not() {
+        let (mut node, parent, epoll) = child(9);
+        let file = std::fs::File::open("/dev/null").unwrap();
+        let mut parent = std::os::unix::net::UnixStream::from(parent);
+        parent.write_all(b"\"\\ud800\"\n").unwrap();
+        let native = b"{\"cmd\":\"NODE_HANDLE\",\"type\":\"net.Native\"}\n";
+        unix::send(parent.as_fd(), native, &[file.as_fd()]).unwrap();
+        let news = hear(&mut node, &epoll);
+        assert!(news.arrivals.is_empty() && news.dismissal.is_none());
+        assert_eq!(answer(&parent.into()), ACK);
+    }
+
+    #[test]
+    fn the_end_of_the_channel_is_a_dismissal() {
+        let (mut node, parent, epoll) = child(9);
+        drop(parent);
+        assert!(hear(&mut node, &epoll).dismissal.is_some());
+    }
+}
