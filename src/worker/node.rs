@@ -396,7 +396,12 @@ mod tests {
     fn a_connection_that_blocks_is_one_that_does_not_from_here_on() {
         let (mut node, parent, epoll) = child(9);
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let (_client, passed) = connection(&listener);
+        let (client, passed) = connection(&listener);
+        // Reading from one that blocks would end with this.
+        std::thread::spawn(|| {
+            std::thread::sleep(Duration::from_secs(2));
+            drop(client);
+        });
         unix::send(parent.as_fd(), SOCKET, &[passed.as_fd()]).unwrap();
         let news = hear(&mut node, &epoll);
         assert_eq!(answer(&parent), ACK);
