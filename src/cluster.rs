@@ -1,5 +1,6 @@
 //! The library's front door: how many workers, where, and who answers.
 
+use std::ffi::OsString;
 use std::fmt;
 use std::io::{self, Write};
 use std::num::NonZero;
@@ -103,6 +104,24 @@ impl Cluster {
     /// default.
     pub fn grace(mut self, grace: Duration) -> Cluster {
         self.settings.grace = grace;
+        self
+    }
+
+    /// Who the workers are: `USER` or `USER:GROUP`, each a name or a number.
+    /// Without a group it is the user's primary one; the user's supplementary
+    /// groups come with it. The master stays who it is, and has to be root for
+    /// this. By default the workers are who the master is.
+    pub fn user(mut self, user: impl AsRef<str>) -> Cluster {
+        let user = user.as_ref();
+        match user.parse() {
+            Ok(user) => self.settings.user = Some(user),
+            Err(()) => {
+                let error = Error::Usage(format!(
+                    "user takes USER or USER:GROUP, not {user:?}"
+                ));
+                self.mistake = self.mistake.or(Some(error));
+            }
+        }
         self
     }
 
@@ -224,7 +243,10 @@ impl Cluster {
     /// in every worker ([`is_worker`]). `handler` is called once in each
     /// worker, for a [`Handler`] that is all its own.
     ///
-    /// The process must have one thread: it is going to fork. Mistakes and
+    /// The process must have one thread: it is going to fork. Signals are
+    /// read, not caught: HUP, INT, QUIT, TERM, USR1, USR2 and WINCH are
+    /// blocked from now on, also in programs that a handler starts, unless it
+    /// unblocks them (`std::process::Command` passes the mask on). Mistakes and
     /// refusals are logged in one line; the exit code is 2 for what must be
     /// written differently, 1 for what the system refused, 0 for a stop that
     /// was asked for.
@@ -242,17 +264,9 @@ impl Cluster {
             self.be_worker(handler)
         } else {
             logger::init(self.settings.log_level, "master".to_owned());
-            self.be_master()
+            self.be_master(Job::Serve)
         };
-        result.unwrap_or_else(|error| {
-            if log::max_level() >= LevelFilter::Error {
-                log::error!("{error}");
-            } else {
-                // Why it ends is said at any level, if anybody listens.
-                let _ = writeln!(io::stderr(), "{error}");
-            }
-            ExitCode::from(error.exit_code())
-        })
+        told(result)
     }
 
     fn be_worker<H>(
@@ -262,7 +276,8 @@ impl Cluster {
     where
         H: Handler + 'static,
     {
-        let contract = self.check().and_then(|()| Contract::take());
+        self.check()?;
+        let contract = Contract::take();
         let name = match &contract {
             Ok(Contract { worker: worker @ WorkerId(1..), .. }) => {
                 format!("worker {worker}")
@@ -275,9 +290,19 @@ impl Cluster {
         crate::worker::run(&self.settings, contract, Box::new(handler()))
     }
 
-    fn be_master(mut self) -> Result<ExitCode, Error> {
+    /// Starts a master whose workers are another program: `handoff run`.
+    #[doc(hidden)]
+    pub fn run(self, program: Vec<OsString>) -> ExitCode {
+        logger::init(self.settings.log_level, "master".to_owned());
+        told(self.be_master(Job::Run(program)))
+    }
+
+    fn be_master(mut self, job: Job) -> Result<ExitCode, Error> {
         self.check()?;
-        master::run(&self.settings, Job::Serve, self.scheduler)
+        if let Err(error) = sys::stderr::never_block() {
+            log::debug!("the log may block: {error}");
+        }
+        master::run(&self.settings, job, self.scheduler)
     }
 
     fn check(&mut self) -> Result<(), Error> {
@@ -285,14 +310,7 @@ impl Cluster {
             return Err(mistake);
         }
         self.settings.check().map_err(Error::Usage)?;
-        let threads = sys::process::threads();
-        if threads > 1 {
-            return Err(Error::Usage(format!(
-                "serve was called in a process with {threads} threads; call \
-                 it before any is started, since it forks"
-            )));
-        }
-        Ok(())
+        one_thread()
     }
 }
 
@@ -306,6 +324,32 @@ impl Default for Cluster {
         let scheduler = Box::new(RoundRobin);
         Cluster { settings, scheduler, mistake: None }
     }
+}
+
+/// A process with others could be caught by fork in the middle of anything,
+/// and its environment cannot be changed.
+fn one_thread() -> Result<(), Error> {
+    let threads = sys::process::threads();
+    if threads > 1 {
+        return Err(Error::Usage(format!(
+            "serve was called in a process with {threads} threads; call \
+             it before any is started, since it forks"
+        )));
+    }
+    Ok(())
+}
+
+/// The exit code, after saying why if there is something to say.
+fn told(result: Result<ExitCode, Error>) -> ExitCode {
+    result.unwrap_or_else(|error| {
+        if log::max_level() >= LevelFilter::Error {
+            log::error!("{error}");
+        } else {
+            // Why it ends is said at any level, if anybody listens.
+            let _ = writeln!(io::stderr(), "{error}");
+        }
+        ExitCode::from(error.exit_code())
+    })
 }
 
 impl fmt::Debug for Cluster {

@@ -18,31 +18,28 @@ mod address;
 mod errand;
 mod help;
 mod options;
+mod settings;
 mod usage;
+mod user;
 mod value;
 
 use std::{
     ffi::{OsStr, OsString},
-    fmt::{self, Display, Formatter},
-    num::NonZero,
-    ops::RangeInclusive,
     os::unix::ffi::OsStrExt,
-    path::PathBuf,
-    time::Duration,
 };
-
-use log::LevelFilter;
 
 use errand::{ERRANDS, errand};
 use help::COMMANDS;
-use options::{Fallback, Flag, SERVE, TIMEOUT, WINDOW, flags};
+use options::{Fallback, Flag, RUN, SERVE, flags, rows};
 use usage::{did_you_mean, quoted};
 
 pub use address::{Address, AddressError};
 pub use errand::Errand;
 pub use help::help;
 pub(crate) use options::WORKERS;
+pub use settings::{Control, Schedule, Serve};
 pub use usage::Usage;
+pub use user::User;
 
 /// The line that `handoff --version` prints.
 pub const VERSION: &str = concat!("handoff ", env!("CARGO_PKG_VERSION"));
@@ -56,6 +53,8 @@ pub enum Command {
     Version,
     /// Run the cluster with the built-in application.
     Serve(Serve),
+    /// Run the cluster with another program: its name and its arguments.
+    Run(Serve, Vec<OsString>),
     /// Ask a running master for something.
     Errand(Errand),
     /// Run a demo of the article.
@@ -69,104 +68,12 @@ pub enum Topic {
     Handoff,
     /// The `serve` command and its options.
     Serve,
+    /// The `run` command and its options.
+    Run,
     /// The commands that ask a running master.
     Errand,
     /// The `demo` command and the demos.
     Demo,
-}
-
-/// What `handoff serve` was asked for; `handoff serve --help` explains it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Serve {
-    /// Where to accept. Empty: nothing was typed, and [`Address::default`]
-    /// holds, unless a Node process sends connections.
-    pub listen: Vec<Address>,
-    /// How many worker processes: 1 to 1024.
-    pub workers: usize,
-    /// Who gets the next connection.
-    pub schedule: Schedule,
-    /// How many connections a worker may have been handed and not yet taken.
-    pub window: usize,
-    /// `TCP_DEFER_ACCEPT`, see tcp(7); Unix sockets have no such thing.
-    pub defer_accept: bool,
-    /// How long a new worker may take to be ready.
-    pub boot_timeout: Duration,
-    /// How long requests in hand may take to finish; may be 0.
-    pub grace: Duration,
-    /// How long a worker that has something to do may not move; `None`: as
-    /// long as it likes.
-    pub hang_timeout: Option<Duration>,
-    /// The least important lines that are logged.
-    pub log_level: LevelFilter,
-    /// From a request's first byte to the end of its head.
-    pub header_timeout: Duration,
-    /// From one request to the next.
-    pub idle_timeout: Duration,
-    /// Without a byte of a body that is still to come.
-    pub body_timeout: Duration,
-    /// Without a byte taken of a response.
-    pub write_timeout: Duration,
-    /// Bytes of a request line and its fields.
-    pub max_head: usize,
-    /// Fields of one request.
-    pub max_fields: usize,
-    /// Bytes of a request's body; 0 refuses bodies.
-    pub max_body: usize,
-    /// After how many requests a connection is closed; `None`: never.
-    pub max_requests_per_connection: Option<NonZero<usize>>,
-    /// Open connections of one worker; `None`: what its fd limit allows.
-    pub max_connections: Option<NonZero<usize>>,
-    /// Requests after about which a worker is replaced; `None`: never.
-    pub max_requests: Option<NonZero<usize>>,
-    /// Resident bytes above which a worker is replaced; `None`: never.
-    pub max_rss: Option<NonZero<usize>>,
-    /// Where the master can be asked.
-    pub control: Control,
-}
-
-/// A master's control socket.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Control {
-    /// `handoff-PID.sock`, where the system keeps such things. If it cannot
-    /// be made, the master does without.
-    Default,
-    /// Here; if it cannot be made, the master does not start.
-    At(PathBuf),
-    /// Nowhere.
-    Off,
-}
-
-/// What was typed behind `handoff run`, besides what it shares with `serve`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Run {
-    /// The program and its arguments.
-    pub program: Vec<OsString>,
-    /// Where a listen on every address is bound instead.
-    pub host: Option<String>,
-    /// A worker is ready only when it has said so.
-    pub wait_ready: bool,
-}
-
-/// A policy for choosing the next connection's worker.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Schedule {
-    /// Each in turn.
-    RoundRobin,
-    /// The one with the fewest open connections.
-    LeastConnections,
-    /// The same one for a client's address.
-    IpHash,
-}
-
-/// The policy's name, as typed.
-impl Display for Schedule {
-    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::RoundRobin => "round-robin",
-            Self::LeastConnections => "least-connections",
-            Self::IpHash => "ip-hash",
-        })
-    }
 }
 
 /// A demo of the article.
@@ -229,6 +136,7 @@ pub fn parse(
     };
     match first.to_str() {
         Some("serve") => serve(words, cpus),
+        Some("run") => run(words, cpus),
         Some(name) if ERRANDS.contains(&name) => errand(name, words),
         Some("demo") => demo(words),
         Some("help" | "--help" | "-h") => explain(words.next()),
@@ -244,6 +152,7 @@ fn explain(command: Option<OsString>) -> Result<Command, Usage> {
     match command.to_str() {
         Some("help" | "version") => Ok(Command::Help(Topic::Handoff)),
         Some("serve") => Ok(Command::Help(Topic::Serve)),
+        Some("run") => Ok(Command::Help(Topic::Run)),
         Some(name) if ERRANDS.contains(&name) => {
             Ok(Command::Help(Topic::Errand))
         }
@@ -265,20 +174,59 @@ fn serve(
     mut words: impl Iterator<Item = OsString>,
     cpus: usize,
 ) -> Result<Command, Usage> {
-    let mut serve = Serve::new(cpus);
-    let mut given = Vec::new();
-    while let Some(word) = words.next() {
-        if let Some(command) = special(&word, Topic::Serve) {
-            return Ok(command);
-        }
-        if word == "--" {
-            match words.next() {
-                Some(extra) => return Err(no_option(&extra)),
-                None => break,
+    match options(&mut words, cpus, false)? {
+        Typed::Special(command) => Ok(command),
+        Typed::Options(serve) => match words.next() {
+            Some(extra) => Err(no_option("serve", &extra)),
+            None => Ok(Command::Serve(serve)),
+        },
+    }
+}
+
+fn run(
+    mut words: impl Iterator<Item = OsString>,
+    cpus: usize,
+) -> Result<Command, Usage> {
+    match options(&mut words, cpus, true)? {
+        Typed::Special(command) => Ok(command),
+        Typed::Options(serve) => {
+            let program: Vec<OsString> = words.collect();
+            match program.first() {
+                Some(name) if !name.is_empty() => {
+                    Ok(Command::Run(serve, program))
+                }
+                _ => Err(Usage::new(
+                    "run needs a program: type handoff run -- node app.js"
+                        .to_owned(),
+                )),
             }
         }
+    }
+}
+
+/// What stood before `--`, or before the end.
+enum Typed {
+    Options(Serve),
+    Special(Command),
+}
+
+fn options(
+    words: &mut impl Iterator<Item = OsString>,
+    cpus: usize,
+    run: bool,
+) -> Result<Typed, Usage> {
+    let mut serve = Serve::new(cpus);
+    let mut given = Vec::new();
+    let topic = if run { Topic::Run } else { Topic::Serve };
+    while let Some(word) = words.next() {
+        if let Some(command) = special(&word, topic) {
+            return Ok(Typed::Special(command));
+        }
+        if word == "--" {
+            break;
+        }
         let (name, value) = split(&word);
-        let flag = find(name)?;
+        let flag = find(name, run)?;
         if given.contains(&flag.name) && !flag.value.repeatable() {
             return Err(flag.usage(" is given twice: type it once"));
         }
@@ -288,83 +236,16 @@ fn serve(
         flag.store(&mut serve, &value)?;
         given.push(flag.name);
     }
-    for flag in flags(SERVE).filter(|flag| !given.contains(&flag.name)) {
-        match flag.default {
-            Fallback::Typed(text) => flag.store(&mut serve, text.as_ref())?,
-            Fallback::Found(_) => {} // by Serve::new
+    for flag in flags(SERVE).chain(flags(RUN)) {
+        let default = flag.run.as_ref().filter(|_| run);
+        match default.unwrap_or(&flag.default) {
+            Fallback::Typed(text) if !given.contains(&flag.name) => {
+                flag.store(&mut serve, text.as_ref())?;
+            }
+            Fallback::Typed(_) | Fallback::Found(_) => {}
         }
     }
-    Ok(Command::Serve(serve))
-}
-
-impl Serve {
-    /// What holds when nothing is typed behind `serve`.
-    pub fn with_defaults(cpus: usize) -> Self {
-        match serve(std::iter::empty(), cpus) {
-            Ok(Command::Serve(serve)) => serve,
-            _ => unreachable!("every default is one that could be typed"),
-        }
-    }
-
-    /// Checks what did not come through [`parse`]: the library's builder
-    /// takes any number.
-    ///
-    /// # Errors
-    ///
-    /// One line says what is out of range.
-    pub fn check(&self) -> Result<(), String> {
-        let range =
-            |what: &str, value: usize, range: &RangeInclusive<usize>| {
-                if range.contains(&value) {
-                    return Ok(());
-                }
-                let (least, most) = (range.start(), range.end());
-                Err(format!("{what} takes {least} to {most}, not {value}"))
-            };
-        range("workers", self.workers, &WORKERS)?;
-        range("window", self.window, &WINDOW)?;
-        let timeouts = [
-            ("boot_timeout", self.boot_timeout),
-            ("header_timeout", self.header_timeout),
-            ("idle_timeout", self.idle_timeout),
-            ("body_timeout", self.body_timeout),
-            ("write_timeout", self.write_timeout),
-        ];
-        if self.hang_timeout.is_some_and(|time| !TIMEOUT.contains(&time)) {
-            return Err("hang_timeout takes 0 s, or 0.1 s to a day".into());
-        }
-        match timeouts.iter().find(|(_, time)| time.is_zero()) {
-            Some((what, _)) => Err(format!("{what} takes more than 0 s")),
-            None => Ok(()),
-        }
-    }
-
-    /// The beginning, before the table's defaults are put in.
-    fn new(cpus: usize) -> Self {
-        Self {
-            listen: Vec::new(),
-            workers: cpus.clamp(*WORKERS.start(), *WORKERS.end()),
-            schedule: Schedule::RoundRobin,
-            window: 0,
-            defer_accept: false,
-            boot_timeout: Duration::ZERO,
-            grace: Duration::ZERO,
-            hang_timeout: None,
-            log_level: LevelFilter::Off,
-            header_timeout: Duration::ZERO,
-            idle_timeout: Duration::ZERO,
-            body_timeout: Duration::ZERO,
-            write_timeout: Duration::ZERO,
-            max_head: 0,
-            max_fields: 0,
-            max_body: 0,
-            max_requests_per_connection: None,
-            max_connections: None,
-            max_requests: None,
-            max_rss: None,
-            control: Control::Default,
-        }
-    }
+    Ok(Typed::Options(serve))
 }
 
 /// `--name=value` in its two parts.
@@ -380,24 +261,31 @@ fn split(word: &OsStr) -> (&OsStr, Option<OsString>) {
 }
 
 /// The row of that name.
-fn find(name: &OsStr) -> Result<&'static Flag, Usage> {
+fn find(name: &OsStr, run: bool) -> Result<&'static Flag, Usage> {
+    let command = if run { "run" } else { "serve" };
     if !name.as_bytes().starts_with(b"-") {
-        return Err(no_option(name));
+        return Err(no_option(command, name));
     }
-    flags(SERVE).find(|flag| name == flag.name).ok_or_else(|| {
-        let names = flags(SERVE).map(|flag| flag.name);
+    let found = rows(run).find(|(_, flag, _)| name == flag.name);
+    found.map(|(_, flag, _)| flag).ok_or_else(|| {
+        let names = rows(run).map(|(_, flag, _)| flag.name);
         let near = did_you_mean(name, names).unwrap_or_else(|| {
-            ": type handoff serve --help for a list".into()
+            format!(": type handoff {command} --help for a list")
         });
         Usage::new(format!("unknown option {}{near}", quoted(name)))
     })
 }
 
-fn no_option(word: &OsStr) -> Usage {
+fn no_option(command: &str, word: &OsStr) -> Usage {
     let typed = quoted(word);
-    Usage::new(match Address::try_from(word) {
-        Ok(_) => format!("serve takes no {typed}: type --listen {typed}"),
-        Err(_) => format!("serve takes options only, not {typed}"),
+    Usage::new(if command == "run" {
+        format!(
+            "run takes options only, not {typed}: type -- before a program"
+        )
+    } else if Address::try_from(word).is_ok() {
+        format!("serve takes no {typed}: type --listen {typed}")
+    } else {
+        format!("serve takes options only, not {typed}")
     })
 }
 
@@ -460,5 +348,7 @@ fn unknown(kind: &str, word: &OsStr, names: &[&str]) -> Usage {
     Usage::new(format!("unknown {kind} {}{near}", quoted(word)))
 }
 
+#[cfg(test)]
+mod noise;
 #[cfg(test)]
 mod tests;

@@ -15,6 +15,9 @@ fn main() -> ExitCode {
             Cluster::from_settings(settings).serve(handoff::app::handler)
         }
         Ok(Command::Demo(demo)) => handoff::demo::run(demo),
+        Ok(Command::Run(settings, program)) => {
+            Cluster::from_settings(settings).run(program)
+        }
         Ok(Command::Errand(errand)) => handoff::remote::run(&errand),
         Err(usage) => {
             // Standard error may be closed: the exit code says it as well.

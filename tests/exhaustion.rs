@@ -10,7 +10,7 @@ use std::time::Duration;
 use common::http::{self, Place};
 use common::load::Crowd;
 use common::server::{Server, handoff, pid_in, program, with_descriptors};
-use common::{Scratch, process, wait_until};
+use common::{Scratch, process, wait_until, within};
 
 /// Processor time of the master and its workers.
 fn cpu(server: &Server) -> Duration {
@@ -67,6 +67,23 @@ fn connections_that_a_full_worker_cannot_take_go_to_another() {
     assert!(process::lives(hoarder));
     assert!(server.log().contains("out of descriptors"), "it came to that");
     server.ask("/");
+}
+
+/// The copies of what one worker does not take must not fill the master.
+#[test]
+fn a_worker_that_stands_still_leaves_descriptors_for_the_others() {
+    const CLIENTS: usize = 200;
+    let command = handoff("serve --listen 127.0.0.1:0 --workers 2");
+    let server = Server::start(with_descriptors(100, &command));
+    let workers = server.wait_for_workers(2);
+    process::signal("STOP", &workers[..1]);
+    let crowd = Crowd::ask(server.place(), CLIENTS, "/");
+    // Long before the master holds it for hung, and kills it.
+    let serves =
+        within(Duration::from_secs(5), || crowd.answered() > CLIENTS / 2);
+    assert!(serves, "{} of {CLIENTS} answered", crowd.answered());
+    process::signal("CONT", &workers[..1]);
+    crowd.expect_all_answered();
 }
 
 /// Asks for worker after worker and kills it.

@@ -4,8 +4,6 @@
 
 mod common;
 
-use std::fs;
-use std::os::unix::fs::MetadataExt;
 use std::process::Command;
 use std::thread;
 use std::time::Duration;
@@ -13,47 +11,9 @@ use std::time::Duration;
 use common::http::{Connection, one_shot};
 use common::load::Crowd;
 use common::server::{Server, handoff, run, with_descriptors};
-use common::{Scratch, has_tool, process, wait_until};
+use common::{Scratch, has_tool, process, users, wait_until};
 
 const SERVE: &str = "serve --listen 127.0.0.1:0 --workers 2";
-
-/// A user of nobody else, for each test another: descriptors on their way are
-/// counted by user.
-#[derive(Clone, Copy)]
-struct User(u32);
-
-impl User {
-    /// Whether this process can start others in this user's name. It says so
-    /// if not.
-    fn is_possible() -> bool {
-        let root = fs::metadata("/proc/self").unwrap().uid() == 0;
-        if !root {
-            eprintln!("SKIPPED: only root can be somebody else");
-        }
-        root && has_tool("setpriv")
-    }
-
-    fn command(self, command: &Command) -> Command {
-        let mut changed = Command::new("setpriv");
-        changed
-            .args(["--reuid", &self.0.to_string()])
-            .args(["--regid", &self.0.to_string()])
-            .args(["--clear-groups", "--"])
-            .arg(command.get_program())
-            .args(command.get_args())
-            .current_dir("/");
-        changed
-    }
-}
-
-/// The program where any user may run it.
-fn for_anybody(folder: &Scratch) -> Command {
-    let path = folder.path("handoff");
-    fs::copy(env!("CARGO_BIN_EXE_handoff"), &path).unwrap();
-    let mut command = Command::new(path);
-    command.args(SERVE.split(' '));
-    command
-}
 
 /// Fails unless all of a server together rest for two seconds.
 fn expect_rest(server: &Server) {
@@ -92,25 +52,28 @@ fn with_64_descriptors_clients_take_their_turns() {
 
 #[test]
 fn with_64_descriptors_and_no_privileges_clients_take_their_turns() {
-    if !User::is_possible() {
+    if !users::is_root() {
         return;
     }
     let folder = Scratch::new("unprivileged");
-    let command = with_descriptors(64, &for_anybody(&folder));
-    expect_turns(&Server::start(User(64_001).command(&command)));
+    let command = users::for_anybody(&folder, &handoff(SERVE));
+    let limited = with_descriptors(64, &command);
+    let Some(command) = users::command_of(64_001, &limited) else { return };
+    expect_turns(&Server::start(command));
 }
 
 /// unix(7): what a user's processes have sent and nobody has received counts
 /// against the limit of each of them, as `ETOOMANYREFS`.
 #[test]
 fn when_the_users_other_processes_use_its_share_up_clients_wait_for_it() {
-    if !User::is_possible() {
+    if !users::is_root() {
         return;
     }
-    let user = User(64_002);
     let folder = Scratch::new("shared");
-    let command = for_anybody(&folder);
-    let mut patient = user.command(&command);
+    let command = users::for_anybody(&folder, &handoff(SERVE));
+    // Of nobody else: any other test has another user.
+    let in_its_name = |command| users::command_of(64_002, command);
+    let Some(mut patient) = in_its_name(&command) else { return };
     patient.args(["--hang-timeout", "off"]);
     let hog = Server::start(patient);
     let stopped = hog.wait_for_workers(2);
@@ -120,8 +83,8 @@ fn when_the_users_other_processes_use_its_share_up_clients_wait_for_it() {
         process::descriptors(hog.pid()).len() > 150
     });
 
-    let limited = user.command(&with_descriptors(64, &command));
-    let server = Server::start(limited);
+    let limited = in_its_name(&with_descriptors(64, &command));
+    let server = Server::start(limited.unwrap());
     let crowd = Crowd::ask(server.place(), 50, "/");
     let told = "nothing can be handed over";
     wait_until("it is short", || server.log().contains(told));

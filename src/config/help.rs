@@ -3,12 +3,13 @@
 
 use super::{
     Topic,
-    options::{Fallback, Flag, SERVE},
+    options::{Fallback, Flag, rows},
 };
 
 /// The commands: the words that may come first.
-pub(super) static COMMANDS: [(&str, &str); 8] = [
+pub(super) static COMMANDS: [(&str, &str); 9] = [
     ("serve", "start the cluster, with the built-in HTTP application"),
+    ("run", "start the cluster with another program, such as a Node app"),
     ("status", "show a running master and its workers"),
     ("reload", "replace all its workers, one by one, and wait for the end"),
     ("scale", "change the number of its workers"),
@@ -96,10 +97,7 @@ pub fn help(topic: Topic) -> String {
                  cluster, or, without --listen, for the sockets that the \
                  process sends.",
             );
-            for section in SERVE {
-                let rows = section.flags.iter().map(Flag::row);
-                page.table(section.title, 28, rows);
-            }
+            page.options(false);
             page.text(
                 "SECONDS may have up to three decimals. SIZE is in bytes, \
                  or in powers of 1024 with K, M or G after it. \
@@ -110,6 +108,26 @@ pub fn help(topic: Topic) -> String {
                 "handoff serve --listen 0.0.0.0:8080 --listen \
                  unix:/run/app.sock\n\
                  handoff serve --workers 4 --schedule ip-hash --grace 2.5",
+            );
+        }
+        Topic::Run => {
+            page.text(
+                "Starts a program that speaks as Node's cluster does, once \
+                 for each worker, accepts what it asks to listen on, and \
+                 hands each connection to one of them. A Node app needs no \
+                 change.",
+            );
+            page.usage("run [OPTIONS] -- PROGRAM [ARGS...]");
+            page.options(true);
+            page.text(
+                "SECONDS may have up to three decimals. SIZE is in bytes, \
+                 or in powers of 1024 with K, M or G after it. \
+                 --option=VALUE is --option VALUE.",
+            );
+            page.table("Signals of the master", 24, SIGNALS);
+            page.example(
+                "handoff run -- node app.js\n\
+                 handoff run --workers 4 --schedule ip-hash -- node app.js",
             );
         }
         Topic::Errand => {
@@ -146,11 +164,9 @@ pub fn help(topic: Topic) -> String {
 
 impl Flag {
     /// What it is called, and what it does with its default and bounds.
-    fn row(&self) -> (String, String) {
+    fn row(&self, default: &Fallback) -> (String, String) {
         let name = format!("{} {}", self.name, self.value.name());
-        let default = match self.default {
-            Fallback::Typed(text) | Fallback::Found(text) => text,
-        };
+        let (Fallback::Typed(default) | Fallback::Found(default)) = default;
         let bounds = match self.value.bounds() {
             Some(bounds) => format!("; {bounds}"),
             None => String::new(),
@@ -196,6 +212,17 @@ impl Page {
         }
     }
 
+    /// The options of a command, under their headings.
+    fn options(&mut self, run: bool) {
+        let mut headings: Vec<&str> = rows(run).map(|row| row.0).collect();
+        headings.dedup();
+        for heading in headings {
+            let under = rows(run).filter(|row| row.0 == heading);
+            let table = under.map(|(_, flag, default)| flag.row(default));
+            self.table(heading, 28, table);
+        }
+    }
+
     /// Names at the left, what they mean from `column` on: beside the name
     /// or, where that is too long, below it.
     fn table<L: AsRef<str>, R: AsRef<str>>(
@@ -237,7 +264,7 @@ fn wrapped(text: &str, width: usize) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::{super::options::flags, *};
+    use super::*;
 
     const TOPICS: [Topic; 4] =
         [Topic::Handoff, Topic::Serve, Topic::Errand, Topic::Demo];
@@ -254,12 +281,15 @@ mod tests {
 
     #[test]
     fn every_option_is_explained_with_its_default() {
-        let help = help(Topic::Serve);
-        let words = help.split_whitespace().collect::<Vec<_>>().join(" ");
-        for flag in flags(SERVE) {
-            let (name, meaning) = flag.row();
-            let row = format!("{name} {meaning}").replace(TIE, " ");
-            assert!(words.contains(&row), "{row}");
+        for (topic, run) in [(Topic::Serve, false), (Topic::Run, true)] {
+            let help = help(topic);
+            let words = help.split_whitespace().collect::<Vec<_>>();
+            let words = words.join(" ");
+            for (_, flag, default) in rows(run) {
+                let (name, meaning) = flag.row(default);
+                let row = format!("{name} {meaning}").replace(TIE, " ");
+                assert!(words.contains(&row), "{row}");
+            }
         }
     }
 

@@ -9,7 +9,8 @@ use log::LevelFilter;
 use super::{
     Schedule, Serve, Usage,
     value::Value::{
-        self, Address, Control, Count, Seconds, SecondsOrOff, Size, Word,
+        self, Address, Control, Count, Seconds, SecondsOrOff, Size, Text,
+        User, Word,
     },
 };
 
@@ -20,6 +21,8 @@ pub(super) struct Flag {
     pub(super) name: &'static str,
     pub(super) value: Value,
     pub(super) default: Fallback,
+    /// The same for `handoff run`, if it has the option too.
+    pub(super) run: Option<Fallback>,
     /// Without a capital and a full stop: `--help` adds range and default.
     pub(super) help: &'static str,
 }
@@ -86,6 +89,7 @@ pub(super) static SERVE: &[Section] = &[
                 name: "--listen",
                 value: Address(|serve| &mut serve.listen),
                 default: Found("127.0.0.1:3000"),
+                run: None,
                 help: "where to accept: PORT (of 127.0.0.1), HOST:PORT, \
                        [IPv6]:PORT or unix:PATH; port 0 is any free one; \
                        give it again to listen at several",
@@ -94,6 +98,7 @@ pub(super) static SERVE: &[Section] = &[
                 name: "--workers",
                 value: Count(WORKERS, |serve, n| serve.workers = n),
                 default: Found("the usable CPUs"),
+                run: Some(Found("the usable CPUs")),
                 help: "worker processes",
             },
             Flag {
@@ -108,6 +113,7 @@ pub(super) static SERVE: &[Section] = &[
                     ("ip-hash", |serve| serve.schedule = Schedule::IpHash),
                 ]),
                 default: Typed("round-robin"),
+                run: Some(Typed("round-robin")),
                 help: "who gets the next connection: each worker in turn, \
                        the one with the fewest open, or always the same \
                        one for a client's address",
@@ -116,6 +122,7 @@ pub(super) static SERVE: &[Section] = &[
                 name: "--window",
                 value: Count(WINDOW, |serve, n| serve.window = n),
                 default: Typed("128"),
+                run: Some(Typed("4")),
                 help: "connections handed to a worker that it has not yet \
                        taken; when all workers are full, new ones wait in \
                        the kernel's queue",
@@ -127,6 +134,7 @@ pub(super) static SERVE: &[Section] = &[
                     ("off", |serve| serve.defer_accept = false),
                 ]),
                 default: Typed("on"),
+                run: None,
                 help: "TCP_DEFER_ACCEPT: accept a connection only when its \
                        first bytes are there",
             },
@@ -134,6 +142,7 @@ pub(super) static SERVE: &[Section] = &[
                 name: "--boot-timeout",
                 value: Seconds(TIMEOUT, |serve, s| serve.boot_timeout = s),
                 default: Typed("30"),
+                run: Some(Typed("30")),
                 help: "how long a new worker may take to be ready",
             },
             Flag {
@@ -142,6 +151,7 @@ pub(super) static SERVE: &[Section] = &[
                     serve.grace = s
                 }),
                 default: Typed("10"),
+                run: Some(Typed("10")),
                 help: "how long requests in hand may take to finish at a \
                        stop or reload before their worker is killed",
             },
@@ -151,6 +161,7 @@ pub(super) static SERVE: &[Section] = &[
                     serve.hang_timeout = s
                 }),
                 default: Typed("10"),
+                run: Some(Typed("off")),
                 help: "how long a worker may not move, while it has \
                        something to do, before it is killed and replaced; \
                        off, or 0, for debugging",
@@ -161,6 +172,7 @@ pub(super) static SERVE: &[Section] = &[
                     serve.max_requests = NonZero::new(n);
                 }),
                 default: Typed("0"),
+                run: None,
                 help: "replace a worker after about so many requests, 10 % \
                        more or less for each; 0 is never",
             },
@@ -170,6 +182,7 @@ pub(super) static SERVE: &[Section] = &[
                     serve.max_rss = NonZero::new(n);
                 }),
                 default: Typed("0"),
+                run: Some(Typed("0")),
                 help: "replace a worker with more resident memory; 0 is \
                        never",
             },
@@ -177,9 +190,18 @@ pub(super) static SERVE: &[Section] = &[
                 name: "--control",
                 value: Control(|serve, control| serve.control = control),
                 default: Found("handoff-PID.sock"),
+                run: Some(Found("handoff-PID.sock")),
                 help: "the socket on which handoff status, reload, scale \
                        and stop find this master, by default in \
                        $XDG_RUNTIME_DIR or /run",
+            },
+            Flag {
+                name: "--user",
+                value: User(|serve, user| serve.user = Some(user)),
+                default: Found("who the master is"),
+                run: Some(Found("who the master is")),
+                help: "who the workers are, by name or number; the master \
+                       stays who it is, and has to be root for this",
             },
             Flag {
                 name: "--log-level",
@@ -192,6 +214,7 @@ pub(super) static SERVE: &[Section] = &[
                     ("trace", |serve| serve.log_level = LevelFilter::Trace),
                 ]),
                 default: Typed("info"),
+                run: Some(Typed("info")),
                 help: "the least important lines to write to stderr",
             },
         ],
@@ -203,42 +226,49 @@ pub(super) static SERVE: &[Section] = &[
                 name: "--header-timeout",
                 value: Seconds(TIMEOUT, |serve, s| serve.header_timeout = s),
                 default: Typed("15"),
+                run: None,
                 help: "from a request's first byte to the end of its head",
             },
             Flag {
                 name: "--idle-timeout",
                 value: Seconds(TIMEOUT, |serve, s| serve.idle_timeout = s),
                 default: Typed("60"),
+                run: None,
                 help: "from one request to the next",
             },
             Flag {
                 name: "--body-timeout",
                 value: Seconds(TIMEOUT, |serve, s| serve.body_timeout = s),
                 default: Typed("30"),
+                run: None,
                 help: "without a byte of a body that is still to come",
             },
             Flag {
                 name: "--write-timeout",
                 value: Seconds(TIMEOUT, |serve, s| serve.write_timeout = s),
                 default: Typed("30"),
+                run: None,
                 help: "without a byte taken of a response",
             },
             Flag {
                 name: "--max-head",
                 value: Size(256..=1 << 20, |serve, n| serve.max_head = n),
                 default: Typed("16K"),
+                run: None,
                 help: "request line and fields together",
             },
             Flag {
                 name: "--max-fields",
                 value: Count(1..=1000, |serve, n| serve.max_fields = n),
                 default: Typed("100"),
+                run: None,
                 help: "fields of one request",
             },
             Flag {
                 name: "--max-body",
                 value: Size(0..=1 << 30, |serve, n| serve.max_body = n),
                 default: Typed("1M"),
+                run: None,
                 help: "body of one request",
             },
             Flag {
@@ -247,6 +277,7 @@ pub(super) static SERVE: &[Section] = &[
                     serve.max_requests_per_connection = NonZero::new(n);
                 }),
                 default: Typed("0"),
+                run: None,
                 help: "close a connection after so many; 0 is never",
             },
             Flag {
@@ -255,8 +286,49 @@ pub(super) static SERVE: &[Section] = &[
                     serve.max_connections = NonZero::new(n);
                 }),
                 default: Found("what the fd limit allows"),
+                run: None,
                 help: "open connections of one worker",
             },
         ],
     },
 ];
+
+/// The options that only `handoff run` has.
+pub(super) static RUN: &[Section] = &[Section {
+    title: "Program",
+    flags: &[
+        Flag {
+            name: "--host",
+            value: Text("HOST", |serve, host| serve.host = Some(host)),
+            default: Found("as it asks"),
+            run: Some(Found("as it asks")),
+            help: "where a program that listens on every address is bound \
+                   instead",
+        },
+        Flag {
+            name: "--wait-ready",
+            value: Word(&[
+                ("on", |serve| serve.wait_ready = true),
+                ("off", |serve| serve.wait_ready = false),
+            ]),
+            default: Typed("off"),
+            run: Some(Typed("off")),
+            help: "a worker is ready only when it has sent \"ready\", as \
+                   with process.send('ready')",
+        },
+    ],
+}];
+
+/// The rows of a command, under their headings, and what holds there when
+/// they are not given.
+pub(super) fn rows(
+    run: bool,
+) -> impl Iterator<Item = (&'static str, &'static Flag, &'static Fallback)> {
+    let sections = SERVE.iter().chain(RUN.iter().filter(move |_| run));
+    sections.flat_map(move |section| {
+        section.flags.iter().filter_map(move |flag| {
+            let default = if run { flag.run.as_ref()? } else { &flag.default };
+            Some((section.title, flag, default))
+        })
+    })
+}

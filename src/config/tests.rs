@@ -1,11 +1,12 @@
 //! The command line as people type it.
 
-use std::os::unix::ffi::OsStringExt;
-
-use proptest::prelude::*;
+use std::num::NonZero;
+use std::path::PathBuf;
+use std::time::Duration;
 
 use super::{value::Value, *};
 use crate::control::{Format, Request};
+use log::LevelFilter;
 
 fn words(line: &str) -> Vec<OsString> {
     line.split_whitespace().map(OsString::from).collect()
@@ -15,7 +16,7 @@ fn typed(line: &str) -> Result<Command, Usage> {
     parse(words(line), 2)
 }
 
-fn served(line: &str) -> Serve {
+pub(super) fn served(line: &str) -> Serve {
     match typed(line) {
         Ok(Command::Serve(serve)) => serve,
         other => panic!("{line}: {other:?}"),
@@ -34,6 +35,7 @@ fn without_options_the_defaults_hold() {
         boot_timeout: seconds(30),
         grace: seconds(10),
         hang_timeout: Some(seconds(10)),
+        user: None,
         log_level: LevelFilter::Info,
         header_timeout: seconds(15),
         idle_timeout: seconds(60),
@@ -47,6 +49,8 @@ fn without_options_the_defaults_hold() {
         max_requests: None,
         max_rss: None,
         control: Control::Default,
+        host: None,
+        wait_ready: false,
     };
     assert_eq!(served("serve"), expected);
     assert_eq!(served("serve --"), expected);
@@ -57,7 +61,7 @@ fn every_option_reaches_its_field() {
     let millis = Duration::from_millis;
     let line = "serve --listen 8080 --listen=unix:/a=b --workers 3 \
         --schedule ip-hash --window 7 --defer-accept off --boot-timeout 1.5 \
-        --grace 0 --hang-timeout 1.25 --log-level trace --header-timeout 0.1 --idle-timeout=2 \
+        --grace 0 --hang-timeout 1.25 --user www:web --log-level trace --header-timeout 0.1 --idle-timeout=2 \
         --body-timeout 3 --write-timeout 4 --max-head 1K --max-fields 9 \
         --max-body 0 --max-requests-per-connection 5 --max-connections 6 \
         --max-requests 8 --max-rss 10M --control ./off";
@@ -73,6 +77,7 @@ fn every_option_reaches_its_field() {
         boot_timeout: millis(1500),
         grace: millis(0),
         hang_timeout: Some(millis(1250)),
+        user: Some("www:web".parse().unwrap()),
         log_level: LevelFilter::Trace,
         header_timeout: millis(100),
         idle_timeout: millis(2000),
@@ -86,6 +91,8 @@ fn every_option_reaches_its_field() {
         max_requests: NonZero::new(8),
         max_rss: NonZero::new(10 << 20),
         control: Control::At("./off".into()),
+        host: None,
+        wait_ready: false,
     };
     assert_eq!(served(line), expected);
 }
@@ -133,6 +140,23 @@ fn a_timeout_that_may_be_off_is_so_by_that_word_or_by_0() {
     let line = typed("serve --hang-timeout on").unwrap_err().to_string();
     let expected = "--hang-timeout takes off, or seconds from 0.1 to 86400, \
                     not \"on\"";
+    assert_eq!(line, expected);
+}
+
+#[test]
+fn a_user_has_a_name_and_perhaps_a_group() {
+    for (text, user, group) in
+        [("www", "www", None), ("1000:web server", "1000", Some("web server"))]
+    {
+        let group = group.map(str::to_owned);
+        let expected = User { user: user.to_owned(), group };
+        assert_eq!(text.parse(), Ok(expected));
+    }
+    for text in ["", ":", "www:", ":www", "a:b:c", "a\0b", "a\nb"] {
+        assert_eq!(text.parse::<User>(), Err(()), "{text:?}");
+    }
+    let line = typed("serve --user www:").unwrap_err().to_string();
+    let expected = r#"--user takes USER or USER:GROUP, not "www:""#;
     assert_eq!(line, expected);
 }
 
@@ -227,16 +251,16 @@ fn an_error_is_one_line_that_says_what_to_type() {
     for (line, error) in [
         (
             "",
-            "type a command: serve, status, reload, scale, stop, demo, help, version",
+            "type a command: serve, run, status, reload, scale, stop, demo, help, version",
         ),
         ("sreve", r#"unknown command "sreve"; did you mean serve?"#),
         (
             "start",
-            r#"unknown command "start": type one of serve, status, reload, scale, stop, demo, help, version"#,
+            r#"unknown command "start": type one of serve, run, status, reload, scale, stop, demo, help, version"#,
         ),
         (
             "help me",
-            r#"unknown command "me": type one of serve, status, reload, scale, stop, demo, help, version"#,
+            r#"unknown command "me": type one of serve, run, status, reload, scale, stop, demo, help, version"#,
         ),
         (
             "--workers=4",
@@ -409,74 +433,5 @@ fn every_command_of_the_table_is_one() {
     for (name, _) in COMMANDS {
         let answer = typed(name).map_err(|usage| usage.to_string());
         assert!(!answer.is_err_and(|line| line.contains("unknown")), "{name}");
-    }
-}
-
-/// Whole words, halves of words and noise, so that many lines go deep.
-fn any_word() -> impl Strategy<Value = OsString> {
-    let names: Vec<&str> = flags(SERVE)
-        .map(|flag| flag.name)
-        .chain(COMMANDS.map(|(name, _)| name))
-        .chain(DEMOS.map(|(name, ..)| name))
-        .chain(["--", "-h", "-V", "-", "parent", "child", "on", "ip-hash"])
-        .chain(["1", "0.5", "16K", "[::1]:80", "unix:/a", "localhost:0"])
-        .collect();
-    let name = proptest::sample::select(names);
-    let noise = || proptest::collection::vec(any::<u8>(), 0..12);
-    prop_oneof![
-        4 => name.clone().prop_map(OsString::from),
-        2 => noise().prop_map(OsString::from_vec),
-        1 => (name, "[= \n]?", noise()).prop_map(|(name, gap, noise)| {
-            OsString::from_vec([name.as_bytes(), gap.as_bytes(), &noise].concat())
-        }),
-    ]
-}
-
-proptest! {
-    #[test]
-    fn whatever_is_typed_the_answer_is_a_command_or_one_line(
-        first in proptest::sample::select(vec!["serve", "demo", ""]),
-        rest in proptest::collection::vec(any_word(), 0..6),
-    ) {
-        let first = (!first.is_empty()).then(|| first.into());
-        match parse(first.into_iter().chain(rest), 4) {
-            Err(usage) => {
-                let line = usage.to_string();
-                prop_assert!(!line.contains(char::is_control), "{:?}", line);
-                prop_assert!((10..1000).contains(&line.len()), "{:?}", line);
-            }
-            Ok(Command::Serve(serve)) => {
-                prop_assert!((1..=1024).contains(&serve.workers));
-                prop_assert!(!serve.idle_timeout.is_zero());
-            }
-            Ok(_) => {}
-        }
-    }
-
-    #[test]
-    fn the_order_and_the_form_of_options_do_not_matter(
-        workers in 1..=1024_usize,
-        millis in 100..=86_400_000_u64,
-        head in 1..=1024_usize,
-        joined: bool,
-        swapped: bool,
-    ) {
-        let gap = if joined { "=" } else { " " };
-        let seconds = format!("{}.{:03}", millis / 1000, millis % 1000);
-        let mut options = [
-            format!("--workers{gap}{workers}"),
-            format!("--idle-timeout{gap}{seconds}"),
-            format!("--max-head{gap}{head}K"),
-        ];
-        if swapped {
-            options.reverse();
-        }
-        let serve = served(&format!("serve {}", options.join(" ")));
-        prop_assert_eq!(serve, Serve {
-            workers,
-            idle_timeout: Duration::from_millis(millis),
-            max_head: head * 1024,
-            ..served("serve")
-        });
     }
 }

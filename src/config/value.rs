@@ -9,7 +9,7 @@ use std::{
 };
 
 use super::{
-    self as config, Serve, address,
+    self as config, Serve, User, address,
     errand::control_path,
     usage::{did_you_mean, quoted},
 };
@@ -31,6 +31,10 @@ pub(super) enum Value {
     SecondsOrOff(RangeInclusive<Duration>, fn(&mut Serve, Option<Duration>)),
     /// The path of a control socket, or none.
     Control(fn(&mut Serve, config::Control)),
+    /// Any text but none, by this name in a synopsis.
+    Text(&'static str, fn(&mut Serve, String)),
+    /// A user and perhaps a group, which are looked up later.
+    User(fn(&mut Serve, User)),
     /// One of these words, and what each does.
     Word(&'static [Choice]),
 }
@@ -70,6 +74,12 @@ impl Value {
             Self::SecondsOrOff(range, put) => text
                 .and_then(|text| seconds_or_off(range, text))
                 .map(|n| put(serve, n)),
+            Self::Text(_, put) => text
+                .filter(|text| !text.is_empty())
+                .map(|text| put(serve, text.to_owned())),
+            Self::User(put) => {
+                text.and_then(|text| text.parse().ok()).map(|n| put(serve, n))
+            }
             Self::Word(words) => words
                 .iter()
                 .find(|(word, _)| text == Some(word))
@@ -96,6 +106,8 @@ impl Value {
             Self::Seconds(..) => "SECONDS".into(),
             Self::SecondsOrOff(..) => "SECONDS|off".into(),
             Self::Control(_) => "PATH|off".into(),
+            Self::Text(name, _) => (*name).into(),
+            Self::User(_) => "USER[:GROUP]".into(),
             Self::Word(words) => listed(words, "|", "|"),
         }
     }
@@ -103,7 +115,11 @@ impl Value {
     /// "1 to 1024", for what has such bounds.
     pub(super) fn bounds(&self) -> Option<String> {
         match self {
-            Self::Address(_) | Self::Control(_) | Self::Word(_) => None,
+            Self::Address(_)
+            | Self::Control(_)
+            | Self::Text(..)
+            | Self::User(_)
+            | Self::Word(_) => None,
             Self::Count(range, _) => Some(span(range, usize::to_string)),
             Self::Size(range, _) => Some(span(range, |n| short(*n))),
             Self::Seconds(range, _) | Self::SecondsOrOff(range, _) => {
@@ -127,6 +143,8 @@ impl Display for Value {
             Self::Seconds(..) => f.write_str("seconds"),
             Self::SecondsOrOff(..) => f.write_str("off, or seconds"),
             Self::Control(_) => f.write_str("a path or off"),
+            Self::Text(name, _) => write!(f, "a {}", name.to_lowercase()),
+            Self::User(_) => f.write_str("USER or USER:GROUP"),
             Self::Word(words) => f.write_str(&listed(words, ", ", " or ")),
         }?;
         match self.bounds() {

@@ -150,6 +150,7 @@ fn spawn(
         environment: c_strings(inherited.chain(contract))?,
         directory: None,
         bond: Bond::Worker,
+        user: None,
     };
     Ok(spawn::spawn(&program, &[end])?)
 }

@@ -265,11 +265,12 @@ impl Master {
 
     /// A worker that has ended. What it had not received goes to others.
     pub(super) fn bury(&mut self, worker: WorkerId) -> Result<(), Error> {
-        let Some(link) = self.links.get(&worker) else { return Ok(()) };
-        let Some(how) = link.reap(&self.epoll)? else { return Ok(()) };
-        // Its last words may lie in the channel, and count.
+        // Its last words may lie in the channel, and count. Before it is
+        // waited for: should they condemn it, its number is still its own.
         while self.listen(worker) {}
         self.hang_up(worker);
+        let Some(link) = self.links.get(&worker) else { return Ok(()) };
+        let Some(how) = link.reap(&self.epoll)? else { return Ok(()) };
         let Some(link) = self.links.remove(&worker) else { return Ok(()) };
         self.sources.remove(link.process_key);
         if let Some(server) = self.servers.get_mut(&ServerId::OWN) {
@@ -296,11 +297,13 @@ impl Master {
         Ok(())
     }
 }
+
 /// What workers that are gone have done.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Past {
     pub(super) handed_over: u64,
-    pub(super) requests: u64,
+    /// `None` as long as none of them has told.
+    pub(super) requests: Option<u64>,
 }
 
 impl Master {
@@ -314,8 +317,8 @@ impl Master {
             }
         }
         // The worker's own word, which may be any number.
-        let requests = link.requests().unwrap_or_default();
-        self.past.requests = self.past.requests.wrapping_add(requests);
+        let requests = link.requests().into_iter().chain(self.past.requests);
+        self.past.requests = requests.reduce(u64::wrapping_add);
     }
 }
 

@@ -142,6 +142,13 @@ impl Doors {
         }
     }
 
+    /// The master who had them before us goes.
+    pub(super) fn take_over(&mut self) {
+        for (listener, _) in &mut self.listeners {
+            listener.take_over();
+        }
+    }
+
     /// From now on a listener whose queue is empty is closed.
     pub(super) fn begin_closing(&mut self) {
         self.closing = true;

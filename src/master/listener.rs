@@ -34,15 +34,13 @@ pub(crate) struct Listener {
     /// it was typed, or the key by which a worker asked for it.
     name: OsString,
     place: Place,
-    /// Another process listens on it too, or did.
-    inherited: bool,
 }
 
 #[derive(Debug)]
 enum Place {
     Tcp(SocketAddr),
-    /// The file, and its device and inode when it was made; `None` if it is
-    /// a successor's by now.
+    /// The file, and its device and inode when it was made; `None` while it
+    /// is another master's.
     Unix(PathBuf, Option<(u64, u64)>),
 }
 
@@ -77,8 +75,7 @@ impl Listener {
             match more {
                 Ok(more) => listeners.extend(more),
                 Err(error) => {
-                    let ours = |listener: &Listener| !listener.inherited;
-                    for listener in listeners.into_iter().filter(ours) {
+                    for listener in listeners {
                         // The address that failed is the news.
                         let _ = listener.close();
                     }
@@ -163,8 +160,8 @@ impl Listener {
     ) -> sys::Result<(Listener, SocketAddr)> {
         let socket = socket::listen_tcp(address, backlog, ipv6_only)?;
         let bound = socket::local_address(socket.as_fd())?.unwrap_or(address);
-        let (place, inherited) = (Place::Tcp(bound), false);
-        Ok((Listener { socket, name, place, inherited }, bound))
+        let place = Place::Tcp(bound);
+        Ok((Listener { socket, name, place }, bound))
     }
 
     /// Takes over a socket that somebody else has bound.
@@ -182,12 +179,10 @@ impl Listener {
             None => {
                 let path = socket::local_path(socket.as_fd());
                 let path = path.map_err(failed)?;
-                let made = identity(&path).ok();
-                Place::Unix(path, made)
+                Place::Unix(path, None)
             }
         };
-        let (name, inherited) = (name.to_owned(), true);
-        Ok(Listener { socket, name, place, inherited })
+        Ok(Listener { socket, name: name.to_owned(), place })
     }
 
     /// A socket file that nobody listens on any more is replaced, as after a
@@ -228,7 +223,7 @@ impl Listener {
         let socket = result.map_err(|error| explain(&address, error))?;
         let made = identity(path).map_err(|error| unusable(path, &error))?;
         let place = Place::Unix(path.to_owned(), Some(made));
-        Ok(Listener { socket, name, place, inherited: false })
+        Ok(Listener { socket, name, place })
     }
 
     /// The next connection in the queue. The address is that of an IP peer.
@@ -263,6 +258,13 @@ impl Listener {
     pub(crate) fn bequeath(&mut self) {
         if let Place::Unix(_, made) = &mut self.place {
             *made = None;
+        }
+    }
+
+    /// Nobody else will listen here: a socket file is ours.
+    pub(crate) fn take_over(&mut self) {
+        if let Place::Unix(path, made) = &mut self.place {
+            *made = identity(path).ok();
         }
     }
 

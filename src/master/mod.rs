@@ -22,14 +22,17 @@ pub(crate) mod control;
 mod crew;
 pub mod dispatcher;
 mod doors;
+mod identity;
 mod link;
 mod listener;
 mod node;
+mod orders;
 pub mod readiness;
 mod recycle;
 pub mod scheduler;
 mod server;
 mod spawn;
+mod start;
 pub mod supervisor;
 mod traffic;
 mod upgrade;
@@ -37,55 +40,33 @@ mod usage;
 mod watch;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::os::fd::{AsFd, OwnedFd};
+use std::ffi::OsString;
+use std::os::fd::OwnedFd;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use log::{debug, error, info, warn};
+use log::{error, info};
 
 use self::control::Control;
 use self::crew::Past;
-use self::doors::Doors;
-use self::link::{Link, Tongue};
-use self::listener::Listener;
+use self::link::Link;
 use self::recycle::Recycling;
 use self::scheduler::Scheduler;
 use self::server::{Server, ServerId};
 use self::spawn::Launcher;
-use self::supervisor::{Action, Event, Outcome, Policy, Report, Supervisor};
+use self::supervisor::{Action, Outcome, Supervisor};
 use self::upgrade::{Inheritance, Successor};
 use self::watch::Watch;
 use crate::WorkerId;
-use crate::config::{Run, Serve};
+use crate::config::Serve;
 use crate::error::Error;
 use crate::ipc::Message;
-use crate::ipc::message::Act;
 use crate::slab::{Key, Slab};
-use crate::sys;
-use crate::sys::clock;
-use crate::sys::epoll::{Epoll, Events, Interest};
-use crate::sys::signal::{Signal, SignalFd};
+use crate::sys::epoll::{Epoll, Events};
+use crate::sys::signal::SignalFd;
 
 /// Events taken at once.
 const EVENTS: usize = 256;
-
-/// How long a stop serves on as if nothing had been asked, so that clients
-/// which are in the kernel's queue are answered.
-const LINGER: Duration = Duration::from_millis(100);
-
-/// How long idle clients may take for one more request while we stop.
-const IDLE_AT_STOP: Duration = Duration::from_millis(500);
-
-/// Descriptors kept free for starting workers, beside those in use.
-const RESERVE: usize = 16;
-
-/// What a worker that never says that it is ready gets beyond its time, so
-/// that it is judged before it is given up.
-const JUDGEMENT: Duration = Duration::from_millis(100);
-
-/// A foreign program may know SIGTERM: how long it has between that and
-/// SIGKILL.
-const TERMINATE_FIRST: Duration = Duration::from_secs(2);
 
 /// What the workers are.
 #[derive(Debug)]
@@ -93,7 +74,7 @@ pub(crate) enum Job {
     /// This program again.
     Serve,
     /// Another program.
-    Run(Run),
+    Run(Vec<OsString>),
 }
 
 /// What an event is about.
@@ -155,6 +136,9 @@ pub(crate) fn run(
 }
 
 struct Master {
+    /// Connections that may be on their way to one worker: as the operator
+    /// wants it, and as there are descriptors.
+    widest: u64,
     window: u64,
     epoll: Epoll,
     sources: Slab<Source>,
@@ -184,6 +168,11 @@ struct Master {
     /// When to look at the counters although nobody woke us.
     patience: Duration,
     stopping: bool,
+    /// Somebody told us to, so that to tell us again means: now. A master
+    /// that was relieved stops of itself.
+    told_to_stop: bool,
+    /// The doors are being closed, or are.
+    closing: bool,
     /// The supervisor knows that nothing waits any more.
     emptied: bool,
     /// Who hangs; and when to look again, while there are workers.
@@ -211,147 +200,8 @@ struct Master {
     now: Instant,
 }
 
-/// Start and end.
+/// The end.
 impl Master {
-    fn new(
-        settings: &Serve,
-        job: Job,
-        scheduler: Box<dyn Scheduler>,
-    ) -> Result<Master, Error> {
-        let limit = sys::limit::raise_descriptors()?;
-        let epoll = Epoll::new()?;
-        let mut sources = Slab::new();
-        let signals = SignalFd::new()?;
-        let key = sources.insert(Source::Signals).bits();
-        epoll.add(signals.as_fd(), Interest::Read, key)?;
-        sys::process::keep_ended_children();
-        let mut inheritance = Inheritance::take()?;
-        let mut servers = BTreeMap::new();
-        let (launcher, host, wait_ready) = match job {
-            Job::Serve => {
-                let launcher = Launcher::this_program()?;
-                let bound = Listener::bind_all(
-                    &settings.listen,
-                    settings.defer_accept,
-                    |name| inheritance.listeners_of(name),
-                );
-                let mut listeners = Vec::new();
-                for listener in bound? {
-                    let source = Source::Listener(ServerId::OWN);
-                    let key = sources.insert(source);
-                    let interest = Interest::Read;
-                    epoll.add(listener.as_fd(), interest, key.bits())?;
-                    listeners.push((listener, key));
-                }
-                inheritance.discard_rest();
-                let own = Server::new(Doors::new(listeners), None);
-                servers.insert(ServerId::OWN, own);
-                (launcher, None, false)
-            }
-            Job::Run(Run { program, host, wait_ready }) => {
-                let launcher = Launcher::another(&program)?;
-                (launcher, host, wait_ready)
-            }
-        };
-        let foreign = !servers.contains_key(&ServerId::OWN);
-        let start = Instant::now();
-        let policy = Policy {
-            workers: settings.workers,
-            grace: settings.grace,
-            linger: LINGER,
-            // Whoever does not say that it is ready is judged first.
-            boot_timeout: settings.boot_timeout
-                + if foreign { JUDGEMENT } else { Duration::ZERO },
-            terminate_before_kill: foreign.then_some(TERMINATE_FIRST),
-        };
-        let mut master = Master {
-            window: settings.window as u64,
-            epoll,
-            sources,
-            signals,
-            servers,
-            next_server: ServerId::OWN.0 + 1,
-            launcher,
-            supervisor: Supervisor::new(policy, Duration::ZERO),
-            scheduler,
-            links: BTreeMap::new(),
-            actions: Vec::new(),
-            outcome: None,
-            held: 0,
-            most_held: 1,
-            limit,
-            cooling: Vec::new(),
-            congested_until: None,
-            congested: false,
-            patience: Duration::ZERO,
-            stopping: false,
-            emptied: false,
-            watch: settings
-                .hang_timeout
-                .map(|timeout| Watch::new(timeout, clock::boottime())),
-            next_look: None,
-            boot_timeout: settings.boot_timeout,
-            successor: None,
-            predecessor: inheritance.ready.take(),
-            inheritance,
-            wanted: BTreeMap::new(),
-            host,
-            wait_ready,
-            control: Control::new(settings.control.clone()),
-            recycling: Recycling::new(settings, start),
-            past: Past::default(),
-            start,
-            now: start,
-        };
-        master.make_room_for(settings.workers);
-        if master.predecessor.is_none()
-            && let Err(error) = master.open_control()
-        {
-            for server in master.servers.values_mut() {
-                server.doors.slam(&master.epoll);
-            }
-            return Err(error);
-        }
-        master.announce(settings.workers);
-        Ok(master)
-    }
-
-    /// Leaves so many workers the descriptors that they need.
-    fn make_room_for(&mut self, workers: usize) {
-        let servers = self.servers.values();
-        let listeners = servers.map(|server| server.doors.listeners().count());
-        let listeners = listeners.sum::<usize>() + 1;
-        let ours = 8 + RESERVE + listeners + control::CLIENTS + 3 * workers;
-        self.most_held = self.limit.saturating_sub(ours).max(1);
-    }
-
-    /// The one line that a person needs at the start.
-    fn announce(&self, workers: usize) {
-        let what = match &self.servers.get(&ServerId::OWN) {
-            Some(own) => {
-                let places = own.doors.listeners().map(ToString::to_string);
-                let places: Vec<String> = places.collect();
-                format!("listening on {}", places.join(", "))
-            }
-            None => format!("running {}", self.launcher.name()),
-        };
-        let plural = if workers == 1 { "" } else { "s" };
-        let (policy, pid) = (self.scheduler.name(), std::process::id());
-        info!("{what}, {workers} worker{plural}, {policy}, pid {pid}");
-    }
-
-    /// A worker takes connections from now on.
-    fn admit(&mut self, worker: WorkerId) {
-        let Some(link) = self.links.get(&worker) else { return };
-        let Tongue::Ours { capacity, .. } = link.tongue else {
-            return self.admit_node(worker);
-        };
-        let (slot, window) = (link.slot, self.window);
-        if let Some(server) = self.servers.get_mut(&ServerId::OWN) {
-            server.dispatcher.admit(worker, slot, window, capacity);
-        }
-    }
-
     fn exit(&mut self, outcome: &Outcome) -> ExitCode {
         for server in self.servers.values_mut() {
             server.doors.slam(&self.epoll);
@@ -435,114 +285,5 @@ impl Master {
         self.recycle();
         self.supervisor.tick(self.elapsed(), &mut self.actions);
         Ok(())
-    }
-}
-
-/// What the supervisor is told, and what it wants.
-impl Master {
-    fn note(&mut self, event: Event) {
-        let now = self.elapsed();
-        self.supervisor.handle(now, event, &mut self.actions);
-    }
-
-    /// Signals to the master.
-    fn obey(&mut self) -> Result<(), Error> {
-        while let Some(signal) = self.signals.read()? {
-            let name = signal.name();
-            match signal {
-                Signal::Terminate | Signal::Interrupt if self.stopping => {
-                    info!("{name} again: stopping now");
-                    self.note(Event::StopNow);
-                }
-                Signal::Terminate | Signal::Interrupt | Signal::Quit => {
-                    info!("{name}: stopping");
-                    self.stop()?;
-                }
-                Signal::HangUp => {
-                    info!("{name}: reloading");
-                    self.note(Event::Reload);
-                }
-                Signal::User2 => self.upgrade(),
-                Signal::User1 | Signal::WindowChange => {
-                    debug!("{name}: ignored");
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// Stops, and loses nothing that was accepted.
-    fn stop(&mut self) -> Result<(), Error> {
-        self.stopping = true;
-        self.abandon_upgrade()?;
-        for server in self.servers.values() {
-            server.doors.stop_deferring();
-        }
-        self.note(Event::Stop);
-        Ok(())
-    }
-
-    /// Carries out what the supervisor has decided.
-    fn act(&mut self) {
-        while !self.actions.is_empty() {
-            for action in std::mem::take(&mut self.actions) {
-                self.carry_out(action);
-            }
-        }
-    }
-
-    fn carry_out(&mut self, action: Action) {
-        match action {
-            Action::Spawn { worker, slot, generation } => {
-                debug!("worker {worker}: generation {generation}");
-                self.spawn(worker, slot);
-            }
-            Action::Admit { worker } => self.admit(worker),
-            Action::Withdraw { worker } => {
-                for server in self.servers.values_mut() {
-                    server.dispatcher.withdraw(worker);
-                }
-                self.forget_member(worker);
-            }
-            Action::Disconnect { worker } => {
-                debug!("worker {worker} is asked to leave");
-                let idle = self.stopping.then_some(IDLE_AT_STOP);
-                let idle = idle.map(|idle| idle.as_millis() as u64);
-                self.say(worker, Act::Disconnect { idle });
-            }
-            Action::Terminate { worker, why } => {
-                if let Some(link) = self.links.get(&worker) {
-                    warn!("worker {worker} is sent SIGTERM: {why}");
-                    link.child.terminate();
-                }
-            }
-            Action::Kill { worker, why } => {
-                if let Some(link) = self.links.get(&worker) {
-                    warn!("worker {worker} is killed: {why}");
-                    link.child.kill();
-                }
-            }
-            Action::StopAccepting => {
-                for server in self.servers.values_mut() {
-                    server.doors.begin_closing();
-                }
-            }
-            Action::Report(report) => {
-                tell_operator(&report);
-                self.tell_waiting(&report);
-            }
-            Action::Exit(outcome) => self.outcome = Some(outcome),
-        }
-    }
-}
-
-fn tell_operator(report: &Report) {
-    match report {
-        Report::Degraded { .. } | Report::ReloadAbandoned { .. } => {
-            warn!("{report}");
-        }
-        Report::Recovered
-        | Report::ReloadBegan { .. }
-        | Report::ReloadFinished { .. } => info!("{report}"),
     }
 }

@@ -169,7 +169,15 @@ impl Master {
     ) -> Result<ServerId, i32> {
         let inherited = self.inheritance.listeners_of(key.as_ref()).pop();
         let opened = match inherited {
-            Some(socket) => asked::inherit(key, listen, socket)?,
+            Some(socket) => {
+                let mut opened = asked::inherit(key, listen, socket)?;
+                if let Opened::Accepting(listener) = &mut opened
+                    && self.predecessor.is_none()
+                {
+                    listener.take_over();
+                }
+                opened
+            }
             None => asked::open(key, listen, self.host.as_deref())?,
         };
         let id = ServerId(self.next_server);
@@ -188,12 +196,12 @@ impl Master {
                 info!("listening on {listener}");
                 asked.bound = listener.bound();
                 let key = self.sources.insert(Source::Listener(id));
-                let result = self.epoll.add(
-                    listener.as_fd(),
-                    Interest::Read,
-                    key.bits(),
-                );
-                result.map_err(|error| error.errno())?;
+                let interest = Interest::Read;
+                let fd = listener.as_fd();
+                if let Err(error) = self.epoll.add(fd, interest, key.bits()) {
+                    self.sources.remove(key);
+                    return Err(error.errno());
+                }
                 listeners.push((listener, key));
             }
             Opened::Shared(socket) => {
@@ -202,7 +210,7 @@ impl Master {
             }
         }
         let mut doors = Doors::new(listeners);
-        if self.stopping {
+        if self.closing {
             doors.begin_closing();
         }
         self.servers.insert(id, Server::new(doors, Some(asked)));

@@ -39,7 +39,9 @@ const LOOK_SOON: Duration = Duration::from_millis(1);
 impl Master {
     /// Whether any server may accept, as far as the whole is concerned.
     fn is_open(&self) -> bool {
-        self.held < self.most_held && self.congested_until.is_none()
+        self.held < self.most_held
+            && self.congested_until.is_none()
+            && self.predecessor.is_none()
     }
 
     /// Somebody waits for room.
@@ -57,6 +59,7 @@ impl Master {
         while server.dispatcher.has_room()
             && self.held < self.most_held
             && self.congested_until.is_none()
+            && self.predecessor.is_none()
         {
             let next = server.doors.accept(key, &self.epoll, self.now);
             let Some((socket, peer)) = next else { break };
@@ -93,7 +96,7 @@ impl Master {
                 break;
             }
         }
-        if self.is_settled() && !self.emptied {
+        if self.closing && !self.emptied && self.is_settled() {
             self.emptied = true;
             self.note(Event::Emptied);
         }
@@ -145,7 +148,7 @@ impl Master {
                         self.congested &= full || !had;
                         blocked |= full;
                     }
-                    Err(error) if error.is_too_many_in_flight() => {
+                    Err(error) if error.is_congestion() => {
                         if !self.congested {
                             self.congested = true;
                             warn!("nothing can be handed over: {error}");

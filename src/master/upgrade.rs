@@ -5,14 +5,15 @@
 //!   old master                              new master, its child
 //!   SIGUSR2: fork, exec ── listeners, ──▶   the same program by name, so
 //!     │                    a pair           a new build, if there is one
-//!     │ both accept ....................... starts its workers
+//!     │ accepts alone                       starts its workers
 //!     │ ◀──────────────── "ready" ───────── all of them are ready
-//!   stops: its workers finish, it exits     is alone
+//!   stops: its workers finish, it exits     accepts too, then alone
 //! ```
 //!
 //! A listener is one socket with two owners in between, so its queue is never
-//! closed. If the new master dies, or is not ready in time, nothing has
-//! changed. What it inherits stands in its environment:
+//! closed. If the new master dies, is stopped, or is not ready in time,
+//! nothing has changed: it has touched no connection and no socket file. What
+//! it inherits stands in its environment:
 //!
 //! | variable | says |
 //! |---|---|
@@ -207,6 +208,16 @@ impl Master {
         Ok(())
     }
 
+    /// Told to stop before it was ready, a new master leaves everything to
+    /// the one before it.
+    pub(super) fn renounce(&mut self) {
+        if self.predecessor.take().is_some() {
+            for server in self.servers.values_mut() {
+                server.doors.slam(&self.epoll);
+            }
+        }
+    }
+
     /// Tells the master before this one to go, once every worker is ready.
     pub(super) fn relieve_predecessor(&mut self) -> Result<(), Error> {
         if self.predecessor.is_none() {
@@ -224,6 +235,9 @@ impl Master {
             && let Err(error) = socket::send(channel.as_fd(), WORD)
         {
             warn!("the old master is gone already: {error}");
+        }
+        for server in self.servers.values_mut() {
+            server.doors.take_over();
         }
         Ok(())
     }

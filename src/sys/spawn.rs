@@ -12,6 +12,8 @@ use std::mem::size_of;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 use super::process::{Child, FIRST_DESCRIPTOR};
+use super::stderr;
+use super::user::Credentials;
 use super::{Error, Result, syscall};
 
 /// What to execute.
@@ -25,6 +27,8 @@ pub(crate) struct Program {
     /// The working directory by name, looked up anew at each start.
     pub(crate) directory: Option<CString>,
     pub(crate) bond: Bond,
+    /// Who a worker is to be; `None`: who we are.
+    pub(crate) user: Option<Credentials>,
 }
 
 /// What ties a program to the process that starts it.
@@ -67,6 +71,8 @@ pub(crate) fn spawn(
         directory: program.directory.as_deref(),
         descriptors: &descriptors,
         bond: program.bond,
+        user: program.user.as_ref(),
+        errors: stderr::original(),
         parent: std::process::id() as i32,
         spare: Vec::with_capacity(descriptors.len()),
     };
@@ -102,6 +108,8 @@ struct Start<'a> {
     directory: Option<&'a CStr>,
     descriptors: &'a [RawFd],
     bond: Bond,
+    user: Option<&'a Credentials>,
+    errors: Option<RawFd>,
     parent: i32,
     /// Room for as many numbers as `descriptors` has.
     spare: Vec<RawFd>,
@@ -121,7 +129,7 @@ impl Start<'_> {
         if self.bond == Bond::Worker {
             // SAFETY: here and below, plain system calls on numbers and on C
             // strings that live as long as `self`.
-            check(Step::Group, unsafe { libc::setpgid(0, 0) })?;
+            check(Step::ProcessGroup, unsafe { libc::setpgid(0, 0) })?;
         }
         reset_signals();
         let null = c"/dev/null".as_ptr();
@@ -133,6 +141,10 @@ impl Start<'_> {
             check(Step::Input, unsafe { libc::dup2(null, 0) })?;
             // SAFETY: as above.
             unsafe { libc::close(null) };
+        }
+        if let Some(errors) = self.errors {
+            // SAFETY: as above.
+            check(Step::Errors, unsafe { libc::dup2(errors, 2) })?;
         }
         // In two moves, since a source may have another's target number.
         let above = FIRST_DESCRIPTOR + self.descriptors.len() as RawFd;
@@ -154,17 +166,35 @@ impl Start<'_> {
         let closed = unsafe { libc::syscall(call, from, to, flags) };
         check(Step::Descriptors, closed as i32)?;
         if let Some(directory) = self.directory {
+            // A name that leads nowhere now (a release being swapped) leaves
+            // us where our parent is.
             // SAFETY: as above.
-            let changed = unsafe { libc::chdir(directory.as_ptr()) };
-            check(Step::Directory, changed)?;
+            unsafe { libc::chdir(directory.as_ptr()) };
         }
         match self.bond {
-            Bond::Worker => self.die_with_parent(),
+            Bond::Worker => {
+                self.become_user()?;
+                self.die_with_parent()
+            }
             Bond::Successor => Ok(()),
         }
     }
 
-    /// setuid(2) would clear this, so it comes last (prctl(2)).
+    /// In this order: after any of these we may no longer do those before.
+    fn become_user(&self) -> std::result::Result<(), Failure> {
+        let Some(Credentials { user, group, groups }) = self.user else {
+            return Ok(());
+        };
+        let (count, list) = (groups.len(), groups.as_ptr());
+        // SAFETY: `list` is readable for `count` numbers.
+        check(Step::Groups, unsafe { libc::setgroups(count, list) })?;
+        // SAFETY: no pointers are involved.
+        check(Step::PrimaryGroup, unsafe { libc::setgid(*group) })?;
+        // SAFETY: no pointers are involved.
+        check(Step::User, unsafe { libc::setuid(*user) })
+    }
+
+    /// setuid(2) would clear this, so it comes after (prctl(2)).
     fn die_with_parent(&self) -> std::result::Result<(), Failure> {
         let signal = libc::SIGKILL;
         // SAFETY: as above.
@@ -235,20 +265,26 @@ fn check(step: Step, result: i32) -> std::result::Result<(), Failure> {
 /// What the child was doing when it failed.
 #[derive(Clone, Copy, Debug)]
 enum Step {
-    Group,
+    ProcessGroup,
     Input,
     Descriptors,
-    Directory,
+    Errors,
+    Groups,
+    PrimaryGroup,
+    User,
     ParentDeath,
     NoNewPrivileges,
     Execute,
 }
 
-const STEPS: [(Step, &str); 7] = [
-    (Step::Group, "setpgid"),
+const STEPS: [(Step, &str); 10] = [
+    (Step::ProcessGroup, "setpgid"),
     (Step::Input, "open /dev/null"),
     (Step::Descriptors, "dup2"),
-    (Step::Directory, "chdir"),
+    (Step::Errors, "dup2"),
+    (Step::Groups, "setgroups"),
+    (Step::PrimaryGroup, "setgid"),
+    (Step::User, "setuid"),
     (Step::ParentDeath, "prctl PR_SET_PDEATHSIG"),
     (Step::NoNewPrivileges, "prctl PR_SET_NO_NEW_PRIVS"),
     (Step::Execute, "exec"),
@@ -332,6 +368,7 @@ mod tests {
             environment: vec![c("PATH=/usr/bin:/bin"), c("A=b")],
             directory: Some(c("/tmp")),
             bond: Bond::Worker,
+            user: None,
         }
     }
 
@@ -357,6 +394,14 @@ mod tests {
     }
 
     #[test]
+    fn a_directory_that_is_gone_leaves_it_in_the_parents() {
+        let mut lost = program("exit 7");
+        lost.directory = Some(c"/nowhere".into());
+        let child = spawn(&lost, &[]).unwrap();
+        assert_eq!(child.wait().unwrap(), Some(Ended::Code(7)));
+    }
+
+    #[test]
     fn a_failed_exec_comes_back_with_its_reason() {
         let mut missing = program("");
         missing.candidates.truncate(1);
@@ -366,10 +411,6 @@ mod tests {
         denied.candidates = vec![c"/etc/passwd".into()];
         let error = spawn(&denied, &[]).unwrap_err();
         assert_eq!(error.to_string(), "exec: Permission denied");
-        let mut lost = program("");
-        lost.directory = Some(c"/nowhere".into());
-        let error = spawn(&lost, &[]).unwrap_err();
-        assert_eq!(error.to_string(), "chdir: No such file or directory");
     }
 
     #[test]

@@ -28,10 +28,10 @@ mod leave;
 mod master;
 mod node;
 mod parent;
-mod timers;
 mod wire;
 mod work;
 
+use std::collections::BTreeSet;
 use std::os::fd::AsFd;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -39,12 +39,11 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use log::{error, info};
 
-use self::client::{Client, Outcome, Turn, Wake};
+use self::client::{Client, Outcome, Turn};
 use self::clock::Tick;
 use self::contract::Contract;
 use self::desk::Desk;
 use self::parent::{Arrival, Leave, News, Parent};
-use self::timers::Timers;
 use crate::config::Serve;
 use crate::error::Error;
 use crate::http::{Handler, Mailbox};
@@ -52,6 +51,7 @@ use crate::scoreboard::Scoreboard;
 use crate::slab::{Key, Slab};
 use crate::sys::epoll::{Epoll, Event, Events, Interest};
 use crate::sys::event::WakeUp;
+use crate::sys::process;
 use crate::sys::signal::{Signal, SignalFd};
 
 /// What epoll carries for what is no client; no key has such an index.
@@ -73,6 +73,7 @@ pub(crate) fn run(
     contract: &Contract,
     handler: Box<dyn Handler>,
 ) -> Result<ExitCode, Error> {
+    process::set_name(&format!("handoff: w{}", contract.worker));
     let mut worker = Worker::new(settings, contract, handler)?;
     let mut events = Events::with_capacity(EVENTS);
     loop {
@@ -111,7 +112,8 @@ struct Worker {
     over_at: Option<Instant>,
     desk: Desk,
     clients: Slab<Client>,
-    timers: Timers<(Key, Wake)>,
+    /// Clients that are to be woken, the earliest first.
+    alarms: BTreeSet<(Instant, Key)>,
     start: Instant,
     now: Instant,
     tick: Tick,
@@ -164,7 +166,7 @@ impl Worker {
             over_at: None,
             desk: Desk::new(handler, settings, mailbox, unix_seconds()),
             clients: Slab::new(),
-            timers: Timers::new(),
+            alarms: BTreeSet::new(),
             start,
             now: start,
             tick,
@@ -178,9 +180,9 @@ impl Worker {
             Phase::Finishing { idle_until } => Some(idle_until),
             Phase::Serving | Phase::Announced | Phase::Closing => None,
         };
-        let others = [self.parent.deadline(), self.over_at];
-        let times = self.timers.next().into_iter().chain(idle);
-        let times = times.chain(others.into_iter().flatten());
+        let alarm = self.alarms.first().map(|(at, _)| *at);
+        let others = [idle, self.over_at, self.parent.deadline()];
+        let times = alarm.into_iter().chain(others.into_iter().flatten());
         let exact = times.map(|at| at.saturating_duration_since(self.now));
         let sweep =
             (self.clients.len() > 0).then(|| self.sweep_at.from(self.tick));
@@ -250,11 +252,12 @@ impl Worker {
             epoll: &self.epoll,
             key,
             now: self.tick,
+            instant: self.now,
         };
         match act(client, &mut turn) {
             Outcome::Stays => {}
-            Outcome::Wakes(delay, wake) => {
-                self.timers.set(self.now + delay, (key, wake));
+            Outcome::Wakes(at) => {
+                self.alarms.insert((at, key));
             }
             Outcome::Over => return self.end(key),
         }
@@ -270,6 +273,9 @@ impl Worker {
 
     fn end(&mut self, key: Key) {
         if let Some(client) = self.clients.remove(key) {
+            if let Some(at) = client.alarm() {
+                self.alarms.remove(&(at, key));
+            }
             client.end(&self.epoll);
             self.parent.ended(key);
         }
@@ -287,8 +293,11 @@ impl Worker {
 
     /// Clients whose own time has come.
     fn wake(&mut self) {
-        while let Some((key, wake)) = self.timers.due(self.now) {
-            self.step(key, |client, turn| client.wake(wake, turn));
+        while let Some(&(at, key)) = self.alarms.first()
+            && at <= self.now
+        {
+            self.alarms.pop_first();
+            self.step(key, Client::wake);
         }
     }
 

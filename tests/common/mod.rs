@@ -23,6 +23,7 @@ pub(crate) mod http;
 pub(crate) mod load;
 pub(crate) mod process;
 pub(crate) mod server;
+pub(crate) mod users;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};

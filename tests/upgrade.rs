@@ -1,0 +1,112 @@
+//! A new master takes over, or does not come to it: no client notices.
+
+mod common;
+
+use std::fs::{self, File};
+
+use common::http::{Connection, Place};
+use common::load::Load;
+use common::server::{Server, program};
+use common::{Scratch, process, wait_until};
+
+/// A server of two workers, and a successor whose second worker is not ready
+/// as long as there is a file `wait`. With the pid of that new master.
+fn with_unready_successor(folder: &Scratch, address: &str) -> (Server, u32) {
+    let words = format!("{} 2 0 {address}", folder.path("").display());
+    let server = Server::start(program("probe", &words));
+    server.wait_for_workers(2);
+    File::create(folder.path("wait")).unwrap();
+    server.signal("USR2");
+    let mut successor = 0;
+    wait_until("the new master has begun to start workers", || {
+        let known = [server.pid()];
+        let others = server.processes();
+        let new = others.into_iter().find(|pid| {
+            !known.contains(pid) && process::children(*pid).len() == 2
+        });
+        successor = new.unwrap_or(0);
+        fs::read(folder.path("starts")).unwrap().len() == 4 && new.is_some()
+    });
+    (server, successor)
+}
+
+/// The new master is gone, and the old one serves everybody.
+fn expect_unchanged(server: &Server, successor: u32, load: Load) {
+    wait_until("the new master is gone", || !process::lives(successor));
+    load.wait_for(100);
+    let tally = load.finish();
+    assert_eq!(tally.unforgivable() + tally.lost(), 0, "{tally:?}");
+    assert!(server.log().contains("upgrade abandoned"), "{}", server.log());
+    server.ask("/");
+}
+
+#[test]
+fn a_new_master_that_is_stopped_before_it_is_ready_changes_nothing() {
+    let folder = Scratch::new("stopped-successor");
+    let (server, new) = with_unready_successor(&folder, "127.0.0.1:0");
+    let load = Load::start(server.place(), 8);
+    process::signal("TERM", &[new]);
+    wait_until("it stops", || server.log().contains("SIGTERM: stopping"));
+    // From here on it might become ready after all.
+    fs::remove_file(folder.path("wait")).unwrap();
+    expect_unchanged(&server, new, load);
+}
+
+#[test]
+fn a_new_master_that_is_killed_before_it_is_ready_changes_nothing() {
+    let folder = Scratch::new("killed-successor");
+    let (server, new) = with_unready_successor(&folder, "127.0.0.1:0");
+    let load = Load::start(server.place(), 8);
+    process::signal("KILL", &[new]);
+    expect_unchanged(&server, new, load);
+}
+
+#[test]
+fn a_socket_file_is_the_old_masters_until_the_new_one_is_ready() {
+    let folder = Scratch::new("socket-file");
+    let path = folder.path("socket");
+    let address = format!("unix:{}", path.display());
+    let (mut server, new) = with_unready_successor(&folder, &address);
+    assert_eq!(server.place(), &Place::Unix(path.clone()));
+    process::signal("TERM", &[new]);
+    wait_until("the new master is gone", || !process::lives(new));
+    server.ask("/");
+
+    fs::remove_file(folder.path("wait")).unwrap();
+    let load = Load::start(server.place(), 8);
+    server.signal("USR2");
+    assert_eq!(server.wait().code(), Some(0));
+    load.wait_for(100);
+    let tally = load.finish();
+    assert_eq!(tally.unforgivable() + tally.lost(), 0, "{tally:?}");
+    end_new_master(&server);
+    assert!(!path.exists(), "the file was the last master's to remove");
+}
+
+/// Stops the one master that is left.
+fn end_new_master(server: &Server) {
+    let mut masters = server.processes();
+    masters.retain(|pid| !process::children(*pid).is_empty());
+    assert_eq!(masters.len(), 1);
+    process::signal("TERM", &masters);
+    wait_until("the new master is gone", || !process::lives(masters[0]));
+}
+
+/// A service manager that stops the service signals both.
+#[test]
+fn the_first_sigterm_is_no_second_one_for_a_master_that_was_relieved() {
+    let mut server = Server::serve("--workers 1");
+    let place = server.place().clone();
+    let mut connection = Connection::open(&place).unwrap();
+    let client = std::thread::spawn(move || connection.get("/sleep/1500?me"));
+    let worker = server.workers()[0];
+    wait_until("the worker has the request", || {
+        process::descriptors(worker).len() > 7
+    });
+    server.signal("USR2");
+    wait_until("the new one is ready", || server.log().contains("is ready"));
+    server.signal("TERM");
+    assert_eq!(client.join().unwrap().unwrap().text(), "me");
+    assert_eq!(server.wait().code(), Some(0));
+    end_new_master(&server);
+}
