@@ -1,6 +1,8 @@
 //! Rust workers under a real Node parent: a process that sends sockets
 //! (`tests/node/sender.js`), and a cluster's primary (`primary.js`).
 
+#![allow(clippy::unwrap_used, reason = "what goes wrong fails the test")]
+
 mod common;
 
 use std::collections::HashMap;

@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 
 use log::{debug, info, warn};
 
-use self::dialogue::{Dialogue, Event, Server};
+use self::dialogue::{Dialogue, Event, Refused, Server};
 use self::doors::Doors;
 use self::lists::List;
 use super::leave::IDLE_GRACE;
@@ -108,13 +108,14 @@ impl Node {
     /// Says what the dialogue has to say. That nobody hears it is no error:
     /// the end of the channel will be heard.
     fn speak(&mut self, epoll: &Epoll) -> Result<(), Error> {
-        let lines = self.dialogue.take_lines();
-        if lines.is_empty() {
+        if self.dialogue.lines().is_empty() {
             return Ok(());
         }
-        match self.wire.tell_lines(&lines, epoll) {
+        let told = self.wire.tell_lines(self.dialogue.lines(), epoll);
+        self.dialogue.said();
+        match told {
             Err(error) if error.is_peer_gone() => Ok(()),
-            result => Ok(result?),
+            told => Ok(told?),
         }
     }
 
@@ -146,17 +147,7 @@ impl Node {
                 debug!("the parent says {text}");
             }
             let descriptor = descriptors.take(message.descriptors()).next();
-            events.extend(self.dialogue.hear(&message, descriptor).map_err(
-                |refused| {
-                    let errno = refused.errno.saturating_neg();
-                    let error = io::Error::from_raw_os_error(errno);
-                    let name = refused.name;
-                    Error::System(format!(
-                        "the cluster's primary cannot listen on {name}: \
-                         {error}"
-                    ))
-                },
-            )?);
+            events.extend(self.dialogue.hear(&message, descriptor)?);
         }
         for event in events {
             self.act(event, news, epoll)?;
@@ -339,6 +330,15 @@ impl Parent for Node {
             }
         }
         Ok(news)
+    }
+}
+
+impl From<Refused> for Error {
+    fn from(Refused { name, errno }: Refused) -> Error {
+        let error = io::Error::from_raw_os_error(errno.saturating_neg());
+        Error::System(format!(
+            "the cluster's primary cannot listen on {name}: {error}"
+        ))
     }
 }
 

@@ -9,7 +9,7 @@
 //!   ─▶ disconnect    ◀─ close
 //! ```
 //!
-//! What is to be said gathers in [`Dialogue::take_lines`]. A descriptor is an
+//! What is to be said gathers in [`Dialogue::lines`]. A descriptor is an
 //! `F`, so that tests can use numbers. Node sends nothing else until a handle
 //! is acknowledged, so there is an answer to every one, also to what nobody
 //! here can use.
@@ -99,8 +99,13 @@ impl Dialogue {
     }
 
     /// What is to be said by now.
-    pub(super) fn take_lines(&mut self) -> Vec<u8> {
-        std::mem::take(&mut self.lines)
+    pub(super) fn lines(&self) -> &[u8] {
+        &self.lines
+    }
+
+    /// It is said.
+    pub(super) fn said(&mut self) {
+        self.lines.clear();
     }
 
     /// How many more connections this process can hold.

@@ -16,8 +16,10 @@ fn hear(
 }
 
 fn said(dialogue: &mut Dialogue) -> Vec<String> {
-    let lines = String::from_utf8(dialogue.take_lines()).unwrap();
-    lines.lines().map(str::to_owned).collect()
+    let lines = str::from_utf8(dialogue.lines()).unwrap();
+    let lines = lines.lines().map(str::to_owned).collect();
+    dialogue.said();
+    lines
 }
 
 fn server(name: &str, address: &'static str, port: i32) -> Server {
