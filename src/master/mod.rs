@@ -17,6 +17,7 @@
 //! them, and carries out what they say. It parses no byte of a client, and no
 //! worker can end it: what a worker does wrong costs that worker.
 
+mod activation;
 mod asked;
 pub(crate) mod control;
 mod crew;
@@ -26,6 +27,7 @@ mod identity;
 mod link;
 mod listener;
 mod node;
+mod notify;
 pub mod readiness;
 mod recycle;
 pub mod scheduler;
@@ -49,6 +51,7 @@ use log::{debug, error, info, warn};
 use self::control::Control;
 use self::crew::Past;
 use self::link::{Link, Tongue};
+use self::notify::Notifier;
 use self::recycle::Recycling;
 use self::scheduler::Scheduler;
 use self::server::{Server, ServerId};
@@ -194,6 +197,7 @@ struct Master {
     /// `run`: a worker must say "ready".
     wait_ready: bool,
     control: Control,
+    notifier: Notifier,
     recycling: Recycling,
     past: Past,
     start: Instant,
@@ -219,6 +223,7 @@ impl Master {
             server.doors.slam(&self.epoll);
         }
         self.shut_control();
+        self.notifier.exit(outcome);
         match outcome {
             Outcome::Stopped => {
                 info!("{outcome}");
@@ -263,6 +268,7 @@ impl Master {
             doors,
             self.control.deadline(),
             self.recycling.deadline(),
+            self.notifier.deadline(),
             self.next_look,
         ]
         .into_iter()
@@ -295,6 +301,7 @@ impl Master {
         self.look_for_the_hung();
         self.expire_operators();
         self.recycle();
+        self.notifier.tick(self.now);
         self.supervisor.tick(self.elapsed(), &mut self.actions);
         Ok(())
     }
@@ -328,6 +335,7 @@ impl Master {
                 Signal::User1 | Signal::WindowChange => {
                     debug!("{name}: ignored");
                 }
+                Signal::Child => self.reap_strangers()?,
             }
         }
         Ok(())
@@ -336,6 +344,7 @@ impl Master {
     /// Stops, and loses nothing that was accepted.
     fn stop(&mut self) -> Result<(), Error> {
         self.stopping = true;
+        self.notifier.stopping();
         self.abandon_upgrade()?;
         self.renounce();
         for server in self.servers.values() {
@@ -360,7 +369,10 @@ impl Master {
                 debug!("worker {worker}: generation {generation}");
                 self.spawn(worker, slot);
             }
-            Action::Admit { worker } => self.admit(worker),
+            Action::Admit { worker } => {
+                self.admit(worker);
+                self.notifier.ready();
+            }
             Action::Withdraw { worker } => {
                 for server in self.servers.values_mut() {
                     server.dispatcher.withdraw(worker);
@@ -393,6 +405,7 @@ impl Master {
             }
             Action::Report(report) => {
                 tell_operator(&report);
+                self.notifier.report(&report);
                 self.tell_waiting(&report);
             }
             Action::Exit(outcome) => self.outcome = Some(outcome),
