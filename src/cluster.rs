@@ -246,7 +246,10 @@ impl Cluster {
     /// in every worker ([`is_worker`]). `handler` is called once in each
     /// worker, for a [`Handler`] that is all its own.
     ///
-    /// The process must have one thread: it is going to fork. Mistakes and
+    /// The process must have one thread: it is going to fork. Signals are
+    /// read, not caught: HUP, INT, QUIT, TERM, USR1, USR2 and WINCH are
+    /// blocked from now on, also in programs that a handler starts, unless it
+    /// unblocks them (`std::process::Command` passes the mask on). Mistakes and
     /// refusals are logged in one line; the exit code is 2 for what must be
     /// written differently, 1 for what the system refused, 0 for a stop that
     /// was asked for.
@@ -270,6 +273,7 @@ impl Cluster {
     where
         H: Handler + 'static,
     {
+        one_thread()?;
         let contract = Contract::take();
         let name = match &contract {
             Ok(contract) => format!("worker {}", contract.worker),
@@ -293,15 +297,25 @@ impl Cluster {
             return Err(mistake);
         }
         self.settings.check().map_err(Error::Usage)?;
-        let threads = sys::process::threads();
-        if threads > 1 {
-            return Err(Error::Usage(format!(
-                "serve was called in a process with {threads} threads; call \
-                 it before any is started, since it forks"
-            )));
+        one_thread()?;
+        if let Err(error) = sys::stderr::never_block() {
+            log::debug!("the log may block: {error}");
         }
         master::run(&self.settings, job, self.scheduler)
     }
+}
+
+/// A process with others could be caught by fork in the middle of anything,
+/// and its environment cannot be changed.
+fn one_thread() -> Result<(), Error> {
+    let threads = sys::process::threads();
+    if threads > 1 {
+        return Err(Error::Usage(format!(
+            "serve was called in a process with {threads} threads; call \
+             it before any is started, since it forks"
+        )));
+    }
+    Ok(())
 }
 
 /// The exit code, after saying why if there is something to say.

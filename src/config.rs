@@ -18,31 +18,26 @@ mod address;
 mod errand;
 mod help;
 mod options;
+mod settings;
 mod usage;
 mod user;
 mod value;
 
 use std::{
     ffi::{OsStr, OsString},
-    fmt::{self, Display, Formatter},
-    num::NonZero,
-    ops::RangeInclusive,
     os::unix::ffi::OsStrExt,
-    path::PathBuf,
-    time::Duration,
 };
-
-use log::LevelFilter;
 
 use errand::{ERRANDS, errand};
 use help::COMMANDS;
-use options::{Fallback, Flag, RUN, SERVE, TIMEOUT, WINDOW, flags, rows};
+use options::{Fallback, Flag, RUN, SERVE, flags, rows};
 use usage::{did_you_mean, quoted};
 
 pub use address::{Address, AddressError};
 pub use errand::Errand;
 pub use help::help;
 pub(crate) use options::WORKERS;
+pub use settings::{Control, Schedule, Serve};
 pub use usage::Usage;
 pub use user::User;
 
@@ -79,94 +74,6 @@ pub enum Topic {
     Errand,
     /// The `demo` command and the demos.
     Demo,
-}
-
-/// What `handoff serve` was asked for; `handoff serve --help` explains it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Serve {
-    /// Where to accept: at least one.
-    pub listen: Vec<Address>,
-    /// How many worker processes: 1 to 1024.
-    pub workers: usize,
-    /// Who gets the next connection.
-    pub schedule: Schedule,
-    /// How many connections a worker may have been handed and not yet taken.
-    pub window: usize,
-    /// `TCP_DEFER_ACCEPT`, see tcp(7); Unix sockets have no such thing.
-    pub defer_accept: bool,
-    /// How long a new worker may take to be ready.
-    pub boot_timeout: Duration,
-    /// How long requests in hand may take to finish; may be 0.
-    pub grace: Duration,
-    /// How long a worker that has something to do may not move; `None`: as
-    /// long as it likes.
-    pub hang_timeout: Option<Duration>,
-    /// Who the workers are; `None`: who the master is.
-    pub user: Option<User>,
-    /// The least important lines that are logged.
-    pub log_level: LevelFilter,
-    /// From a request's first byte to the end of its head.
-    pub header_timeout: Duration,
-    /// From one request to the next.
-    pub idle_timeout: Duration,
-    /// Without a byte of a body that is still to come.
-    pub body_timeout: Duration,
-    /// Without a byte taken of a response.
-    pub write_timeout: Duration,
-    /// Bytes of a request line and its fields.
-    pub max_head: usize,
-    /// Fields of one request.
-    pub max_fields: usize,
-    /// Bytes of a request's body; 0 refuses bodies.
-    pub max_body: usize,
-    /// After how many requests a connection is closed; `None`: never.
-    pub max_requests_per_connection: Option<NonZero<usize>>,
-    /// Open connections of one worker; `None`: what its fd limit allows.
-    pub max_connections: Option<NonZero<usize>>,
-    /// Requests after about which a worker is replaced; `None`: never.
-    pub max_requests: Option<NonZero<usize>>,
-    /// Resident bytes above which a worker is replaced; `None`: never.
-    pub max_rss: Option<NonZero<usize>>,
-    /// Where the master can be asked.
-    pub control: Control,
-    /// `run`: where a listen on every address is bound instead.
-    pub host: Option<String>,
-    /// `run`: a worker is ready only when it has said so.
-    pub wait_ready: bool,
-}
-
-/// A master's control socket.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Control {
-    /// `handoff-PID.sock`, where the system keeps such things. If it cannot
-    /// be made, the master does without.
-    Default,
-    /// Here; if it cannot be made, the master does not start.
-    At(PathBuf),
-    /// Nowhere.
-    Off,
-}
-
-/// A policy for choosing the next connection's worker.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Schedule {
-    /// Each in turn.
-    RoundRobin,
-    /// The one with the fewest open connections.
-    LeastConnections,
-    /// The same one for a client's address.
-    IpHash,
-}
-
-/// The policy's name, as typed.
-impl Display for Schedule {
-    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::RoundRobin => "round-robin",
-            Self::LeastConnections => "least-connections",
-            Self::IpHash => "ip-hash",
-        })
-    }
 }
 
 /// A demo of the article.
@@ -341,79 +248,6 @@ fn options(
     Ok(Typed::Options(serve))
 }
 
-impl Serve {
-    /// What holds when nothing is typed behind `serve`.
-    pub fn with_defaults(cpus: usize) -> Self {
-        match serve(std::iter::empty(), cpus) {
-            Ok(Command::Serve(serve)) => serve,
-            _ => unreachable!("every default is one that could be typed"),
-        }
-    }
-
-    /// Checks what did not come through [`parse`]: the library's builder
-    /// takes any number.
-    ///
-    /// # Errors
-    ///
-    /// One line says what is out of range.
-    pub fn check(&self) -> Result<(), String> {
-        let range =
-            |what: &str, value: usize, range: &RangeInclusive<usize>| {
-                if range.contains(&value) {
-                    return Ok(());
-                }
-                let (least, most) = (range.start(), range.end());
-                Err(format!("{what} takes {least} to {most}, not {value}"))
-            };
-        range("workers", self.workers, &WORKERS)?;
-        range("window", self.window, &WINDOW)?;
-        let timeouts = [
-            ("boot_timeout", self.boot_timeout),
-            ("header_timeout", self.header_timeout),
-            ("idle_timeout", self.idle_timeout),
-            ("body_timeout", self.body_timeout),
-            ("write_timeout", self.write_timeout),
-        ];
-        if self.hang_timeout.is_some_and(|time| !TIMEOUT.contains(&time)) {
-            return Err("hang_timeout takes 0 s, or 0.1 s to a day".into());
-        }
-        match timeouts.iter().find(|(_, time)| time.is_zero()) {
-            Some((what, _)) => Err(format!("{what} takes more than 0 s")),
-            None => Ok(()),
-        }
-    }
-
-    /// The beginning, before the table's defaults are put in.
-    fn new(cpus: usize) -> Self {
-        Self {
-            listen: Vec::new(),
-            workers: cpus.clamp(*WORKERS.start(), *WORKERS.end()),
-            schedule: Schedule::RoundRobin,
-            window: 0,
-            defer_accept: false,
-            boot_timeout: Duration::ZERO,
-            grace: Duration::ZERO,
-            hang_timeout: None,
-            user: None,
-            log_level: LevelFilter::Off,
-            header_timeout: Duration::ZERO,
-            idle_timeout: Duration::ZERO,
-            body_timeout: Duration::ZERO,
-            write_timeout: Duration::ZERO,
-            max_head: 0,
-            max_fields: 0,
-            max_body: 0,
-            max_requests_per_connection: None,
-            max_connections: None,
-            max_requests: None,
-            max_rss: None,
-            control: Control::Default,
-            host: None,
-            wait_ready: false,
-        }
-    }
-}
-
 /// `--name=value` in its two parts.
 fn split(word: &OsStr) -> (&OsStr, Option<OsString>) {
     let bytes = word.as_bytes();
@@ -514,5 +348,7 @@ fn unknown(kind: &str, word: &OsStr, names: &[&str]) -> Usage {
     Usage::new(format!("unknown {kind} {}{near}", quoted(word)))
 }
 
+#[cfg(test)]
+mod noise;
 #[cfg(test)]
 mod tests;

@@ -12,7 +12,7 @@
 //! ```
 
 /// Where a value lies, and which tenant of that place it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Key(u64);
 
 impl Key {

@@ -6,7 +6,7 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::process::{Command, Stdio};
 
-use common::server::{Server, handoff, program};
+use common::server::{Server, handoff, program, run};
 use common::{Scratch, process, wait_until};
 
 #[test]
@@ -53,6 +53,21 @@ fn a_worker_reads_nothing_from_the_masters_input() {
     let worker = server.ask_worker();
     let input = fs::read_link(format!("/proc/{worker}/fd/0")).unwrap();
     assert_eq!(input.to_str(), Some("/dev/null"));
+}
+
+#[test]
+fn a_folder_that_is_gone_is_named_as_the_reason() {
+    let folder = Scratch::new("gone");
+    let serve = handoff("serve --listen 127.0.0.1:0 --workers 1");
+    let mut command = Command::new("sh");
+    command
+        .args(["-c", "rmdir \"$PWD\" && exec \"$@\"", "sh"])
+        .arg(serve.get_program())
+        .args(serve.get_args())
+        .current_dir(&folder);
+    let ended = run(command);
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    assert!(ended.err.contains("working directory"), "{ended:?}");
 }
 
 /// Some daemons ignore SIGCHLD, and what they start inherits that.

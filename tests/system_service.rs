@@ -314,7 +314,7 @@ fn the_main_process_is_named_to_the_manager_at_an_upgrade() {
     server.wait_for_workers(2);
     server.signal("USR2");
     // The new master speaks too, as soon as it has a worker.
-    let mut seen = vec![manager.hear()[0].clone(), manager.hear()[0].clone()];
+    let mut seen = [manager.hear()[0].clone(), manager.hear()[0].clone()];
     seen.sort();
     let main = seen[0].strip_prefix("MAINPID=").unwrap();
     assert_eq!(seen[1], "READY=1");

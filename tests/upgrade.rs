@@ -1,10 +1,12 @@
 //! A new master takes over, or does not come to it: no client notices.
 
+#![allow(clippy::unwrap_used, reason = "what goes wrong fails the test")]
+
 mod common;
 
 use std::fs::{self, File};
 
-use common::http::Place;
+use common::http::{Connection, Place};
 use common::load::Load;
 use common::server::{Server, program};
 use common::{Scratch, process, wait_until};
@@ -79,13 +81,34 @@ fn a_socket_file_is_the_old_masters_until_the_new_one_is_ready() {
     load.wait_for(100);
     let tally = load.finish();
     assert_eq!(tally.unforgivable() + tally.lost(), 0, "{tally:?}");
-    let masters: Vec<u32> = server
-        .processes()
-        .into_iter()
-        .filter(|pid| !process::children(*pid).is_empty())
-        .collect();
+    end_new_master(&server);
+    assert!(!path.exists(), "the file was the last master's to remove");
+}
+
+/// Stops the one master that is left.
+fn end_new_master(server: &Server) {
+    let mut masters = server.processes();
+    masters.retain(|pid| !process::children(*pid).is_empty());
     assert_eq!(masters.len(), 1);
     process::signal("TERM", &masters);
     wait_until("the new master is gone", || !process::lives(masters[0]));
-    assert!(!path.exists(), "the file was the last master's to remove");
+}
+
+/// A service manager that stops the service signals both.
+#[test]
+fn the_first_sigterm_is_no_second_one_for_a_master_that_was_relieved() {
+    let mut server = Server::serve("--workers 1");
+    let place = server.place().clone();
+    let mut connection = Connection::open(&place).unwrap();
+    let client = std::thread::spawn(move || connection.get("/sleep/1500?me"));
+    let worker = server.workers()[0];
+    wait_until("the worker has the request", || {
+        process::descriptors(worker).len() > 7
+    });
+    server.signal("USR2");
+    wait_until("the new one is ready", || server.log().contains("is ready"));
+    server.signal("TERM");
+    assert_eq!(client.join().unwrap().unwrap().text(), "me");
+    assert_eq!(server.wait().code(), Some(0));
+    end_new_master(&server);
 }

@@ -55,8 +55,8 @@ pub struct Master {
     pub handed_over: u64,
     /// Connections taken back from workers, gone ones included.
     pub redispatched: u64,
-    /// Requests answered, by gone workers too.
-    pub requests: u64,
+    /// Requests answered, by gone workers too; `None` if they do not tell.
+    pub requests: Option<u64>,
 }
 
 /// What a master is doing.
@@ -103,8 +103,8 @@ pub struct Worker {
     pub redispatched: u64,
     /// How often it was passed over for want of room.
     pub skipped: u64,
-    /// Requests it has answered.
-    pub requests: u64,
+    /// Requests it has answered; `None` if it does not tell.
+    pub requests: Option<u64>,
     /// How many workers its slot lost and got replaced.
     pub restarts: u32,
     /// What it costs.
@@ -153,7 +153,7 @@ impl Master {
         object.literal("ready", self.ready);
         object.literal("handed_over", self.handed_over);
         object.literal("redispatched", self.redispatched);
-        object.literal("requests", self.requests);
+        object.literal("requests", or_null(self.requests));
         object.close();
     }
 }
@@ -171,7 +171,7 @@ impl Worker {
         object.literal("handed_over", self.handed_over);
         object.literal("redispatched", self.redispatched);
         object.literal("skipped", self.skipped);
-        object.literal("requests", self.requests);
+        object.literal("requests", or_null(self.requests));
         object.literal("restarts", self.restarts);
         object.literal("rss", or_null(self.usage.map(|usage| usage.rss)));
         let cpu = self.usage.map(|usage| seconds(usage.cpu));
@@ -220,7 +220,7 @@ pub(super) mod tests {
             handed_over: 1200,
             redispatched: 1,
             skipped: 7,
-            requests: 34_567,
+            requests: Some(34_567),
             restarts: 2,
             usage: Some(Usage {
                 rss: 3 << 20,
@@ -237,7 +237,7 @@ pub(super) mod tests {
             handed_over: 0,
             redispatched: 0,
             skipped: 0,
-            requests: 0,
+            requests: None,
             restarts: 9,
             usage: None,
             ..worker.clone()
@@ -259,7 +259,7 @@ pub(super) mod tests {
                 ready: 1,
                 handed_over: 1300,
                 redispatched: 4,
-                requests: 40_000,
+                requests: Some(40_000),
             },
             workers: vec![worker, waiting],
         }
@@ -280,7 +280,7 @@ pub(super) mod tests {
             r#""rss":3145728,"cpu":1.230},"#,
             r#"{"worker":null,"pid":null,"slot":1,"state":"waiting","#,
             r#""age":null,"generation":2,"open":0,"handed_over":0,"#,
-            r#""redispatched":0,"skipped":0,"requests":0,"restarts":9,"#,
+            r#""redispatched":0,"skipped":0,"requests":null,"restarts":9,"#,
             r#""rss":null,"cpu":null}]}"#,
         );
         assert_eq!(sample().to_json(), expected);

@@ -82,10 +82,13 @@ impl Master {
             true => "not listening any more".to_owned(),
             false => format!("listening on {}", self.listeners.join(", ")),
         };
+        let requests =
+            self.requests.map(|count| format!("{count} requests, "));
+        let requests = requests.unwrap_or_default();
         let mut head = format!(
             "handoff {}, pid {}, up {}, {}, generation {}\n\
              {listening}, {}, {} of {} workers ready\n\
-             {} requests, {} connections handed over, {} re-dispatched\n",
+             {requests}{} connections handed over, {} re-dispatched\n",
             self.version,
             self.pid,
             brief(self.uptime),
@@ -94,7 +97,6 @@ impl Master {
             self.policy,
             self.ready,
             self.wanted,
-            self.requests,
             self.handed_over,
             self.redispatched,
         );
@@ -121,7 +123,7 @@ impl Worker {
             self.handed_over.to_string(),
             self.redispatched.to_string(),
             self.skipped.to_string(),
-            self.requests.to_string(),
+            or_dash(self.requests),
             self.restarts.to_string(),
             or_dash(self.usage.map(rss)),
             or_dash(self.usage.map(cpu)),
@@ -175,9 +177,16 @@ it ended well
 
 WORKER   PID  SLOT  STATE      AGE  GEN  OPEN  HANDED  REDISP  SKIPPED  REQUESTS  RESTARTS   RSS    CPU
      3  4321     0  ready    1m01s    2     5    1200       1        7     34567         2  3.0M  1.23s
-     -     -     1  waiting      -    2     0       0       0        0         0         9     -      -
+     -     -     1  waiting      -    2     0       0       0        0         -         9     -      -
 ";
         assert_eq!(status.to_table(), expected);
+    }
+
+    #[test]
+    fn requests_that_nobody_tells_are_not_shown_as_none() {
+        let mut status = sample();
+        status.master.requests = None;
+        assert!(status.to_table().contains("\n1300 connections handed"));
     }
 
     #[test]

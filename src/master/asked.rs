@@ -104,7 +104,9 @@ pub(super) fn open(
         }
         AddressType::Unspecified => {
             let number = listen.fd.ok_or(invalid())?;
-            let socket = process::duplicate_of(number)
+            let socket =
+                process::duplicate(number).map_err(|error| error.errno())?;
+            process::set_nonblocking(socket.as_fd())
                 .map_err(|error| error.errno())?;
             socket::listen(socket.as_fd(), backlog)
                 .map_err(|error| error.errno())?;

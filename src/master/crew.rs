@@ -321,7 +321,8 @@ impl Master {
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Past {
     pub(super) handed_over: u64,
-    pub(super) requests: u64,
+    /// `None` as long as none of them has told.
+    pub(super) requests: Option<u64>,
 }
 
 impl Master {
@@ -335,8 +336,8 @@ impl Master {
             }
         }
         // The worker's own word, which may be any number.
-        let requests = link.requests().unwrap_or_default();
-        self.past.requests = self.past.requests.wrapping_add(requests);
+        let requests = link.requests().into_iter().chain(self.past.requests);
+        self.past.requests = requests.reduce(u64::wrapping_add);
     }
 }
 

@@ -28,6 +28,7 @@ mod link;
 mod listener;
 mod node;
 mod notify;
+mod orders;
 pub mod readiness;
 mod recycle;
 pub mod scheduler;
@@ -46,33 +47,29 @@ use std::os::fd::OwnedFd;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use log::{debug, error, info, warn};
+use log::{error, info};
 
 use self::control::Control;
 use self::crew::Past;
-use self::link::{Link, Tongue};
+use self::link::Link;
 use self::notify::Notifier;
 use self::recycle::Recycling;
 use self::scheduler::Scheduler;
 use self::server::{Server, ServerId};
 use self::spawn::Launcher;
-use self::supervisor::{Action, Event, Outcome, Report, Supervisor};
+use self::supervisor::{Action, Outcome, Supervisor};
 use self::upgrade::{Inheritance, Successor};
 use self::watch::Watch;
 use crate::WorkerId;
 use crate::config::Serve;
 use crate::error::Error;
 use crate::ipc::Message;
-use crate::ipc::message::Act;
 use crate::slab::{Key, Slab};
 use crate::sys::epoll::{Epoll, Events};
-use crate::sys::signal::{Signal, SignalFd};
+use crate::sys::signal::SignalFd;
 
 /// Events taken at once.
 const EVENTS: usize = 256;
-
-/// How long idle clients may take for one more request while we stop.
-const IDLE_AT_STOP: Duration = Duration::from_millis(500);
 
 /// What the workers are.
 #[derive(Debug)]
@@ -174,6 +171,9 @@ struct Master {
     /// When to look at the counters although nobody woke us.
     patience: Duration,
     stopping: bool,
+    /// Somebody told us to, so that to tell us again means: now. A master
+    /// that was relieved stops of itself.
+    told_to_stop: bool,
     /// The doors are being closed, or are.
     closing: bool,
     /// The supervisor knows that nothing waits any more.
@@ -204,20 +204,8 @@ struct Master {
     now: Instant,
 }
 
-/// Beginnings and ends.
+/// The end.
 impl Master {
-    /// A worker takes connections from now on.
-    fn admit(&mut self, worker: WorkerId) {
-        let Some(link) = self.links.get(&worker) else { return };
-        let Tongue::Ours { capacity, .. } = link.tongue else {
-            return self.admit_node(worker);
-        };
-        let (slot, window) = (link.slot, self.window);
-        if let Some(server) = self.servers.get_mut(&ServerId::OWN) {
-            server.dispatcher.admit(worker, slot, window, capacity);
-        }
-    }
-
     fn exit(&mut self, outcome: &Outcome) -> ExitCode {
         for server in self.servers.values_mut() {
             server.doors.slam(&self.epoll);
@@ -304,122 +292,5 @@ impl Master {
         self.notifier.tick(self.now);
         self.supervisor.tick(self.elapsed(), &mut self.actions);
         Ok(())
-    }
-}
-
-/// What the supervisor is told, and what it wants.
-impl Master {
-    fn note(&mut self, event: Event) {
-        let now = self.elapsed();
-        self.supervisor.handle(now, event, &mut self.actions);
-    }
-
-    /// Signals to the master.
-    fn obey(&mut self) -> Result<(), Error> {
-        while let Some(signal) = self.signals.read()? {
-            let name = signal.name();
-            match signal {
-                Signal::Terminate | Signal::Interrupt if self.stopping => {
-                    info!("{name} again: stopping now");
-                    self.note(Event::StopNow);
-                }
-                Signal::Terminate | Signal::Interrupt | Signal::Quit => {
-                    info!("{name}: stopping");
-                    self.stop()?;
-                }
-                Signal::HangUp => {
-                    info!("{name}: reloading");
-                    self.note(Event::Reload);
-                }
-                Signal::User2 => self.upgrade(),
-                Signal::User1 | Signal::WindowChange => {
-                    debug!("{name}: ignored");
-                }
-                Signal::Child => self.reap_strangers()?,
-            }
-        }
-        Ok(())
-    }
-
-    /// Stops, and loses nothing that was accepted.
-    fn stop(&mut self) -> Result<(), Error> {
-        self.stopping = true;
-        self.notifier.stopping();
-        self.abandon_upgrade()?;
-        self.renounce();
-        for server in self.servers.values() {
-            server.doors.stop_deferring();
-        }
-        self.note(Event::Stop);
-        Ok(())
-    }
-
-    /// Carries out what the supervisor has decided.
-    fn act(&mut self) {
-        while !self.actions.is_empty() {
-            for action in std::mem::take(&mut self.actions) {
-                self.carry_out(action);
-            }
-        }
-    }
-
-    fn carry_out(&mut self, action: Action) {
-        match action {
-            Action::Spawn { worker, slot, generation } => {
-                debug!("worker {worker}: generation {generation}");
-                self.spawn(worker, slot);
-            }
-            Action::Admit { worker } => {
-                self.admit(worker);
-                self.notifier.ready();
-            }
-            Action::Withdraw { worker } => {
-                for server in self.servers.values_mut() {
-                    server.dispatcher.withdraw(worker);
-                }
-                self.forget_member(worker);
-            }
-            Action::Disconnect { worker } => {
-                debug!("worker {worker} is asked to leave");
-                let idle = self.stopping.then_some(IDLE_AT_STOP);
-                let idle = idle.map(|idle| idle.as_millis() as u64);
-                self.say(worker, Act::Disconnect { idle });
-            }
-            Action::Terminate { worker, why } => {
-                if let Some(link) = self.links.get(&worker) {
-                    warn!("worker {worker} is sent SIGTERM: {why}");
-                    link.child.terminate();
-                }
-            }
-            Action::Kill { worker, why } => {
-                if let Some(link) = self.links.get(&worker) {
-                    warn!("worker {worker} is killed: {why}");
-                    link.child.kill();
-                }
-            }
-            Action::StopAccepting => {
-                self.closing = true;
-                for server in self.servers.values_mut() {
-                    server.doors.begin_closing();
-                }
-            }
-            Action::Report(report) => {
-                tell_operator(&report);
-                self.notifier.report(&report);
-                self.tell_waiting(&report);
-            }
-            Action::Exit(outcome) => self.outcome = Some(outcome),
-        }
-    }
-}
-
-fn tell_operator(report: &Report) {
-    match report {
-        Report::Degraded { .. } | Report::ReloadAbandoned { .. } => {
-            warn!("{report}");
-        }
-        Report::Recovered
-        | Report::ReloadBegan { .. }
-        | Report::ReloadFinished { .. } => info!("{report}"),
     }
 }

@@ -196,12 +196,12 @@ impl Master {
                 info!("listening on {listener}");
                 asked.bound = listener.bound();
                 let key = self.sources.insert(Source::Listener(id));
-                let result = self.epoll.add(
-                    listener.as_fd(),
-                    Interest::Read,
-                    key.bits(),
-                );
-                result.map_err(|error| error.errno())?;
+                let interest = Interest::Read;
+                let fd = listener.as_fd();
+                if let Err(error) = self.epoll.add(fd, interest, key.bits()) {
+                    self.sources.remove(key);
+                    return Err(error.errno());
+                }
                 listeners.push((listener, key));
             }
             Opened::Shared(socket) => {

@@ -129,7 +129,9 @@ impl Launcher {
 /// This program, by the name that it was started by.
 fn itself() -> io::Result<Program> {
     let words: Vec<OsString> = env::args_os().collect();
-    let running = fs::metadata("/proc/self/exe")?;
+    let running = fs::metadata("/proc/self/exe").map_err(|error| {
+        about("/proc/self/exe cannot be read, is /proc mounted?", &error)
+    })?;
     let mut paths = candidates(words.first().map_or("".as_ref(), |w| w));
     // The first word may be anything (`exec -a`). A name that does not lead
     // here now is not trusted to lead here later.
@@ -147,11 +149,14 @@ fn itself() -> io::Result<Program> {
 fn program(paths: &[PathBuf], words: &[OsString]) -> io::Result<Program> {
     let paths = paths.iter().map(|path| c_string(path.as_os_str()));
     let words = words.iter().map(|word| c_string(word));
+    let directory = working_directory().map_err(|error| {
+        about("the working directory has no name any more", &error)
+    })?;
     Ok(Program {
         candidates: paths.collect::<io::Result<_>>()?,
         arguments: words.collect::<io::Result<_>>()?,
         environment: Vec::new(),
-        directory: Some(c_string(working_directory()?.as_os_str())?),
+        directory: Some(c_string(directory.as_os_str())?),
         bond: Bond::Worker,
         user: None,
     })
@@ -239,6 +244,11 @@ fn is_the_masters_own(name: &OsStr) -> bool {
 /// notify it. Sockets were passed to the first one, by number.
 fn is_of_the_service(name: &OsStr) -> bool {
     name == "NOTIFY_SOCKET" || name == "WATCHDOG_USEC"
+}
+
+/// The system's words, and before them what they are about.
+fn about(what: &str, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("{what}: {error}"))
 }
 
 fn c_string(text: &OsStr) -> io::Result<CString> {

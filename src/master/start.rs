@@ -129,6 +129,7 @@ impl Master {
             congested: false,
             patience: Duration::ZERO,
             stopping: false,
+            told_to_stop: false,
             closing: false,
             emptied: false,
             watch: settings

@@ -148,7 +148,7 @@ impl Master {
                         self.congested &= full || !had;
                         blocked |= full;
                     }
-                    Err(error) if error.is_too_many_in_flight() => {
+                    Err(error) if error.is_congestion() => {
                         if !self.congested {
                             self.congested = true;
                             warn!("nothing can be handed over: {error}");

@@ -10,6 +10,7 @@
 //!   event    eventfd                  limit    RLIMIT_NOFILE
 //!   process  pidfd, waitid            clock    since boot
 //!   poll     one descriptor, no loop  user     getpwnam, getgrnam
+//!   stderr   that cannot block
 //! ```
 //!
 //! Three manners hold throughout. A descriptor is close-on-exec from its
@@ -31,6 +32,7 @@ pub(crate) mod process;
 pub(crate) mod signal;
 pub(crate) mod socket;
 pub(crate) mod spawn;
+pub(crate) mod stderr;
 pub(crate) mod unix;
 pub(crate) mod user;
 
@@ -58,10 +60,11 @@ impl Error {
         self.errno
     }
 
-    /// Too many descriptors of this user are on their way: unix(7) counts
-    /// those that were sent and not yet received against `RLIMIT_NOFILE`.
-    pub(crate) fn is_too_many_in_flight(self) -> bool {
-        self.errno == libc::ETOOMANYREFS
+    /// The system can take no more just now: too many descriptors of this
+    /// user are on their way (unix(7) counts those that were sent and not yet
+    /// received against `RLIMIT_NOFILE`), or memory is short.
+    pub(crate) fn is_congestion(self) -> bool {
+        matches!(self.errno, libc::ETOOMANYREFS | libc::ENOBUFS | libc::ENOMEM)
     }
 
     pub(crate) fn is_address_in_use(self) -> bool {

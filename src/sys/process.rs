@@ -182,14 +182,24 @@ pub(crate) fn inherited(number: RawFd) -> Option<OwnedFd> {
 
 /// A copy of one of this process's own descriptors, by number: it may have
 /// been started with sockets that somebody else opened.
-pub(crate) fn duplicate_of(number: RawFd) -> Result<OwnedFd> {
+pub(crate) fn duplicate(number: RawFd) -> Result<OwnedFd> {
     let (command, least) = (libc::F_DUPFD_CLOEXEC, FIRST_DESCRIPTOR);
     // SAFETY: no pointers are involved.
     let copy = unsafe { syscall!(fcntl(number, command, least)) }?;
-    // SAFETY: no pointers are involved.
-    unsafe { syscall!(fcntl(copy, libc::F_SETFL, libc::O_NONBLOCK)) }?;
     // SAFETY: the descriptor is new, so nobody else owns it.
     Ok(unsafe { OwnedFd::from_raw_fd(copy) })
+}
+
+/// Has reads, writes and accepts fail where they would block. It is a
+/// property of the open file: whoever shares that gets it too.
+pub(crate) fn set_nonblocking(fd: BorrowedFd<'_>) -> Result<()> {
+    let fd = fd.as_raw_fd();
+    // SAFETY: no pointers are involved.
+    let flags = unsafe { syscall!(fcntl(fd, libc::F_GETFL)) }?;
+    let flags = flags | libc::O_NONBLOCK;
+    // SAFETY: no pointers are involved.
+    unsafe { syscall!(fcntl(fd, libc::F_SETFL, flags)) }?;
+    Ok(())
 }
 
 /// Takes a variable out of this process's environment.

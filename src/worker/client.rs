@@ -18,12 +18,12 @@
 //! out of the epoll set and shuts it down first.
 
 use std::os::fd::{AsFd, OwnedFd};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::clock::Tick;
 use super::desk::{Desk, Timeouts};
-use super::work::{Next, Step, Work};
-use crate::http::{Answer, Closing, Delayed, Expects, Flow};
+use super::work::{Alarm, Next, Step, Work};
+use crate::http::{Answer, Closing, Expects, Flow};
 use crate::slab::Key;
 use crate::sys::epoll::{Epoll, Event, Interest};
 use crate::sys::socket::{self, Direction};
@@ -67,6 +67,8 @@ pub(super) struct Turn<'a> {
     pub(super) epoll: &'a Epoll,
     pub(super) key: Key,
     pub(super) now: Tick,
+    /// The same, exactly.
+    pub(super) instant: Instant,
 }
 
 /// How a client left our hands.
@@ -74,19 +76,10 @@ pub(super) struct Turn<'a> {
 pub(super) enum Outcome {
     /// It stays; epoll will tell of it.
     Stays,
-    /// It stays, and is to be woken after this time.
-    Wakes(Duration, Wake),
+    /// It stays, and is to be woken at this time, unless it is gone by then.
+    Wakes(Instant),
     /// The connection is over.
     Over,
-}
-
-/// Why a client is to be woken.
-#[derive(Debug)]
-pub(super) enum Wake {
-    /// To answer with this.
-    Answer(Delayed),
-    /// To go on with its stream.
-    GoOn,
 }
 
 impl Client {
@@ -146,17 +139,17 @@ impl Client {
         }
     }
 
+    /// When it is to be woken, if it is.
+    pub(super) fn alarm(&self) -> Option<Instant> {
+        self.work.as_ref()?.alarm.as_ref().map(|alarm| alarm.at)
+    }
+
     /// The time for something has come.
-    pub(super) fn wake(&mut self, wake: Wake, turn: &mut Turn<'_>) -> Outcome {
-        match (self.work.take(), wake) {
-            (None, _) => Outcome::Stays,
-            (Some(work), Wake::Answer(delayed)) => {
-                self.go_on(work, Some(Step::Elapsed(delayed)), turn)
-            }
-            (Some(work), Wake::GoOn) if work.next == Next::Wait => {
-                self.go_on(work, Some(Step::GoOn), turn)
-            }
-            (Some(work), Wake::GoOn) => self.watch(work, turn),
+    pub(super) fn wake(&mut self, turn: &mut Turn<'_>) -> Outcome {
+        let Some(mut work) = self.work.take() else { return Outcome::Stays };
+        match work.alarm.take() {
+            Some(alarm) => self.go_on(work, Some(alarm.step), turn),
+            None => self.watch(work, turn),
         }
     }
 
@@ -180,10 +173,9 @@ impl Client {
         mut step: Option<Step>,
         turn: &mut Turn<'_>,
     ) -> Outcome {
-        let mut wake = None;
         for _ in 0..ROUNDS {
             if let Some(step) = step {
-                wake = self.converse(&mut work, step, turn);
+                self.converse(&mut work, step, turn);
             }
             let waiting = work.waiting();
             let Ok(written) = work.write(self.socket.as_fd()) else {
@@ -208,42 +200,37 @@ impl Client {
             }
             work.next = Next::Drain(DRAIN_BYTES);
         }
-        match (self.watch(work, turn), wake) {
-            (Outcome::Stays, Some((delay, wake))) => {
-                Outcome::Wakes(delay, wake)
+        match self.watch(work, turn) {
+            Outcome::Stays => {
+                self.alarm().map_or(Outcome::Stays, Outcome::Wakes)
             }
-            (outcome, _) => outcome,
+            outcome => outcome,
         }
     }
 
-    /// One step of the conversation. `Some`: it is to be gone on with after
-    /// that time.
-    fn converse(
-        &mut self,
-        work: &mut Work,
-        step: Step,
-        turn: &mut Turn<'_>,
-    ) -> Option<(Duration, Wake)> {
+    /// One step of the conversation.
+    fn converse(&mut self, work: &mut Work, step: Step, turn: &mut Turn<'_>) {
         let before = work.expects();
         let socket = self.socket.as_fd();
-        let flow = work.go_on(step, turn.desk, turn.key, socket)?;
+        let flow = work.go_on(step, turn.desk, turn.key, socket);
+        let Some(flow) = flow else { return };
         // A head has its time from its first byte on; of everything else it
         // is progress that counts.
         if before != Expects::Head || work.expects() != Expects::Head {
             self.since = turn.now;
         }
-        let (next, wake) = match flow {
+        let at = turn.instant;
+        let alarm = |delay, step| Some(Alarm { at: at + delay, step });
+        (work.next, work.alarm) = match flow {
             Flow::Read => (Next::Read, None),
             Flow::Write => (Next::GoOn, None),
             Flow::Later => (Next::Wait, None),
             Flow::After(delay, delayed) => {
-                (Next::Wait, Some((delay, Wake::Answer(delayed))))
+                (Next::Wait, alarm(delay, Step::Elapsed(delayed)))
             }
-            Flow::Pause(delay) => (Next::Wait, Some((delay, Wake::GoOn))),
+            Flow::Pause(delay) => (Next::Wait, alarm(delay, Step::GoOn)),
             Flow::Close(closing) => (Next::Close(closing), None),
         };
-        work.next = next;
-        wake
     }
 
     /// Keeps the client, without its work if nothing is in hand, and has

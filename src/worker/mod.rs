@@ -25,9 +25,9 @@ mod clock;
 pub(crate) mod contract;
 mod desk;
 mod leave;
-mod timers;
 mod work;
 
+use std::collections::BTreeSet;
 use std::os::fd::{AsFd, OwnedFd};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -35,11 +35,10 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use log::{debug, error, info};
 
-use self::client::{Client, Outcome, Turn, Wake};
+use self::client::{Client, Outcome, Turn};
 use self::clock::Tick;
 use self::contract::Contract;
 use self::desk::Desk;
-use self::timers::Timers;
 use crate::channel::{Channel, Heard};
 use crate::config::Serve;
 use crate::error::Error;
@@ -113,7 +112,8 @@ struct Worker {
     phase: Phase,
     desk: Desk,
     clients: Slab<Client>,
-    timers: Timers<(Key, Wake)>,
+    /// Clients that are to be woken, the earliest first.
+    alarms: BTreeSet<(Instant, Key)>,
     /// Sequence number of the last connection taken.
     received: u64,
     /// A connection got lost on the way: everything up to the master's
@@ -175,7 +175,7 @@ impl Worker {
             phase: Phase::Serving,
             desk: Desk::new(handler, settings, mailbox, unix_seconds()),
             clients: Slab::new(),
-            timers: Timers::new(),
+            alarms: BTreeSet::new(),
             received: 0,
             discarding: false,
             closed: 0,
@@ -222,7 +222,8 @@ impl Worker {
             Phase::Finishing { idle_until } => Some(idle_until),
             Phase::Serving | Phase::Announced | Phase::Closing => None,
         };
-        let times = self.timers.next().into_iter().chain(idle);
+        let times =
+            self.alarms.first().map(|(at, _)| *at).into_iter().chain(idle);
         let exact = times.map(|at| at.saturating_duration_since(self.now));
         let sweep =
             (self.clients.len() > 0).then(|| self.sweep_at.from(self.tick));
@@ -357,11 +358,12 @@ impl Worker {
             epoll: &self.epoll,
             key,
             now: self.tick,
+            instant: self.now,
         };
         match act(client, &mut turn) {
             Outcome::Stays => {}
-            Outcome::Wakes(delay, wake) => {
-                self.timers.set(self.now + delay, (key, wake));
+            Outcome::Wakes(at) => {
+                self.alarms.insert((at, key));
             }
             Outcome::Over => return self.end(key),
         }
@@ -372,6 +374,9 @@ impl Worker {
 
     fn end(&mut self, key: Key) {
         if let Some(client) = self.clients.remove(key) {
+            if let Some(at) = client.alarm() {
+                self.alarms.remove(&(at, key));
+            }
             client.end(&self.epoll);
             self.closed += 1;
         }
@@ -389,8 +394,11 @@ impl Worker {
 
     /// Clients whose own time has come.
     fn wake(&mut self) {
-        while let Some((key, wake)) = self.timers.due(self.now) {
-            self.step(key, |client, turn| client.wake(wake, turn));
+        while let Some(&(at, key)) = self.alarms.first()
+            && at <= self.now
+        {
+            self.alarms.pop_first();
+            self.step(key, Client::wake);
         }
     }
 

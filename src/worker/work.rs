@@ -2,6 +2,7 @@
 //! its conversation stands.
 
 use std::os::fd::BorrowedFd;
+use std::time::Instant;
 
 use super::desk::Desk;
 use crate::http::{
@@ -19,6 +20,15 @@ pub(super) struct Work {
     input: Input,
     output: Output,
     pub(super) next: Next,
+    /// When the conversation goes on by itself. It goes with the client.
+    pub(super) alarm: Option<Alarm>,
+}
+
+/// What is to be done at a certain time.
+#[derive(Debug)]
+pub(super) struct Alarm {
+    pub(super) at: Instant,
+    pub(super) step: Step,
 }
 
 /// What is to be done once the output is written.
@@ -58,6 +68,7 @@ impl Work {
     }
 
     pub(super) fn clear(&mut self) {
+        self.alarm = None;
         self.input.clear();
         self.output.clear();
     }

@@ -1,5 +1,6 @@
 //! A server under test: started, watched, and gone at the end of the test.
 
+use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -227,6 +228,13 @@ impl Server {
     }
 }
 
+/// A master that is killed leaves its own where nobody else looks after it.
+fn remove_control_socket(master: u32) {
+    let folder = std::env::var("XDG_RUNTIME_DIR");
+    let folder = folder.unwrap_or_else(|_| "/run".to_owned());
+    let _ = fs::remove_file(format!("{folder}/handoff-{master}.sock"));
+}
+
 /// The worker that an answer of `/worker` names.
 pub(crate) fn pid_in(response: &Response) -> u32 {
     response.json()["pid"].as_u64().unwrap() as u32
@@ -240,6 +248,7 @@ impl Drop for Server {
         let alone = within(ORPHANS, || self.processes().is_empty());
         let left = self.processes();
         process::signal("KILL", &left);
+        remove_control_socket(self.pid());
         if thread::panicking() || !alone {
             eprintln!("---- the server's log ----\n{}", self.log());
         }

@@ -148,3 +148,76 @@ impl AsFd for Client {
         self.socket.as_fd()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sys::unix;
+
+    fn pair() -> (Client, OwnedFd) {
+        let (ours, theirs) = unix::pair().unwrap();
+        (Client::new(ours, Instant::now()), theirs)
+    }
+
+    #[test]
+    fn an_answer_that_does_not_fit_waits_for_room() {
+        let (mut client, theirs) = pair();
+        let reply = Reply::Table("x".repeat(2 << 20));
+        assert!(client.answer(&reply, Instant::now()));
+        assert_eq!(client.interest(), Interest::Write);
+        let mut come = Vec::new();
+        let mut bytes = vec![0; 64 << 10];
+        let mut over = false;
+        while let Some(count) = receive(theirs.as_fd(), &mut bytes).unwrap() {
+            come.extend_from_slice(&bytes[..count]);
+            over = over || matches!(client.attend(false), Heard::End);
+        }
+        assert!(over);
+        assert_eq!(come, reply.encode());
+    }
+
+    #[test]
+    fn a_line_is_complete_at_its_feed_or_at_the_end() {
+        for end in [&b"\n"[..], b"\r\n", b"\n{\"command\":\"reload\"}\n", b""]
+        {
+            let (mut client, theirs) = pair();
+            for byte in b"{\"command\":\"stop\"}" {
+                assert!(matches!(client.attend(false), Heard::Nothing));
+                send(theirs.as_fd(), &[*byte]).unwrap();
+                assert!(matches!(client.attend(false), Heard::Nothing));
+            }
+            match end {
+                b"" => drop(theirs),
+                _ => drop(send(theirs.as_fd(), end).unwrap()),
+            }
+            let heard = client.attend(false);
+            assert!(
+                matches!(heard, Heard::Request(Ok(Request::Stop))),
+                "{heard:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_line_without_an_end_is_refused_at_its_limit() {
+        let (mut client, theirs) = pair();
+        send(theirs.as_fd(), &[b' '; MAX_REQUEST]).unwrap();
+        assert!(matches!(client.attend(false), Heard::Nothing));
+        send(theirs.as_fd(), b" ").unwrap();
+        let heard = client.attend(false);
+        assert!(
+            matches!(heard, Heard::Request(Err(Malformed::TooLong))),
+            "{heard:?}"
+        );
+    }
+
+    #[test]
+    fn whoever_waits_is_over_when_gone_and_only_then() {
+        let (mut client, theirs) = pair();
+        client.wait(7);
+        send(theirs.as_fd(), b"hello?\n").unwrap();
+        assert!(matches!(client.attend(false), Heard::Nothing));
+        assert_eq!((client.awaited(), client.since()), (Some(7), None));
+        assert!(matches!(client.attend(true), Heard::End));
+    }
+}

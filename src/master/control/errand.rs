@@ -111,7 +111,8 @@ impl Master {
         };
         let ready = workers.iter().filter(|one| one.state == State::Ready);
         let handed = workers.iter().map(|one| one.handed_over);
-        let requests = workers.iter().map(|one| one.requests);
+        let requests = workers.iter().filter_map(|one| one.requests);
+        let requests = self.past.requests.into_iter().chain(requests);
         let servers = self.servers.values();
         let listeners = servers.clone().flat_map(|s| s.doors.listeners());
         let listeners = listeners.map(ToString::to_string);
@@ -129,7 +130,7 @@ impl Master {
             ready: ready.count(),
             handed_over: handed.fold(self.past.handed_over, u64::wrapping_add),
             redispatched,
-            requests: requests.fold(self.past.requests, u64::wrapping_add),
+            requests: requests.reduce(u64::wrapping_add),
         };
         Status { master, workers }
     }
@@ -169,7 +170,7 @@ impl Master {
             handed_over: counts.map_or(0, |counts| counts.handed),
             redispatched: counts.map_or(0, |counts| counts.redispatched),
             skipped: counts.map_or(0, |counts| counts.skipped),
-            requests: link.and_then(Link::requests).unwrap_or_default(),
+            requests: link.and_then(Link::requests),
             restarts: seated.restarts,
             usage: link.and_then(|link| usage::of(link.child.pid())),
         }

@@ -20,7 +20,7 @@ mod socket;
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
-use log::{error, info, warn};
+use log::{debug, error, warn};
 
 use self::client::{Client, Heard};
 use self::socket::{Socket, Visitor};
@@ -165,7 +165,7 @@ impl Master {
                 bound.map_err(|error| cannot(&error.to_string()))?
             }
         };
-        info!("control socket {socket}");
+        debug!("control socket {socket}");
         let key = self.sources.insert(Source::Control);
         self.epoll.add(socket.as_fd(), Interest::Read, key.bits())?;
         let (armed, paused_until) = (true, None);
