@@ -56,6 +56,13 @@ impl Channel {
         self.flush()
     }
 
+    /// Says whole lines that are encoded already, as soon as the socket takes
+    /// them.
+    pub(crate) fn say_lines(&mut self, lines: &[u8]) -> sys::Result<()> {
+        self.outbox.push(None, |out| out.extend_from_slice(lines));
+        self.flush()
+    }
+
     /// Says something that a descriptor belongs to, as soon as the socket
     /// takes it.
     pub(crate) fn share(

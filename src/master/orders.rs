@@ -102,7 +102,7 @@ impl Master {
             }
             Action::Disconnect { worker } => {
                 debug!("worker {worker} is asked to leave");
-                let idle = self.stopping.then_some(IDLE_AT_STOP);
+                let idle = self.told_to_stop.then_some(IDLE_AT_STOP);
                 let idle = idle.map(|idle| idle.as_millis() as u64);
                 self.say(worker, Act::Disconnect { idle });
             }

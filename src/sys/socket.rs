@@ -93,6 +93,36 @@ fn socket(family: i32, kind: i32) -> Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
+/// Whether it is a socket that listens (`SO_ACCEPTCONN`).
+pub(crate) fn is_listening(socket: BorrowedFd<'_>) -> Result<bool> {
+    let mut value: i32 = 0;
+    let mut length = size_of::<i32>() as libc::socklen_t;
+    let (fd, pointer) = (socket.as_raw_fd(), (&raw mut value).cast());
+    let (level, name) = (libc::SOL_SOCKET, libc::SO_ACCEPTCONN);
+    // SAFETY: `value` is writable for `length` bytes.
+    unsafe { syscall!(getsockopt(fd, level, name, pointer, &mut length)) }?;
+    Ok(value != 0)
+}
+
+/// Makes the open file behind a descriptor non-blocking, for everybody who
+/// has a copy: whoever passed it may not have done so.
+pub(crate) fn set_nonblocking(fd: BorrowedFd<'_>) -> Result<()> {
+    let number = fd.as_raw_fd();
+    // SAFETY: no pointers are involved.
+    let flags = unsafe { syscall!(fcntl(number, libc::F_GETFL)) }?;
+    if flags & libc::O_NONBLOCK == 0 {
+        let flags = flags | libc::O_NONBLOCK;
+        // SAFETY: no pointers are involved.
+        unsafe { syscall!(fcntl(number, libc::F_SETFL, flags)) }?;
+    }
+    Ok(())
+}
+
+/// `TCP_NODELAY`, for a connection whose listener was not ours.
+pub(crate) fn set_no_delay(connection: BorrowedFd<'_>) -> Result<()> {
+    set_option(connection, libc::IPPROTO_TCP, libc::TCP_NODELAY, 1)
+}
+
 /// `TCP_DEFER_ACCEPT`: a connection is accepted when its first bytes are
 /// there, or after about `seconds` without any; 0 turns it off. It halves the
 /// price of a hand-off, and is wrong where the server speaks first.
@@ -411,6 +441,25 @@ mod tests {
             send(server.as_fd(), b"x").unwrap_err().to_string(),
             "send: Broken pipe"
         );
+    }
+
+    #[test]
+    fn a_passed_socket_is_made_fit_for_the_loop() {
+        let theirs = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let client = TcpStream::connect(theirs.local_addr().unwrap());
+        let (server, _) = theirs.accept().unwrap();
+        let (listener, client) = (OwnedFd::from(theirs), client.unwrap());
+        let server = OwnedFd::from(server);
+        assert!(is_listening(listener.as_fd()).unwrap());
+        assert!(!is_listening(client.as_fd()).unwrap());
+        // Both block until they are told not to.
+        set_nonblocking(listener.as_fd()).unwrap();
+        set_nonblocking(server.as_fd()).unwrap();
+        set_no_delay(server.as_fd()).unwrap();
+        let nothing = accept(listener.as_fd()).unwrap();
+        assert!(matches!(nothing, Accepted::Nothing));
+        assert_eq!(receive(server.as_fd(), &mut [0; 8]).unwrap(), None);
+        listen(listener.as_fd(), 8).unwrap();
     }
 
     #[test]
