@@ -26,7 +26,7 @@ use crate::ipc::Message;
 use crate::ipc::json::Reason;
 use crate::ipc::message::{Act, Answer, Cluster, Malformed};
 use crate::sys::signal;
-use crate::sys::{clock, epoll};
+use crate::sys::{clock, epoll, process};
 
 /// How long a worker that ran out of descriptors gets no more connections.
 const COOL_DOWN: Duration = Duration::from_millis(100);
@@ -261,6 +261,25 @@ impl Master {
         if let Some(worker) = hung {
             self.note(Event::Hung { worker });
         }
+    }
+
+    /// As the first process of a container we are everybody's parent who has
+    /// lost theirs: whoever of them ends is to be waited for, or stays a
+    /// zombie. Our own are left to those who know them by their pidfds.
+    pub(super) fn reap_strangers(&mut self) -> Result<(), Error> {
+        while let Some(pid) = process::ended_child()? {
+            let ours = |(_, link): &(_, &Link)| link.child.pid() == pid;
+            let worker = self.links.iter().find(ours).map(|(id, _)| *id);
+            match worker {
+                Some(worker) => self.bury(worker)?,
+                None if self.is_successor(pid) => self.watch_successor()?,
+                None => {
+                    debug!("process {pid} has ended: not one of ours");
+                    process::forget_child(pid)?;
+                }
+            }
+        }
+        Ok(())
     }
 
     /// A worker that has ended. What it had not received goes to others.

@@ -17,6 +17,7 @@
 //! them, and carries out what they say. It parses no byte of a client, and no
 //! worker can end it: what a worker does wrong costs that worker.
 
+mod activation;
 mod asked;
 pub(crate) mod control;
 mod crew;
@@ -26,6 +27,7 @@ mod identity;
 mod link;
 mod listener;
 mod node;
+mod notify;
 mod orders;
 pub mod readiness;
 mod recycle;
@@ -50,6 +52,7 @@ use log::{error, info};
 use self::control::Control;
 use self::crew::Past;
 use self::link::Link;
+use self::notify::Notifier;
 use self::recycle::Recycling;
 use self::scheduler::Scheduler;
 use self::server::{Server, ServerId};
@@ -194,6 +197,7 @@ struct Master {
     /// `run`: a worker must say "ready".
     wait_ready: bool,
     control: Control,
+    notifier: Notifier,
     recycling: Recycling,
     past: Past,
     start: Instant,
@@ -207,6 +211,7 @@ impl Master {
             server.doors.slam(&self.epoll);
         }
         self.shut_control();
+        self.notifier.exit(outcome);
         match outcome {
             Outcome::Stopped => {
                 info!("{outcome}");
@@ -251,6 +256,7 @@ impl Master {
             doors,
             self.control.deadline(),
             self.recycling.deadline(),
+            self.notifier.deadline(),
             self.next_look,
         ]
         .into_iter()
@@ -283,6 +289,7 @@ impl Master {
         self.look_for_the_hung();
         self.expire_operators();
         self.recycle();
+        self.notifier.tick(self.now);
         self.supervisor.tick(self.elapsed(), &mut self.actions);
         Ok(())
     }

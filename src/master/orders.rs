@@ -43,6 +43,7 @@ impl Master {
                 Signal::User1 | Signal::WindowChange => {
                     debug!("{name}: ignored");
                 }
+                Signal::Child => self.reap_strangers()?,
             }
         }
         Ok(())
@@ -52,8 +53,8 @@ impl Master {
     pub(super) fn stop(&mut self) -> Result<(), Error> {
         self.stopping = true;
         self.told_to_stop = true;
+        self.notifier.stopping();
         self.abandon_upgrade()?;
-        self.renounce();
         self.renounce();
         for server in self.servers.values() {
             server.doors.stop_deferring();
@@ -89,7 +90,10 @@ impl Master {
                 debug!("worker {worker}: generation {generation}");
                 self.spawn(worker, slot);
             }
-            Action::Admit { worker } => self.admit(worker),
+            Action::Admit { worker } => {
+                self.admit(worker);
+                self.notifier.ready();
+            }
             Action::Withdraw { worker } => {
                 for server in self.servers.values_mut() {
                     server.dispatcher.withdraw(worker);
@@ -98,7 +102,7 @@ impl Master {
             }
             Action::Disconnect { worker } => {
                 debug!("worker {worker} is asked to leave");
-                let idle = self.stopping.then_some(IDLE_AT_STOP);
+                let idle = self.told_to_stop.then_some(IDLE_AT_STOP);
                 let idle = idle.map(|idle| idle.as_millis() as u64);
                 self.say(worker, Act::Disconnect { idle });
             }
@@ -122,6 +126,7 @@ impl Master {
             }
             Action::Report(report) => {
                 tell_operator(&report);
+                self.notifier.report(&report);
                 self.tell_waiting(&report);
             }
             Action::Exit(outcome) => self.outcome = Some(outcome),

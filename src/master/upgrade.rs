@@ -175,6 +175,7 @@ impl Master {
                 server.doors.bequeath();
             }
             self.shut_control();
+            self.notifier.hand_over(pid);
             self.note(Event::Stop);
             return Ok(());
         }
@@ -240,6 +241,11 @@ impl Master {
             server.doors.take_over();
         }
         Ok(())
+    }
+
+    pub(super) fn is_successor(&self, pid: i32) -> bool {
+        let known = self.successor.as_ref();
+        known.is_some_and(|successor| successor.child.pid() == pid)
     }
 
     /// When the new master is given up.

@@ -146,6 +146,40 @@ fn set_option(
     Ok(())
 }
 
+/// Whether it is a listening stream socket, over IP or of the unix domain.
+/// Anything may be asked.
+pub(crate) fn is_listener(fd: BorrowedFd<'_>) -> bool {
+    let is = |name: i32, expected: &[i32]| {
+        let mut value = 0;
+        let mut length = size_of::<i32>() as libc::socklen_t;
+        let (fd, to) = (fd.as_raw_fd(), (&raw mut value).cast());
+        let level = libc::SOL_SOCKET;
+        // SAFETY: `to` is writable for `length` bytes.
+        let result =
+            unsafe { libc::getsockopt(fd, level, name, to, &mut length) };
+        result == 0 && expected.contains(&value)
+    };
+    is(libc::SO_TYPE, &[libc::SOCK_STREAM])
+        && is(libc::SO_ACCEPTCONN, &[1])
+        && is(libc::SO_DOMAIN, &[libc::AF_INET, libc::AF_INET6, libc::AF_UNIX])
+}
+
+/// Makes a listener that somebody else has bound as ours are: accepting never
+/// blocks, and what is accepted sends at once (`TCP_NODELAY`).
+pub(crate) fn adopt_listener(listener: BorrowedFd<'_>) -> Result<()> {
+    let flag = libc::O_NONBLOCK;
+    let fd = listener.as_raw_fd();
+    // SAFETY: no pointers are involved.
+    unsafe { syscall!(fcntl(fd, libc::F_SETFL, flag)) }?;
+    match local_address(listener)? {
+        Some(_) => {
+            let (level, name) = (libc::IPPROTO_TCP, libc::TCP_NODELAY);
+            set_option(listener, level, name, 1)
+        }
+        None => Ok(()),
+    }
+}
+
 /// What came of asking a listener for a connection.
 #[derive(Debug)]
 pub(crate) enum Accepted {
@@ -249,7 +283,8 @@ pub(crate) fn peer_address(
     name(socket, libc::getpeername, "getpeername")
 }
 
-/// The path that a unix-domain socket is bound to.
+/// The path that a unix-domain socket is bound to; an abstract name with `@`
+/// for the zero that it begins with (unix(7)).
 pub(crate) fn local_path(socket: BorrowedFd<'_>) -> Result<PathBuf> {
     // SAFETY: `sockaddr_un` is plain data; all zeroes is a value of it.
     let mut address: libc::sockaddr_un = unsafe { std::mem::zeroed() };
@@ -257,9 +292,15 @@ pub(crate) fn local_path(socket: BorrowedFd<'_>) -> Result<PathBuf> {
     let (fd, pointer) = (socket.as_raw_fd(), (&raw mut address).cast());
     // SAFETY: `address` is writable for `length` bytes.
     unsafe { syscall!(getsockname(fd, pointer, &mut length)) }?;
-    let path = address.sun_path.iter().map(|byte| *byte as u8);
-    let path: Vec<u8> = path.take_while(|byte| *byte != 0).collect();
-    Ok(PathBuf::from(OsString::from_vec(path)))
+    let named = length as usize - size_of::<libc::sa_family_t>();
+    let bytes = address.sun_path.iter().map(|byte| *byte as u8);
+    let bytes = bytes.take(named).enumerate();
+    let path = bytes.map_while(|(index, byte)| match (index, byte) {
+        (0, 0) => Some(b'@'),
+        (_, 0) => None,
+        (_, byte) => Some(byte),
+    });
+    Ok(PathBuf::from(OsString::from_vec(path.collect())))
 }
 
 type Namer = unsafe extern "C" fn(

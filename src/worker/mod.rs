@@ -336,7 +336,8 @@ impl Worker {
                 Signal::HangUp
                 | Signal::User1
                 | Signal::User2
-                | Signal::WindowChange => {}
+                | Signal::WindowChange
+                | Signal::Child => {}
             }
         }
         Ok(())
