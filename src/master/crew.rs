@@ -22,6 +22,7 @@ use super::{Master, Source};
 use crate::WorkerId;
 use crate::channel::{Channel, Heard};
 use crate::error::Error;
+use crate::event::Event as Told;
 use crate::ipc::Message;
 use crate::ipc::json::Reason;
 use crate::ipc::message::{Act, Answer, Cluster, Malformed};
@@ -54,8 +55,11 @@ impl Master {
         );
         match link.register(&self.epoll) {
             Ok(()) => {
-                info!("worker {worker}: pid {}", link.child.pid());
+                let pid = link.child.pid();
+                info!("worker {worker}: pid {pid}");
                 self.links.insert(worker, link);
+                let (pid, index) = (pid.cast_unsigned(), slot);
+                self.tell_program(Told::Fork { worker, pid, index });
             }
             Err(error) => {
                 warn!("worker {worker} cannot be watched: {error}");
@@ -163,7 +167,9 @@ impl Master {
         let proven = link.is_proven();
         match message {
             Message::Cluster(Cluster { seq, act }) => match act {
-                Act::Online { handoff: Some(_) } => {}
+                Act::Online { handoff: Some(_) } => {
+                    self.tell_program(Told::Online { worker });
+                }
                 Act::Listening { .. } => self.note(Event::Ready { worker }),
                 Act::ExitedAfterDisconnect => {
                     self.note(Event::Leaving { worker, proven });
@@ -195,7 +201,10 @@ impl Master {
             }
             // It was asked to wake us, and has.
             Message::HandleAck => {}
-            Message::User(text) => debug!("worker {worker} says {text}"),
+            Message::User(json) => {
+                debug!("worker {worker} says {json}");
+                self.tell_program(Told::Message { worker, json });
+            }
             Message::Handle { .. }
             | Message::Connections { .. }
             | Message::HandleNack { first: None }
@@ -225,6 +234,7 @@ impl Master {
         let proven = link.is_proven();
         self.sources.remove(key);
         self.note(Event::ChannelEnded { worker, proven });
+        self.tell_program(Told::Disconnect { worker });
     }
 
     /// A worker that breaks the rules: it costs its life, nobody else's.
@@ -313,6 +323,11 @@ impl Master {
         }
         let proven = link.is_proven();
         self.note(Event::Exited { worker, how, proven });
+        let (code, signal) = match how {
+            Exit::Code(code) => (Some(code), None),
+            Exit::Signal(signal) => (None, Some(signal)),
+        };
+        self.tell_program(Told::Exit { worker, code, signal });
         Ok(())
     }
 }

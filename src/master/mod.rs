@@ -63,6 +63,7 @@ use self::watch::Watch;
 use crate::WorkerId;
 use crate::config::Serve;
 use crate::error::Error;
+use crate::event::Observer;
 use crate::ipc::Message;
 use crate::slab::{Key, Slab};
 use crate::sys::epoll::{Epoll, Events};
@@ -100,8 +101,10 @@ pub(crate) fn run(
     settings: &Serve,
     job: Job,
     scheduler: Box<dyn Scheduler>,
+    observer: Option<Observer>,
 ) -> Result<ExitCode, Error> {
     let mut master = Master::new(settings, job, scheduler)?;
+    master.observer = observer;
     let mut events = Events::with_capacity(EVENTS);
     loop {
         master.tick()?;
@@ -200,6 +203,8 @@ struct Master {
     notifier: Notifier,
     recycling: Recycling,
     past: Past,
+    /// Whom to tell of the workers in the program that we run in.
+    observer: Option<Observer>,
     start: Instant,
     now: Instant,
 }
