@@ -1,5 +1,7 @@
 //! Who the processes are, to the kernel and to ps(1).
 
+#![allow(clippy::unwrap_used, reason = "what goes wrong fails the test")]
+
 mod common;
 
 use std::fs;

@@ -22,19 +22,16 @@ use super::{Master, Source};
 use crate::WorkerId;
 use crate::channel::{Channel, Heard};
 use crate::error::Error;
+use crate::event::Event as Told;
 use crate::ipc::Message;
 use crate::ipc::json::Reason;
 use crate::ipc::message::{Act, Answer, Cluster, Malformed};
 use crate::sys::signal;
-use crate::sys::{clock, epoll};
+use crate::sys::{clock, epoll, process};
 
 /// How often the channel of a dead worker is read at most; each time brings
 /// some kilobytes, of a few hundred that it holds.
 const LAST_WORDS: usize = 1024;
-
-/// Bytes that may wait for a worker to hear them: it is answered only what
-/// it asks.
-const UNHEARD: usize = 1 << 20;
 
 /// How long a worker that ran out of descriptors gets no more connections.
 const COOL_DOWN: Duration = Duration::from_millis(100);
@@ -69,8 +66,11 @@ impl Master {
         );
         match link.register(&self.epoll) {
             Ok(()) => {
-                info!("worker {worker}: pid {}", link.child.pid());
+                let pid = link.child.pid();
+                info!("worker {worker}: pid {pid}");
                 self.links.insert(worker, link);
+                let (pid, index) = (pid.cast_unsigned(), slot);
+                self.tell_program(Told::Fork { worker, pid, index });
             }
             Err(error) => {
                 warn!("worker {worker} cannot be watched: {error}");
@@ -183,7 +183,9 @@ impl Master {
         let proven = link.is_proven();
         match message {
             Message::Cluster(Cluster { seq, act }) => match act {
-                Act::Online { handoff: Some(_) } => {}
+                Act::Online { handoff: Some(_) } => {
+                    self.tell_program(Told::Online { worker });
+                }
                 Act::Listening { .. } => self.note(Event::Ready { worker }),
                 Act::ExitedAfterDisconnect => {
                     self.note(Event::Leaving { worker, proven });
@@ -215,7 +217,10 @@ impl Master {
             }
             // It was asked to wake us, and has.
             Message::HandleAck => {}
-            Message::User(text) => debug!("worker {worker} says {text}"),
+            Message::User(json) => {
+                debug!("worker {worker} says {json}");
+                self.tell_program(Told::Message { worker, json });
+            }
             Message::Handle { .. }
             | Message::Connections { .. }
             | Message::HandleNack { first: None }
@@ -232,7 +237,7 @@ impl Master {
     fn is_choking(&mut self, worker: WorkerId) -> bool {
         let link = self.links.get_mut(&worker);
         link.and_then(|link| link.channel())
-            .is_some_and(|channel| channel.waiting() > UNHEARD)
+            .is_some_and(|channel| channel.is_choked())
     }
 
     /// Says something of Node's `cluster`.
@@ -251,6 +256,7 @@ impl Master {
         let proven = link.is_proven();
         self.sources.remove(key);
         self.note(Event::ChannelEnded { worker, proven });
+        self.tell_program(Told::Disconnect { worker });
     }
 
     /// A worker that breaks the rules: it costs its life, nobody else's.
@@ -290,6 +296,25 @@ impl Master {
         }
     }
 
+    /// As the first process of a container we are everybody's parent who has
+    /// lost theirs: whoever of them ends is to be waited for, or stays a
+    /// zombie. Our own are left to those who know them by their pidfds.
+    pub(super) fn reap_strangers(&mut self) -> Result<(), Error> {
+        while let Some(pid) = process::ended_child()? {
+            let ours = |(_, link): &(_, &Link)| link.child.pid() == pid;
+            let worker = self.links.iter().find(ours).map(|(id, _)| *id);
+            match worker {
+                Some(worker) => self.bury(worker)?,
+                None if self.is_successor(pid) => self.watch_successor()?,
+                None => {
+                    debug!("process {pid} has ended: not one of ours");
+                    process::forget_child(pid)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// A worker that has ended. What it had not received goes to others.
     pub(super) fn bury(&mut self, worker: WorkerId) -> Result<(), Error> {
         // Its last words may lie in the channel, and count. Before it is
@@ -327,6 +352,11 @@ impl Master {
         }
         let proven = link.is_proven();
         self.note(Event::Exited { worker, how, proven });
+        let (code, signal) = match how {
+            Exit::Code(code) => (Some(code), None),
+            Exit::Signal(signal) => (None, Some(signal)),
+        };
+        self.tell_program(Told::Exit { worker, code, signal });
         Ok(())
     }
 }

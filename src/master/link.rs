@@ -152,6 +152,11 @@ impl Link {
         self.seq - 1
     }
 
+    /// So much waits in its channel that it seems not to read.
+    pub(super) fn is_behind(&self) -> bool {
+        self.line.as_ref().is_some_and(|line| line.channel.is_behind())
+    }
+
     /// Says something; what the channel does not take yet waits in it. An
     /// error is the worker's end, which is heard of in another way.
     pub(super) fn say(&mut self, message: &Message<'_>, epoll: &Epoll) {

@@ -17,6 +17,7 @@
 //! them, and carries out what they say. It parses no byte of a client, and no
 //! worker can end it: what a worker does wrong costs that worker.
 
+mod activation;
 mod asked;
 pub(crate) mod control;
 mod crew;
@@ -26,6 +27,7 @@ mod identity;
 mod link;
 mod listener;
 mod node;
+mod notify;
 mod orders;
 pub mod readiness;
 mod recycle;
@@ -51,6 +53,7 @@ use log::{error, info};
 use self::control::Control;
 use self::crew::Past;
 use self::link::Link;
+use self::notify::Notifier;
 use self::recycle::Recycling;
 use self::scheduler::Scheduler;
 use self::server::{Server, ServerId};
@@ -61,6 +64,7 @@ use self::watch::Watch;
 use crate::WorkerId;
 use crate::config::Serve;
 use crate::error::Error;
+use crate::event::Observer;
 use crate::ipc::Message;
 use crate::slab::{Key, Slab};
 use crate::sys::epoll::{Epoll, Events};
@@ -98,8 +102,10 @@ pub(crate) fn run(
     settings: &Serve,
     job: Job,
     scheduler: Box<dyn Scheduler>,
+    observer: Option<Observer>,
 ) -> Result<ExitCode, Error> {
     let mut master = Master::new(settings, job, scheduler)?;
+    master.observer = observer;
     let mut events = Events::with_capacity(EVENTS);
     loop {
         master.tick()?;
@@ -195,8 +201,11 @@ struct Master {
     /// `run`: a worker must say "ready".
     wait_ready: bool,
     control: Control,
+    notifier: Notifier,
     recycling: Recycling,
     past: Past,
+    /// Whom to tell of the workers in the program that we run in.
+    observer: Option<Observer>,
     start: Instant,
     now: Instant,
 }
@@ -208,6 +217,7 @@ impl Master {
             server.doors.slam(&self.epoll);
         }
         self.shut_control();
+        self.notifier.exit(outcome);
         match outcome {
             Outcome::Stopped => {
                 info!("{outcome}");
@@ -253,6 +263,7 @@ impl Master {
             doors,
             self.control.deadline(),
             self.recycling.deadline(),
+            self.notifier.deadline(),
             self.next_look,
         ]
         .into_iter()
@@ -285,6 +296,7 @@ impl Master {
         self.look_for_the_hung();
         self.expire_operators();
         self.recycle();
+        self.notifier.tick(self.now);
         self.supervisor.tick(self.elapsed(), &mut self.actions);
         Ok(())
     }

@@ -24,6 +24,7 @@ use super::server::ServerId;
 use super::supervisor::Event;
 use crate::WorkerId;
 use crate::error::Error;
+use crate::event::Event as Told;
 use crate::ipc::Message;
 use crate::ipc::message::{Act, Answer, Cluster};
 
@@ -42,7 +43,10 @@ impl Master {
         let Some(foreign) = link.foreign() else { return Ok(()) };
         match message {
             Message::Cluster(Cluster { seq, act }) => match act {
-                Act::Online { .. } => foreign.readiness.online(),
+                Act::Online { .. } => {
+                    foreign.readiness.online();
+                    self.tell_program(Told::Online { worker });
+                }
                 Act::QueryServer(listen) => {
                     self.query(worker, seq.unwrap_or_default(), &listen);
                 }
@@ -82,12 +86,13 @@ impl Master {
             Message::SocketCount { .. }
             | Message::SocketAllClosed { .. }
             | Message::Internal(_) => {}
-            Message::User(text) => {
-                debug!("worker {worker} says {text:.200}");
-                if text == "\"ready\"" {
+            Message::User(json) => {
+                debug!("worker {worker} says {json:.200}");
+                if json == "\"ready\"" {
                     foreign.readiness.said_ready();
                     self.look_whether_ready(worker);
                 }
+                self.tell_program(Told::Message { worker, json });
             }
             Message::Connections { .. } | Message::Resume { .. } => {
                 return Err(Error::protocol("a master's own words"));

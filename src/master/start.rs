@@ -15,6 +15,7 @@ use super::control::{self, Control};
 use super::crew::Past;
 use super::doors::Doors;
 use super::listener::Listener;
+use super::notify::Notifier;
 use super::recycle::Recycling;
 use super::scheduler::Scheduler;
 use super::server::{Server, ServerId};
@@ -22,7 +23,7 @@ use super::spawn::Launcher;
 use super::supervisor::{Policy, Supervisor};
 use super::upgrade::Inheritance;
 use super::watch::Watch;
-use super::{Job, Master, Source};
+use super::{Job, Master, Source, activation};
 use crate::config::Serve;
 use crate::error::Error;
 use crate::slab::Slab;
@@ -53,31 +54,38 @@ impl Master {
         job: Job,
         scheduler: Box<dyn Scheduler>,
     ) -> Result<Master, Error> {
-        process::set_name("handoff: master");
-        let mut launcher = match &job {
-            Job::Serve => Launcher::this_program()?,
-            Job::Run(program) => Launcher::another(program)?,
+        let (mut launcher, passed) = match &job {
+            Job::Serve => (Launcher::this_program()?, activation::take()?),
+            Job::Run(program) => (Launcher::another(program)?, Vec::new()),
         };
+        process::set_name("handoff: master");
         if let Some(user) = &settings.user {
             launcher.set_user(user)?;
         }
         let limit = sys::limit::raise_descriptors()?;
         let epoll = Epoll::new()?;
         let mut sources = Slab::new();
-        let signals = SignalFd::new()?;
+        let signals = match process::is_reaper() {
+            true => SignalFd::with_deaths()?,
+            false => SignalFd::new()?,
+        };
         let key = sources.insert(Source::Signals).bits();
         epoll.add(signals.as_fd(), Interest::Read, key)?;
         process::keep_ended_children();
         let mut inheritance = Inheritance::take()?;
         let mut servers = BTreeMap::new();
         if let Job::Serve = job {
-            let bound = Listener::bind_all(
-                &settings.listen,
-                settings.defer_accept,
-                |name| inheritance.listeners_of(name),
-            );
+            let defer = settings.defer_accept;
+            let mut bound =
+                activation::listen(passed, &mut inheritance, defer)?;
+            if bound.is_empty() {
+                let places = &settings.listen;
+                bound = Listener::bind_all(places, defer, |name| {
+                    inheritance.listeners_of(name)
+                })?;
+            }
             let mut listeners = Vec::new();
-            for listener in bound? {
+            for listener in bound {
                 let source = Source::Listener(ServerId::OWN);
                 let key = sources.insert(source);
                 let interest = Interest::Read;
@@ -136,8 +144,10 @@ impl Master {
             host: settings.host.clone(),
             wait_ready: settings.wait_ready,
             control: Control::new(settings.control.clone()),
+            notifier: Notifier::from_environment(start),
             recycling: Recycling::new(settings, start),
             past: Past::default(),
+            observer: None,
             start,
             now: start,
         };
@@ -151,6 +161,10 @@ impl Master {
             return Err(error);
         }
         master.announce(settings.workers);
+        if process::is_reaper() {
+            // Whoever ended before we were told of ends.
+            master.reap_strangers()?;
+        }
         Ok(master)
     }
 

@@ -175,6 +175,7 @@ impl Master {
                 server.doors.bequeath();
             }
             self.shut_control();
+            self.notifier.hand_over(pid);
             self.note(Event::Stop);
             return Ok(());
         }
@@ -256,6 +257,11 @@ impl Master {
         let end = self.start + self.boot_timeout;
         let waits = !self.inheritance.listeners.is_empty();
         (waits && end > self.now).then_some(end)
+    }
+
+    pub(super) fn is_successor(&self, pid: i32) -> bool {
+        let known = self.successor.as_ref();
+        known.is_some_and(|successor| successor.child.pid() == pid)
     }
 
     /// When the new master is given up.
