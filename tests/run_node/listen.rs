@@ -224,3 +224,28 @@ fn a_death_closes_nothing() {
     assert_eq!(server.ask("/").status, 200);
     assert_eq!(server.log().matches("listening on").count(), 1);
 }
+
+#[test]
+fn a_descriptor_that_the_master_was_given_can_be_listened_on() {
+    need_node!();
+    let given = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = given.local_addr().unwrap().port();
+    let mut command = node("--workers 2", "site.js", r#"[{"fd":0}]"#);
+    command.stdin(std::os::fd::OwnedFd::from(given));
+    let server = Server::start(command);
+    assert_eq!(server.place().address().port(), port);
+    all_serve(server.place(), 2);
+    // Its successor is measured by it, so it was known to listen.
+    server.signal("HUP");
+    wait_until("the reload is over", || server.log().contains("finished"));
+}
+
+#[test]
+fn an_app_that_opens_servers_without_end_is_told_to_stop() {
+    need_node!();
+    let mut asked = vec![r#"{"port":0}"#; 1100].join(",");
+    asked = format!("[{asked}]");
+    let server = app_on("--workers 1", &asked);
+    wait_until("the app is told", || server.log().contains("error EMFILE"));
+    assert_eq!(server.ask("/").status, 200);
+}
