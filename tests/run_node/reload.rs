@@ -112,7 +112,7 @@ fn a_release_that_throws_leaves_the_old_workers_in_place() {
 fn a_release_that_never_listens_is_none() {
     need_node!();
     let folder = Scratch::new("mute");
-    let options = "--workers 2 --boot-timeout 1.5";
+    let options = "--workers 2 --boot-timeout 4";
     let server = release(&folder, options, "listen({ port: 0 });");
     let old = server.wait_for_workers(2);
     write(&folder, "setInterval(() => {}, 1000);");
@@ -126,7 +126,7 @@ fn a_release_that_never_listens_is_none() {
 fn a_release_with_one_port_of_two_is_waited_for_and_told() {
     need_node!();
     let folder = Scratch::new("half");
-    let options = "--workers 2 --boot-timeout 1.5";
+    let options = "--workers 2 --boot-timeout 4";
     let server = release(&folder, options, TWO_PORTS);
     let key = "null:0:4:undefined:1";
     // The second reload is measured by the first, not by nothing.
@@ -156,7 +156,7 @@ fn servers_named_after_their_process_do_not_pile_up() {
         "listen({{ port: 0 }}); \
          listen({{ path: `{path}-${{process.pid}}` }});"
     );
-    let options = "--workers 1 --boot-timeout 1";
+    let options = "--workers 1 --boot-timeout 3";
     let server = release(&folder, options, &source);
     for _ in 0..3 {
         let pid = server.ask_worker();
