@@ -151,7 +151,7 @@ fn steady_seconds(bench: &Bench, connections: usize) -> f64 {
 /// its time, and ten thousand cost something; so what is taken is by how much
 /// a long run costs more than a short one.
 fn steady(bench: &Bench, server: &Server, busy: usize) -> Result<f64> {
-    let run = |seconds| {
+    let run = |seconds| -> Result<(f64, f64)> {
         let shape = Shape::KeepAlive;
         let load = Load { shape, connections: busy as u32, seconds };
         let sample = rounds::measure(bench, server, load)?;
