@@ -10,6 +10,7 @@ use std::time::Duration;
 use crate::Result;
 use crate::bench::Bench;
 use crate::peers::Peer;
+use crate::process;
 use crate::scenario::Shape;
 use crate::server::Server;
 use crate::tools;
@@ -170,9 +171,9 @@ impl Counter {
     ) -> Result<Counted> {
         let file = bench.tools.scratch.join("calls.txt");
         let tree = server.tree().iter().map(u32::to_string).collect();
-        let (mut command, signal) = match self {
-            Counter::Perf => (perf(bench, tree), "INT"),
-            Counter::Strace => (strace(bench, tree), "INT"),
+        let mut command = match self {
+            Counter::Perf => perf(bench, tree),
+            Counter::Strace => strace(bench, tree),
         };
         command.arg(&file).stdin(Stdio::null());
         command.stdout(Stdio::null()).stderr(Stdio::null());
@@ -181,8 +182,7 @@ impl Counter {
         // Neither says when it has begun.
         thread::sleep(BEGIN);
         let report = load.run(bench, server.port());
-        let pid = counting.id().to_string();
-        tools::runs(Command::new("kill").args(["-s", signal, &pid]));
+        process::signal("INT", &[counting.id()]);
         let _ = counting.wait();
         let text = fs::read_to_string(&file).unwrap_or_default();
         let counts = match self {

@@ -3,6 +3,9 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::process::Command;
+
+use crate::tools;
 
 /// Nanoseconds of a tick: USER_HZ is 100, time(7).
 const TICK: u64 = 10_000_000;
@@ -25,6 +28,14 @@ pub(crate) fn tree(root: u32) -> Vec<u32> {
         next += 1;
     }
     tree
+}
+
+/// Sends a signal to all of them; who is gone is passed over.
+pub(crate) fn signal(name: &str, pids: &[u32]) {
+    // The shell's own kill: a small system has no other.
+    let mut shell = Command::new("sh");
+    shell.args(["-c", "kill -s \"$@\"", "sh", name]);
+    tools::runs(shell.args(pids.iter().map(u32::to_string)));
 }
 
 /// What was used up to an instant, or between two.

@@ -12,7 +12,6 @@ use crate::answer::Client;
 use crate::bench::Bench;
 use crate::peers::Peer;
 use crate::process;
-use crate::tools;
 
 /// What the slowest, Node, may need on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -90,9 +89,8 @@ impl Server {
 impl Drop for Server {
     /// At once and all of them: nothing is measured any more.
     fn drop(&mut self) {
-        let tree = self.tree().into_iter().map(|pid| pid.to_string());
-        let mut kill = Command::new("kill");
-        tools::runs(kill.args(["-s", "KILL"]).args(tree));
+        process::signal("KILL", &self.tree());
+        let _ = self.child.kill();
         let _ = self.child.wait();
         let _ = fs::remove_file(&self.log);
         let _ = fs::remove_dir_all(

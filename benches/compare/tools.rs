@@ -56,7 +56,11 @@ impl Tools {
             can_run,
             wrk,
             taskset: find("taskset"),
-            setpriv: find("setpriv"),
+            // Not every setpriv can do it.
+            setpriv: find("setpriv").filter(|setpriv| {
+                let mut command = Command::new(setpriv);
+                runs(command.args(["--pdeathsig", "TERM", "true"]))
+            }),
             perf: find("perf"),
             strace: find("strace"),
             handoff,
