@@ -193,10 +193,6 @@ fn beside_idle(bench: &Bench, peer: Peer, count: usize) -> Result<f64> {
     const RESERVE: usize = 1000;
     let most = machine::descriptors() - RESERVE;
     let workers = count.div_ceil(most).max(1);
-    if workers > 1 && peer != Peer::Handoff {
-        let who = peer.name();
-        return Err(format!("{who} has {most} descriptors, in one process"));
-    }
     let server = Server::start(bench, peer, workers)?;
     let held = Held::open(bench, server.port(), count)?;
     let seconds = bench.plan.growth_seconds;

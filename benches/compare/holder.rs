@@ -24,8 +24,9 @@ pub(crate) const WORD: &str = "--hold";
 /// For all connections of one holder.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// As many as a client's address has ports for, some left free.
-const MOST_PORTS: usize = 20_000;
+/// An address has more ports than that, but the kernel looks for the last ones
+/// for long.
+const MOST_PORTS: usize = 10_000;
 
 /// Numbers holders, each of which has an address of its own: it has no more
 /// than 65,535 ports, and those of the one before it rest for a minute.
