@@ -164,9 +164,9 @@ fn comparison_table(comparison: &Comparison) -> String {
             }
             None => String::new(),
         };
-        let ours = match peer {
-            Peer::Handoff => String::new(),
-            peer => ratio(Peer::Handoff, peer),
+        let ratio = |one: Peer, other: Peer| match one == other {
+            true => String::new(),
+            false => ratio(one, other),
         };
         let errors: u64 = entry.samples.iter().map(|s| s.errors).sum();
         // Writing to a string cannot fail.
@@ -179,7 +179,7 @@ fn comparison_table(comparison: &Comparison) -> String {
             range(cpu),
             short(median(|s| s.user)),
             ratio(peer, scenario.floor),
-            ours,
+            ratio(Peer::Handoff, peer),
             short(median(|s| s.switches)),
             group(median(|s| s.per_second)),
             group(median(|s| s.p50)),
