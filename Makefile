@@ -13,7 +13,8 @@ CARGO = $(or $(shell PATH='$(PATH)' command -v cargo),$(error \
 # A recipe is one script and ends at its first failure.
 .ONESHELL:
 .SHELLFLAGS := -ec
-.PHONY: help build run test lint doc bench ffi demo install clean deps bench-deps
+.PHONY: help build run test chaos lint doc bench ffi demo install clean deps \
+	bench-deps
 .DEFAULT_GOAL := help
 
 help: ## list these targets
@@ -30,6 +31,10 @@ run: build ## build, then serve on 127.0.0.1:3000 (ARGS='--workers 2')
 
 test: deps ## get what the tests need (see deps), then run them all
 	@$(CARGO) test $(ARGS)
+
+chaos: ## kill, stop and reload under load; account for every request
+	@HANDOFF_CHAOS='$(ARGS)' $(CARGO) test --release --test chaos -- \
+		--ignored --nocapture
 
 lint: ## check the format, lints, documentation and dependencies
 	@$(CARGO) fmt --check

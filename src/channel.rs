@@ -22,6 +22,10 @@ use crate::sys::unix;
 /// is for what an application tells its master.
 const MAX_LINE: usize = 16 << 20;
 
+/// Bytes that may wait in an outbox before messages of the application are
+/// not taken any more.
+const BEHIND: usize = 16 << 20;
+
 /// Bytes that one recvmsg takes: dozens of our lines, and cheap to zero.
 const READ: usize = 4 << 10;
 
@@ -53,6 +57,13 @@ impl Channel {
     /// Says something without descriptors, as soon as the socket takes it.
     pub(crate) fn say(&mut self, message: &Message<'_>) -> sys::Result<()> {
         self.outbox.push(None, |out| message.encode(out));
+        self.flush()
+    }
+
+    /// Says whole lines that are encoded already, as soon as the socket takes
+    /// them.
+    pub(crate) fn say_lines(&mut self, lines: &[u8]) -> sys::Result<()> {
+        self.outbox.push(None, |out| out.extend_from_slice(lines));
         self.flush()
     }
 
@@ -106,6 +117,17 @@ impl Channel {
     /// Whether something waits until the socket is writable.
     pub(crate) fn is_waiting(&self) -> bool {
         !self.outbox.is_empty()
+    }
+
+    /// Whether more waits than a reader who reads at all lets come together.
+    pub(crate) fn is_behind(&self) -> bool {
+        self.outbox.len() > BEHIND
+    }
+
+    /// Whether more waits than all that may: the peer goes on asking, and
+    /// does not take the answers.
+    pub(crate) fn is_choked(&self) -> bool {
+        self.outbox.len() > BEHIND + MAX_LINE
     }
 
     /// Reads once. Then take the lines by [`Channel::line`].

@@ -13,6 +13,7 @@ use log::LevelFilter;
 
 use crate::config::{Address, Control, Schedule, Serve};
 use crate::error::Error;
+use crate::event::{self, Event, Listener, NotAMessage, Observer, Post};
 use crate::http::Handler;
 use crate::master::Job;
 use crate::master::scheduler::{
@@ -41,6 +42,8 @@ use crate::{WorkerId, logger, master, sys};
 pub struct Cluster {
     settings: Serve,
     scheduler: Box<dyn Scheduler>,
+    observer: Option<Observer>,
+    listener: Option<Listener>,
     /// The first mistake, told when it is to serve.
     mistake: Option<Error>,
 }
@@ -52,15 +55,7 @@ impl Cluster {
     ///
     /// An address that cannot be understood is told by [`serve`](Self::serve).
     pub fn new(address: impl AsRef<str>) -> Cluster {
-        let cpus = std::thread::available_parallelism().map_or(1, usize::from);
-        let mut cluster = Cluster {
-            settings: Serve::with_defaults(cpus),
-            scheduler: Box::new(RoundRobin),
-            mistake: None,
-        };
-        cluster.settings.listen.clear();
-        cluster.settings.hang_timeout = None;
-        cluster.listen(address)
+        Cluster::default().listen(address)
     }
 
     /// What was typed behind `handoff serve`.
@@ -71,7 +66,13 @@ impl Cluster {
             Schedule::LeastConnections => Box::new(LeastConnections),
             Schedule::IpHash => Box::new(IpHash),
         };
-        Cluster { settings, scheduler, mistake: None }
+        Cluster {
+            settings,
+            scheduler,
+            observer: None,
+            listener: None,
+            mistake: None,
+        }
     }
 
     /// Listens on a further address.
@@ -238,8 +239,58 @@ impl Cluster {
         self
     }
 
+    /// Tells `observer`, in the master, what becomes of its workers, as
+    /// Node's `cluster` does, and takes what it has to say to them. It runs
+    /// in the master's loop: it must not take long.
+    ///
+    /// ```no_run
+    /// use handoff::{Cluster, Event, Request, Response};
+    ///
+    /// # fn main() -> std::process::ExitCode {
+    /// Cluster::new("3000")
+    ///     .observe(|event, post| match event {
+    ///         Event::Listening { worker } => {
+    ///             post.send(worker, r#"{"hello":"worker"}"#).expect("JSON");
+    ///         }
+    ///         Event::Message { worker, json } => {
+    ///             eprintln!("{worker} says {json}");
+    ///         }
+    ///         _ => {}
+    ///     })
+    ///     .on_message(|json| {
+    ///         let worker = handoff::worker().expect("in a worker");
+    ///         worker.send(format!(r#"{{"heard":{json}}}"#)).expect("JSON");
+    ///     })
+    ///     .serve(|| |_: &Request<'_>, answer: &mut Response<'_>| {
+    ///         answer.body("hello\n");
+    ///     })
+    /// # }
+    /// ```
+    pub fn observe(
+        mut self,
+        observer: impl FnMut(Event<'_>, &mut Post) + 'static,
+    ) -> Cluster {
+        self.observer = Some(Box::new(observer));
+        self
+    }
+
+    /// Has `listener` hear, in each worker, what its master says to it: one
+    /// JSON text at a time.
+    pub fn on_message(
+        mut self,
+        listener: impl FnMut(&str) + 'static,
+    ) -> Cluster {
+        self.listener = Some(Box::new(listener));
+        self
+    }
+
     /// Starts the master, or, in a process that a master has started, the
     /// worker. Returns when it is over: `main` returns that in turn.
+    ///
+    /// A process that was started by Node is a worker too: of a `cluster`,
+    /// whose primary then listens, or, unless an address was given, of a
+    /// process that has called `fork` or `spawn` with an `ipc` channel, and
+    /// sends connections (`child.send(message, socket)`).
     ///
     /// As with Node's `cluster`, the program runs from its beginning in each
     /// worker: what stands before this call runs once in the master and once
@@ -253,11 +304,17 @@ impl Cluster {
     /// refusals are logged in one line; the exit code is 2 for what must be
     /// written differently, 1 for what the system refused, 0 for a stop that
     /// was asked for.
-    pub fn serve<H>(self, handler: impl FnOnce() -> H) -> ExitCode
+    pub fn serve<H>(mut self, handler: impl FnOnce() -> H) -> ExitCode
     where
         H: Handler + 'static,
     {
-        let result = if contract::is_there() {
+        let listen = &mut self.settings.listen;
+        let is_worker = contract::is_there()
+            || contract::has_channel() && listen.is_empty();
+        if listen.is_empty() {
+            listen.push(Address::default());
+        }
+        let result = if is_worker {
             self.be_worker(handler)
         } else {
             logger::init(self.settings.log_level, "master".to_owned());
@@ -267,22 +324,25 @@ impl Cluster {
     }
 
     fn be_worker<H>(
-        self,
+        mut self,
         handler: impl FnOnce() -> H,
     ) -> Result<ExitCode, Error>
     where
         H: Handler + 'static,
     {
-        one_thread()?;
+        self.check()?;
         let contract = Contract::take();
         let name = match &contract {
-            Ok(contract) => format!("worker {}", contract.worker),
-            Err(_) => format!("worker, pid {}", std::process::id()),
+            Ok(Contract { worker: worker @ WorkerId(1..), .. }) => {
+                format!("worker {worker}")
+            }
+            Ok(_) | Err(_) => format!("worker, pid {}", std::process::id()),
         };
         logger::init(self.settings.log_level, name);
         let contract = contract?;
         let contract = CONTRACT.get_or_init(|| contract);
-        crate::worker::run(&self.settings, contract, Box::new(handler()))
+        let handler = Box::new(handler());
+        crate::worker::run(&self.settings, contract, handler, self.listener)
     }
 
     /// Starts a master whose workers are another program: `handoff run`.
@@ -292,16 +352,38 @@ impl Cluster {
         told(self.be_master(Job::Run(program)))
     }
 
-    fn be_master(self, job: Job) -> Result<ExitCode, Error> {
-        if let Some(mistake) = self.mistake {
-            return Err(mistake);
-        }
-        self.settings.check().map_err(Error::Usage)?;
-        one_thread()?;
+    fn be_master(mut self, job: Job) -> Result<ExitCode, Error> {
+        self.check()?;
         if let Err(error) = sys::stderr::never_block() {
             log::debug!("the log may block: {error}");
         }
-        master::run(&self.settings, job, self.scheduler)
+        master::run(&self.settings, job, self.scheduler, self.observer)
+    }
+
+    fn check(&mut self) -> Result<(), Error> {
+        if let Some(mistake) = self.mistake.take() {
+            return Err(mistake);
+        }
+        self.settings.check().map_err(Error::Usage)?;
+        one_thread()
+    }
+}
+
+/// As `handoff serve` without `--listen`: at 127.0.0.1:3000, but where Node
+/// has started the process with a channel, at whatever comes through that.
+impl Default for Cluster {
+    fn default() -> Cluster {
+        let cpus = std::thread::available_parallelism().map_or(1, usize::from);
+        let mut settings = Serve::with_defaults(cpus);
+        settings.hang_timeout = None;
+        let scheduler = Box::new(RoundRobin);
+        Cluster {
+            settings,
+            scheduler,
+            observer: None,
+            listener: None,
+            mistake: None,
+        }
     }
 }
 
@@ -342,7 +424,9 @@ impl fmt::Debug for Cluster {
 
 static CONTRACT: OnceLock<Contract> = OnceLock::new();
 
-/// Whether this process was started as a worker.
+/// Whether this process was started as a worker. A Node process's child
+/// that is sent connections knows it only when [`Cluster::serve`] has begun:
+/// it may as well be one that is to listen.
 pub fn is_worker() -> bool {
     CONTRACT.get().is_some() || contract::is_there()
 }
@@ -360,19 +444,30 @@ pub fn worker() -> Option<Worker> {
 }
 
 impl Worker {
-    /// Its name: never used twice by a master.
+    /// Its name: never used twice by a master. In Node's cluster its
+    /// `cluster.worker.id`; 0 in a process that belongs to no cluster.
     pub fn id(&self) -> WorkerId {
         self.contract.worker
     }
 
     /// Its slot, 0 to one less than the number of workers; a successor has
-    /// the same.
+    /// the same. Node knows no slots: there it is 0.
     pub fn index(&self) -> usize {
         self.contract.index
     }
 
+    /// Sends a message, one JSON text, to the master. From any thread; it
+    /// leaves with the loop's next turn.
+    ///
+    /// # Errors
+    /// The text is no JSON, or one of the channel's own messages.
+    pub fn send(&self, json: impl Into<String>) -> Result<(), NotAMessage> {
+        self.contract.post(event::checked(json.into())?);
+        Ok(())
+    }
+
     /// How many connections it has taken so far.
     pub fn connections(&self) -> u64 {
-        self.contract.scoreboard().received()
+        self.contract.connections()
     }
 }

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Whose decisions are values: no kernel, no clock, no file, no log.
-const PURE: [&str; 7] = [
+const PURE: [&str; 9] = [
     "src/config",
     "src/http",
     "src/ipc",
@@ -13,6 +13,8 @@ const PURE: [&str; 7] = [
     "src/master/scheduler",
     "src/master/supervisor",
     "src/master/watch",
+    "src/worker/node/dialogue",
+    "src/worker/node/lists",
 ];
 
 /// What a pure module could only want in order to act.

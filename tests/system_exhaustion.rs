@@ -2,6 +2,8 @@
 //! from the start or all of a sudden. Nothing spins, who is connected is
 //! served, and all is well as soon as there are enough.
 
+#![allow(clippy::unwrap_used, reason = "what goes wrong fails the test")]
+
 mod common;
 
 use std::process::Command;

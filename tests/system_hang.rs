@@ -1,6 +1,8 @@
 //! Workers that do not move: stopped from outside, or lost in a handler. And
 //! everything that only looks like it.
 
+#![allow(clippy::unwrap_used, reason = "what goes wrong fails the test")]
+
 mod common;
 
 use std::thread;

@@ -1,5 +1,7 @@
 //! Who the processes are, to the kernel and to ps(1).
 
+#![allow(clippy::unwrap_used, reason = "what goes wrong fails the test")]
+
 mod common;
 
 use std::fs;
@@ -119,15 +121,20 @@ fn who_does_not_exist_is_told_in_one_line() {
     if !users::is_root() {
         return;
     }
-    for (user, words) in [
+    let folder = Scratch::new("nobody-there");
+    let socket = folder.path("socket");
+    for (user, line) in [
         ("nosuchuser", "no user \"nosuchuser\""),
         ("nobody:nosuchgroup", "no group \"nosuchgroup\""),
         ("54321", "type --user 54321:GROUP"),
     ] {
-        let ended = run(handoff(&format!("serve --listen 0 --user {user}")));
+        let place = format!("unix:{}", socket.display());
+        let words = format!("serve --listen {place} --user {user}");
+        let ended = run(handoff(&words));
         assert_eq!(ended.code, Some(2), "{ended:?}");
         assert_eq!(ended.err.lines().count(), 1, "{ended:?}");
-        assert!(ended.err.contains(words), "{ended:?}");
+        assert!(ended.err.contains(line), "{ended:?}");
+        assert!(!socket.exists(), "nothing is left");
     }
 }
 

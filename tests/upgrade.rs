@@ -1,5 +1,7 @@
 //! A new master takes over, or does not come to it: no client notices.
 
+#![allow(clippy::unwrap_used, reason = "what goes wrong fails the test")]
+
 mod common;
 
 use std::fs::{self, File};

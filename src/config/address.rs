@@ -37,6 +37,13 @@ pub enum Address {
     Unix(PathBuf),
 }
 
+/// `127.0.0.1:3000`
+impl Default for Address {
+    fn default() -> Self {
+        Self::Tcp { host: Ipv4Addr::LOCALHOST.to_string(), port: 3000 }
+    }
+}
+
 /// Why a text is no [`Address`]: one line that says what to type instead.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AddressError(String);

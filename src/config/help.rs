@@ -91,6 +91,12 @@ pub fn help(topic: Topic) -> String {
                  time, /worker tells which worker it was.",
             );
             page.usage("serve [OPTIONS]");
+            page.text(
+                "Started by Node with a channel (child_process.fork, spawn \
+                 with ipc, cluster), it is no master but a worker: of the \
+                 cluster, or, without --listen, for the sockets that the \
+                 process sends.",
+            );
             page.options(false);
             page.text(
                 "SECONDS may have up to three decimals. SIZE is in bytes, \

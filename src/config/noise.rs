@@ -42,7 +42,6 @@ proptest! {
                 prop_assert!((10..1000).contains(&line.len()), "{:?}", line);
             }
             Ok(Command::Serve(serve)) => {
-                prop_assert!(!serve.listen.is_empty());
                 prop_assert!((1..=1024).contains(&serve.workers));
                 prop_assert!(!serve.idle_timeout.is_zero());
             }

@@ -88,11 +88,12 @@ pub(super) static SERVE: &[Section] = &[
             Flag {
                 name: "--listen",
                 value: Address(|serve| &mut serve.listen),
-                default: Typed("127.0.0.1:3000"),
+                default: Found("127.0.0.1:3000"),
                 run: None,
                 help: "where to accept: PORT (of 127.0.0.1), HOST:PORT, \
                        [IPv6]:PORT or unix:PATH; port 0 is any free one; \
-                       give it again to listen at several",
+                       give it again to listen at several; sockets that a \
+                       service manager passes (LISTEN_FDS) take its place",
             },
             Flag {
                 name: "--workers",

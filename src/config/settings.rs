@@ -18,7 +18,8 @@ use super::{
 /// What `handoff serve` was asked for; `handoff serve --help` explains it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Serve {
-    /// Where to accept: at least one.
+    /// Where to accept. Empty: nothing was typed, and [`Address::default`]
+    /// holds, unless a Node process sends connections.
     pub listen: Vec<Address>,
     /// How many worker processes: 1 to 1024.
     pub workers: usize,

@@ -27,7 +27,7 @@ pub(super) fn served(line: &str) -> Serve {
 fn without_options_the_defaults_hold() {
     let seconds = Duration::from_secs;
     let expected = Serve {
-        listen: vec!["127.0.0.1:3000".parse().unwrap()],
+        listen: vec![],
         workers: 2,
         schedule: Schedule::RoundRobin,
         window: 128,

@@ -122,7 +122,7 @@ impl Doors {
     /// first byte: a stop has begun.
     pub(super) fn stop_deferring(&self) {
         for (listener, _) in &self.listeners {
-            if let Err(error) = listener.stop_deferring() {
+            if let Err(error) = listener.defer(false) {
                 warn!(
                     "{listener}: connections without data may wait: {error}"
                 );

@@ -42,6 +42,8 @@ enum Place {
     /// The file, and its device and inode when it was made; `None` while it
     /// is another master's.
     Unix(PathBuf, Option<(u64, u64)>),
+    /// The same, where the file is a service manager's.
+    Passed(PathBuf),
 }
 
 /// Why an address cannot be listened on.
@@ -146,7 +148,7 @@ impl Listener {
         let (listener, bound) =
             Listener::listen_at(address.typed(), resolved, BACKLOG, false)?;
         if defer_accept {
-            socket::set_defer_accept(listener.as_fd(), DEFER_SECONDS)?;
+            listener.defer(true)?;
         }
         Ok((listener, bound))
     }
@@ -183,6 +185,18 @@ impl Listener {
             }
         };
         Ok(Listener { socket, name: name.to_owned(), place })
+    }
+
+    /// The same for one that a service manager has bound, and keeps.
+    pub(crate) fn adopt(
+        name: &OsStr,
+        socket: OwnedFd,
+    ) -> Result<Listener, BindError> {
+        let mut listener = Listener::inherit(name, socket)?;
+        if let Place::Unix(path, _) = listener.place {
+            listener.place = Place::Passed(path);
+        }
+        Ok(listener)
     }
 
     /// A socket file that nobody listens on any more is replaced, as after a
@@ -231,12 +245,16 @@ impl Listener {
         socket::accept(self.socket.as_fd())
     }
 
-    /// Lets connections that wait for their first bytes come through now, so
-    /// that none is left behind when the listener is closed.
-    pub(crate) fn stop_deferring(&self) -> sys::Result<()> {
+    /// Whether the kernel may hold back connections until their first bytes
+    /// are there. Before a listener is closed it must not: they would be left
+    /// behind.
+    pub(crate) fn defer(&self, on: bool) -> sys::Result<()> {
+        let seconds = if on { DEFER_SECONDS } else { 0 };
         match self.place {
-            Place::Tcp(_) => socket::set_defer_accept(self.socket.as_fd(), 0),
-            Place::Unix(..) => Ok(()),
+            Place::Tcp(_) => {
+                socket::set_defer_accept(self.socket.as_fd(), seconds)
+            }
+            Place::Unix(..) | Place::Passed(_) => Ok(()),
         }
     }
 
@@ -249,7 +267,7 @@ impl Listener {
     pub(crate) fn bound(&self) -> Option<SocketAddr> {
         match self.place {
             Place::Tcp(address) => Some(address),
-            Place::Unix(..) => None,
+            Place::Unix(..) | Place::Passed(_) => None,
         }
     }
 
@@ -277,7 +295,7 @@ impl Listener {
             {
                 fs::remove_file(path)
             }
-            Place::Unix(..) | Place::Tcp(_) => Ok(()),
+            Place::Unix(..) | Place::Passed(_) | Place::Tcp(_) => Ok(()),
         }
     }
 }
@@ -293,7 +311,9 @@ impl fmt::Display for Listener {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.place {
             Place::Tcp(address) => write!(f, "http://{address}"),
-            Place::Unix(path, _) => write!(f, "unix:{}", path.display()),
+            Place::Unix(path, _) | Place::Passed(path) => {
+                write!(f, "unix:{}", path.display())
+            }
         }
     }
 }
@@ -412,7 +432,7 @@ mod tests {
             .iter()
             .map(|listener| match listener.place {
                 Place::Tcp(address) => address.port(),
-                Place::Unix(..) => unreachable!(),
+                Place::Unix(..) | Place::Passed(_) => unreachable!(),
             })
             .collect();
         assert!(ports.iter().all(|port| *port == ports[0] && *port != 0));

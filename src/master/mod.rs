@@ -17,6 +17,7 @@
 //! them, and carries out what they say. It parses no byte of a client, and no
 //! worker can end it: what a worker does wrong costs that worker.
 
+mod activation;
 mod asked;
 pub(crate) mod control;
 mod crew;
@@ -26,12 +27,15 @@ mod identity;
 mod link;
 mod listener;
 mod node;
+mod notify;
 mod orders;
 pub mod readiness;
 mod recycle;
 pub mod scheduler;
 mod server;
+mod servers;
 mod spawn;
+mod start;
 pub mod supervisor;
 mod traffic;
 mod upgrade;
@@ -40,7 +44,7 @@ mod watch;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -48,44 +52,26 @@ use log::{error, info};
 
 use self::control::Control;
 use self::crew::Past;
-use self::doors::Doors;
 use self::link::Link;
-use self::listener::Listener;
+use self::notify::Notifier;
 use self::recycle::Recycling;
 use self::scheduler::Scheduler;
 use self::server::{Server, ServerId};
 use self::spawn::Launcher;
-use self::supervisor::{Action, Outcome, Policy, Supervisor};
+use self::supervisor::{Action, Outcome, Supervisor};
 use self::upgrade::{Inheritance, Successor};
 use self::watch::Watch;
 use crate::WorkerId;
 use crate::config::Serve;
 use crate::error::Error;
+use crate::event::Observer;
 use crate::ipc::Message;
 use crate::slab::{Key, Slab};
-use crate::sys;
-use crate::sys::clock;
-use crate::sys::epoll::{Epoll, Events, Interest};
-use crate::sys::process;
+use crate::sys::epoll::{Epoll, Events};
 use crate::sys::signal::SignalFd;
 
 /// Events taken at once.
 const EVENTS: usize = 256;
-
-/// How long a stop serves on as if nothing had been asked, so that clients
-/// which are in the kernel's queue are answered.
-const LINGER: Duration = Duration::from_millis(100);
-
-/// Descriptors kept free for starting workers, beside those in use.
-const RESERVE: usize = 16;
-
-/// What a worker that never says that it is ready gets beyond its time, so
-/// that it is judged before it is given up.
-const JUDGEMENT: Duration = Duration::from_millis(100);
-
-/// A foreign program may know SIGTERM: how long it has between that and
-/// SIGKILL.
-const TERMINATE_FIRST: Duration = Duration::from_secs(2);
 
 /// What the workers are.
 #[derive(Debug)]
@@ -116,8 +102,10 @@ pub(crate) fn run(
     settings: &Serve,
     job: Job,
     scheduler: Box<dyn Scheduler>,
+    observer: Option<Observer>,
 ) -> Result<ExitCode, Error> {
     let mut master = Master::new(settings, job, scheduler)?;
+    master.observer = observer;
     let mut events = Events::with_capacity(EVENTS);
     loop {
         master.tick()?;
@@ -205,162 +193,31 @@ struct Master {
     predecessor: Option<OwnedFd>,
     /// What it left that nobody has asked for yet.
     inheritance: Inheritance,
-    /// `run`: the servers that the worker of each slot had when it became
-    /// ready, and still has; its successor is measured by them.
+    /// `run`: the servers that the worker of each slot had when it began to
+    /// serve, and still has; its successor is measured by them.
     wanted: BTreeMap<usize, BTreeSet<String>>,
     /// `run`: where a listen on every address goes instead.
     host: Option<String>,
     /// `run`: a worker must say "ready".
     wait_ready: bool,
     control: Control,
+    notifier: Notifier,
     recycling: Recycling,
     past: Past,
+    /// Whom to tell of the workers in the program that we run in.
+    observer: Option<Observer>,
     start: Instant,
     now: Instant,
 }
 
-/// Start and end.
+/// The end.
 impl Master {
-    fn new(
-        settings: &Serve,
-        job: Job,
-        scheduler: Box<dyn Scheduler>,
-    ) -> Result<Master, Error> {
-        process::set_name("handoff: master");
-        let limit = sys::limit::raise_descriptors()?;
-        let epoll = Epoll::new()?;
-        let mut sources = Slab::new();
-        let signals = SignalFd::new()?;
-        let key = sources.insert(Source::Signals).bits();
-        epoll.add(signals.as_fd(), Interest::Read, key)?;
-        sys::process::keep_ended_children();
-        let mut inheritance = Inheritance::take()?;
-        let mut servers = BTreeMap::new();
-        let launcher = match job {
-            Job::Serve => {
-                let launcher = Launcher::this_program()?;
-                let bound = Listener::bind_all(
-                    &settings.listen,
-                    settings.defer_accept,
-                    |name| inheritance.listeners_of(name),
-                );
-                let mut listeners = Vec::new();
-                for listener in bound? {
-                    let source = Source::Listener(ServerId::OWN);
-                    let key = sources.insert(source);
-                    let interest = Interest::Read;
-                    epoll.add(listener.as_fd(), interest, key.bits())?;
-                    listeners.push((listener, key));
-                }
-                inheritance.discard_rest();
-                let own = Server::new(Doors::new(listeners), None);
-                servers.insert(ServerId::OWN, own);
-                launcher
-            }
-            Job::Run(program) => Launcher::another(&program)?,
-        };
-        let mut launcher = launcher;
-        if let Some(user) = &settings.user {
-            launcher.set_user(user)?;
-        }
-        let foreign = !servers.contains_key(&ServerId::OWN);
-        let start = Instant::now();
-        let policy = Policy {
-            workers: settings.workers,
-            grace: settings.grace,
-            linger: LINGER,
-            // Whoever does not say that it is ready is judged first.
-            boot_timeout: settings.boot_timeout
-                + if foreign { JUDGEMENT } else { Duration::ZERO },
-            terminate_before_kill: foreign.then_some(TERMINATE_FIRST),
-        };
-        let mut master = Master {
-            widest: settings.window as u64,
-            window: 1,
-            epoll,
-            sources,
-            signals,
-            servers,
-            next_server: ServerId::OWN.0 + 1,
-            launcher,
-            supervisor: Supervisor::new(policy, Duration::ZERO),
-            scheduler,
-            links: BTreeMap::new(),
-            actions: Vec::new(),
-            outcome: None,
-            held: 0,
-            most_held: 1,
-            limit,
-            cooling: Vec::new(),
-            congested_until: None,
-            congested: false,
-            patience: Duration::ZERO,
-            stopping: false,
-            told_to_stop: false,
-            closing: false,
-            emptied: false,
-            watch: settings
-                .hang_timeout
-                .map(|timeout| Watch::new(timeout, clock::boottime())),
-            next_look: None,
-            boot_timeout: settings.boot_timeout,
-            successor: None,
-            predecessor: inheritance.ready.take(),
-            inheritance,
-            wanted: BTreeMap::new(),
-            host: settings.host.clone(),
-            wait_ready: settings.wait_ready,
-            control: Control::new(settings.control.clone()),
-            recycling: Recycling::new(settings, start),
-            past: Past::default(),
-            start,
-            now: start,
-        };
-        master.make_room_for(settings.workers);
-        if master.predecessor.is_none()
-            && let Err(error) = master.open_control()
-        {
-            for server in master.servers.values_mut() {
-                server.doors.slam(&master.epoll);
-            }
-            return Err(error);
-        }
-        master.announce(settings.workers);
-        Ok(master)
-    }
-
-    /// Leaves so many workers the descriptors that they need.
-    fn make_room_for(&mut self, workers: usize) {
-        let servers = self.servers.values();
-        let listeners = servers.map(|server| server.doors.listeners().count());
-        let listeners = listeners.sum::<usize>() + 1;
-        let ours = 8 + RESERVE + listeners + control::CLIENTS + 3 * workers;
-        self.most_held = self.limit.saturating_sub(ours).max(1);
-        // One worker that takes none must leave room for the others'.
-        let share = (self.most_held / workers).max(1);
-        self.window = self.widest.min(share as u64);
-    }
-
-    /// The one line that a person needs at the start.
-    fn announce(&self, workers: usize) {
-        let what = match &self.servers.get(&ServerId::OWN) {
-            Some(own) => {
-                let places = own.doors.listeners().map(ToString::to_string);
-                let places: Vec<String> = places.collect();
-                format!("listening on {}", places.join(", "))
-            }
-            None => format!("running {}", self.launcher.name()),
-        };
-        let plural = if workers == 1 { "" } else { "s" };
-        let (policy, pid) = (self.scheduler.name(), std::process::id());
-        info!("{what}, {workers} worker{plural}, {policy}, pid {pid}");
-    }
-
     fn exit(&mut self, outcome: &Outcome) -> ExitCode {
         for server in self.servers.values_mut() {
             server.doors.slam(&self.epoll);
         }
         self.shut_control();
+        self.notifier.exit(outcome);
         match outcome {
             Outcome::Stopped => {
                 info!("{outcome}");
@@ -400,11 +257,13 @@ impl Master {
             cooling,
             self.congested_until,
             self.upgrade_deadline(),
+            self.claims_end(),
             self.judgement(),
             self.closing_time(),
             doors,
             self.control.deadline(),
             self.recycling.deadline(),
+            self.notifier.deadline(),
             self.next_look,
         ]
         .into_iter()
@@ -433,10 +292,11 @@ impl Master {
             }
         }
         self.judge();
-        self.close_abandoned();
+        self.close_deserted();
         self.look_for_the_hung();
         self.expire_operators();
         self.recycle();
+        self.notifier.tick(self.now);
         self.supervisor.tick(self.elapsed(), &mut self.actions);
         Ok(())
     }

@@ -175,6 +175,7 @@ impl Master {
                 server.doors.bequeath();
             }
             self.shut_control();
+            self.notifier.hand_over(pid);
             self.note(Event::Stop);
             return Ok(());
         }
@@ -229,6 +230,13 @@ impl Master {
         if !workers.iter().all(ready) {
             return Ok(());
         }
+        // An app may open its servers one after the other.
+        if !self.inheritance.listeners.is_empty()
+            && self.now < self.start + self.boot_timeout
+        {
+            return Ok(());
+        }
+        self.inheritance.discard_rest();
         self.open_control()?;
         info!("ready: the old master may go");
         if let Some(channel) = self.predecessor.take()
@@ -240,6 +248,20 @@ impl Master {
             server.doors.take_over();
         }
         Ok(())
+    }
+
+    /// When a new master waits no longer for somebody to ask for what it
+    /// has inherited.
+    pub(super) fn claims_end(&self) -> Option<Instant> {
+        self.predecessor.as_ref()?;
+        let end = self.start + self.boot_timeout;
+        let waits = !self.inheritance.listeners.is_empty();
+        (waits && end > self.now).then_some(end)
+    }
+
+    pub(super) fn is_successor(&self, pid: i32) -> bool {
+        let known = self.successor.as_ref();
+        known.is_some_and(|successor| successor.child.pid() == pid)
     }
 
     /// When the new master is given up.

@@ -6,7 +6,7 @@
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
-use super::{Error, Result, syscall, unless_blocked};
+use super::{Error, Result, syscall};
 
 /// The first descriptor that a spawned program inherits on purpose; 0, 1 and
 /// 2 lie below.
@@ -88,25 +88,14 @@ impl Child {
     }
 
     fn waitid(&self, flags: i32) -> Result<Option<Ended>> {
-        // SAFETY: `siginfo_t` is plain data; all zeroes is a value of it.
-        let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
         let id = self.pidfd.as_raw_fd() as libc::id_t;
-        let flags = libc::WEXITED | flags;
-        // SAFETY: `info` is writable and lives through the call.
-        let result =
-            unsafe { syscall!(waitid(libc::P_PIDFD, id, &mut info, flags)) };
-        if unless_blocked(result)?.is_none() {
-            return Ok(None);
-        }
-        // SAFETY: waitid(2) fills these members in, or leaves all zero.
-        if unsafe { info.si_pid() } == 0 {
-            return Ok(None);
-        }
-        // SAFETY: as above.
-        let status = unsafe { info.si_status() };
-        Ok(Some(match info.si_code {
-            libc::CLD_EXITED => Ended::Code(status),
-            _ => Ended::Signal(status),
+        Ok(wait_for(libc::P_PIDFD, id, flags)?.map(|info| {
+            // SAFETY: waitid(2) has filled it in.
+            let status = unsafe { info.si_status() };
+            match info.si_code {
+                libc::CLD_EXITED => Ended::Code(status),
+                _ => Ended::Signal(status),
+            }
         }))
     }
 }
@@ -126,6 +115,50 @@ impl AsFd for Child {
 pub(crate) fn keep_ended_children() {
     // SAFETY: the default disposition runs no code of ours.
     unsafe { libc::signal(libc::SIGCHLD, libc::SIG_DFL) };
+}
+
+/// Whether this process inherits the children of those that die before them:
+/// it is the first of its PID namespace, or a subreaper (prctl(2)).
+pub(crate) fn is_reaper() -> bool {
+    let mut subreaper: libc::c_int = 0;
+    let command = libc::PR_GET_CHILD_SUBREAPER;
+    // SAFETY: `subreaper` is writable; the call cannot fail.
+    unsafe { libc::prctl(command, &mut subreaper) };
+    std::process::id() == 1 || subreaper != 0
+}
+
+/// The pid of a child that has ended, whoever started it; it stays to be
+/// waited for.
+pub(crate) fn ended_child() -> Result<Option<i32>> {
+    let flags = libc::WNOHANG | libc::WNOWAIT;
+    match wait_for(libc::P_ALL, 0, flags) {
+        // SAFETY: waitid(2) has filled it in.
+        Ok(info) => Ok(info.map(|info| unsafe { info.si_pid() })),
+        // There are no children.
+        Err(error) if error.errno() == libc::ECHILD => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Waits for a child that has ended and that no [`Child`] stands for.
+pub(crate) fn forget_child(pid: i32) -> Result<()> {
+    wait_for(libc::P_PID, pid as libc::id_t, libc::WNOHANG).map(drop)
+}
+
+/// waitid(2). `None`: none of those has ended.
+fn wait_for(
+    kind: libc::idtype_t,
+    id: libc::id_t,
+    flags: i32,
+) -> Result<Option<libc::siginfo_t>> {
+    // SAFETY: `siginfo_t` is plain data; all zeroes is a value of it.
+    let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
+    let flags = libc::WEXITED | flags;
+    // SAFETY: `info` is writable and lives through the call.
+    unsafe { syscall!(waitid(kind, id, &mut info, flags)) }?;
+    // SAFETY: waitid(2) fills this member in, or leaves all zero.
+    let pid = unsafe { info.si_pid() };
+    Ok((pid != 0).then_some(info))
 }
 
 /// Takes over a descriptor that this process was started with.

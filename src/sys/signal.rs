@@ -17,10 +17,12 @@ pub(crate) enum Signal {
     User1,
     User2,
     WindowChange,
+    /// A child has ended; only where it was asked for.
+    Child,
 }
 
 impl Signal {
-    const ALL: [Signal; 7] = [
+    const ALL: [Signal; 8] = [
         Signal::HangUp,
         Signal::Interrupt,
         Signal::Quit,
@@ -28,6 +30,7 @@ impl Signal {
         Signal::User1,
         Signal::User2,
         Signal::WindowChange,
+        Signal::Child,
     ];
 
     fn number(self) -> i32 {
@@ -39,6 +42,7 @@ impl Signal {
             Signal::User1 => libc::SIGUSR1,
             Signal::User2 => libc::SIGUSR2,
             Signal::WindowChange => libc::SIGWINCH,
+            Signal::Child => libc::SIGCHLD,
         }
     }
 
@@ -52,6 +56,7 @@ impl Signal {
             Signal::User1 => "SIGUSR1",
             Signal::User2 => "SIGUSR2",
             Signal::WindowChange => "SIGWINCH",
+            Signal::Child => "SIGCHLD",
         }
     }
 }
@@ -89,15 +94,24 @@ pub(crate) struct SignalFd {
 }
 
 impl SignalFd {
-    /// Blocks all of [`Signal`] in this thread, and those it starts, for
-    /// good; from now on they are read here. A spawned program gets an empty
-    /// mask back (`process`).
+    /// Blocks all of [`Signal`] but the last in this thread, and those it
+    /// starts, for good; from now on they are read here. A spawned program
+    /// gets an empty mask back (`spawn`).
     pub(crate) fn new() -> Result<SignalFd> {
+        SignalFd::of(|signal| signal != Signal::Child)
+    }
+
+    /// The same with [`Signal::Child`].
+    pub(crate) fn with_deaths() -> Result<SignalFd> {
+        SignalFd::of(|_| true)
+    }
+
+    fn of(wanted: impl Fn(Signal) -> bool) -> Result<SignalFd> {
         // SAFETY: `sigset_t` is plain data; all zeroes is a value of it.
         let mut set: libc::sigset_t = unsafe { std::mem::zeroed() };
         // SAFETY: `set` is writable.
         unsafe { libc::sigemptyset(&mut set) };
-        for signal in Signal::ALL {
+        for signal in Signal::ALL.into_iter().filter(|s| wanted(*s)) {
             // SAFETY: `set` is writable, the number a signal's.
             unsafe { libc::sigaddset(&mut set, signal.number()) };
         }

@@ -24,12 +24,17 @@ pub(crate) fn listen_tcp(
     Ok(socket)
 }
 
-/// A UDP socket, bound, for somebody else to read.
+/// A UDP socket, bound, for somebody else to read. `reuse`: on an address
+/// that others may have too, as with multicast.
 pub(crate) fn bind_udp(
     address: SocketAddr,
     ipv6_only: bool,
+    reuse: bool,
 ) -> Result<OwnedFd> {
     let socket = socket(family(address), libc::SOCK_DGRAM)?;
+    if reuse {
+        set_option(socket.as_fd(), libc::SOL_SOCKET, libc::SO_REUSEADDR, 1)?;
+    }
     bind_ip(socket.as_fd(), address, ipv6_only)?;
     Ok(socket)
 }
@@ -93,6 +98,36 @@ fn socket(family: i32, kind: i32) -> Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
+/// Whether it is a socket that listens (`SO_ACCEPTCONN`).
+pub(crate) fn is_listening(socket: BorrowedFd<'_>) -> Result<bool> {
+    let mut value: i32 = 0;
+    let mut length = size_of::<i32>() as libc::socklen_t;
+    let (fd, pointer) = (socket.as_raw_fd(), (&raw mut value).cast());
+    let (level, name) = (libc::SOL_SOCKET, libc::SO_ACCEPTCONN);
+    // SAFETY: `value` is writable for `length` bytes.
+    unsafe { syscall!(getsockopt(fd, level, name, pointer, &mut length)) }?;
+    Ok(value != 0)
+}
+
+/// Makes the open file behind a descriptor non-blocking, for everybody who
+/// has a copy: whoever passed it may not have done so.
+pub(crate) fn set_nonblocking(fd: BorrowedFd<'_>) -> Result<()> {
+    let number = fd.as_raw_fd();
+    // SAFETY: no pointers are involved.
+    let flags = unsafe { syscall!(fcntl(number, libc::F_GETFL)) }?;
+    if flags & libc::O_NONBLOCK == 0 {
+        let flags = flags | libc::O_NONBLOCK;
+        // SAFETY: no pointers are involved.
+        unsafe { syscall!(fcntl(number, libc::F_SETFL, flags)) }?;
+    }
+    Ok(())
+}
+
+/// `TCP_NODELAY`, for a connection whose listener was not ours.
+pub(crate) fn set_no_delay(connection: BorrowedFd<'_>) -> Result<()> {
+    set_option(connection, libc::IPPROTO_TCP, libc::TCP_NODELAY, 1)
+}
+
 /// `TCP_DEFER_ACCEPT`: a connection is accepted when its first bytes are
 /// there, or after about `seconds` without any; 0 turns it off. It halves the
 /// price of a hand-off, and is wrong where the server speaks first.
@@ -114,6 +149,40 @@ fn set_option(
     // SAFETY: `value` is readable for `length` bytes.
     unsafe { syscall!(setsockopt(fd, level, name, pointer, length)) }?;
     Ok(())
+}
+
+/// Whether it is a listening stream socket, over IP or of the unix domain.
+/// Anything may be asked.
+pub(crate) fn is_listener(fd: BorrowedFd<'_>) -> bool {
+    let is = |name: i32, expected: &[i32]| {
+        let mut value = 0;
+        let mut length = size_of::<i32>() as libc::socklen_t;
+        let (fd, to) = (fd.as_raw_fd(), (&raw mut value).cast());
+        let level = libc::SOL_SOCKET;
+        // SAFETY: `to` is writable for `length` bytes.
+        let result =
+            unsafe { libc::getsockopt(fd, level, name, to, &mut length) };
+        result == 0 && expected.contains(&value)
+    };
+    is(libc::SO_TYPE, &[libc::SOCK_STREAM])
+        && is(libc::SO_ACCEPTCONN, &[1])
+        && is(libc::SO_DOMAIN, &[libc::AF_INET, libc::AF_INET6, libc::AF_UNIX])
+}
+
+/// Makes a listener that somebody else has bound as ours are: accepting never
+/// blocks, and what is accepted sends at once (`TCP_NODELAY`).
+pub(crate) fn adopt_listener(listener: BorrowedFd<'_>) -> Result<()> {
+    let flag = libc::O_NONBLOCK;
+    let fd = listener.as_raw_fd();
+    // SAFETY: no pointers are involved.
+    unsafe { syscall!(fcntl(fd, libc::F_SETFL, flag)) }?;
+    match local_address(listener)? {
+        Some(_) => {
+            let (level, name) = (libc::IPPROTO_TCP, libc::TCP_NODELAY);
+            set_option(listener, level, name, 1)
+        }
+        None => Ok(()),
+    }
 }
 
 /// What came of asking a listener for a connection.
@@ -219,7 +288,8 @@ pub(crate) fn peer_address(
     name(socket, libc::getpeername, "getpeername")
 }
 
-/// The path that a unix-domain socket is bound to.
+/// The path that a unix-domain socket is bound to; an abstract name with `@`
+/// for the zero that it begins with (unix(7)).
 pub(crate) fn local_path(socket: BorrowedFd<'_>) -> Result<PathBuf> {
     // SAFETY: `sockaddr_un` is plain data; all zeroes is a value of it.
     let mut address: libc::sockaddr_un = unsafe { std::mem::zeroed() };
@@ -227,9 +297,15 @@ pub(crate) fn local_path(socket: BorrowedFd<'_>) -> Result<PathBuf> {
     let (fd, pointer) = (socket.as_raw_fd(), (&raw mut address).cast());
     // SAFETY: `address` is writable for `length` bytes.
     unsafe { syscall!(getsockname(fd, pointer, &mut length)) }?;
-    let path = address.sun_path.iter().map(|byte| *byte as u8);
-    let path: Vec<u8> = path.take_while(|byte| *byte != 0).collect();
-    Ok(PathBuf::from(OsString::from_vec(path)))
+    let named = length as usize - size_of::<libc::sa_family_t>();
+    let bytes = address.sun_path.iter().map(|byte| *byte as u8);
+    let bytes = bytes.take(named).enumerate();
+    let path = bytes.map_while(|(index, byte)| match (index, byte) {
+        (0, 0) => Some(b'@'),
+        (_, 0) => None,
+        (_, byte) => Some(byte),
+    });
+    Ok(PathBuf::from(OsString::from_vec(path.collect())))
 }
 
 type Namer = unsafe extern "C" fn(
@@ -370,6 +446,25 @@ mod tests {
             send(server.as_fd(), b"x").unwrap_err().to_string(),
             "send: Broken pipe"
         );
+    }
+
+    #[test]
+    fn a_passed_socket_is_made_fit_for_the_loop() {
+        let theirs = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let client = TcpStream::connect(theirs.local_addr().unwrap());
+        let (server, _) = theirs.accept().unwrap();
+        let (listener, client) = (OwnedFd::from(theirs), client.unwrap());
+        let server = OwnedFd::from(server);
+        assert!(is_listening(listener.as_fd()).unwrap());
+        assert!(!is_listening(client.as_fd()).unwrap());
+        // Both block until they are told not to.
+        set_nonblocking(listener.as_fd()).unwrap();
+        set_nonblocking(server.as_fd()).unwrap();
+        set_no_delay(server.as_fd()).unwrap();
+        let nothing = accept(listener.as_fd()).unwrap();
+        assert!(matches!(nothing, Accepted::Nothing));
+        assert_eq!(receive(server.as_fd(), &mut [0; 8]).unwrap(), None);
+        listen(listener.as_fd(), 8).unwrap();
     }
 
     #[test]

@@ -180,6 +180,19 @@ pub(crate) fn own_uid() -> u32 {
     unsafe { libc::geteuid() }
 }
 
+/// Whether this process has a unix-domain socket by that number, as an
+/// environment variable may claim.
+pub(crate) fn is_there(number: RawFd) -> bool {
+    let mut domain: i32 = 0;
+    let mut length = size_of::<i32>() as libc::socklen_t;
+    let to = (&raw mut domain).cast();
+    let (level, name) = (libc::SOL_SOCKET, libc::SO_DOMAIN);
+    // SAFETY: `to` is writable for `length` bytes.
+    let asked =
+        unsafe { syscall!(getsockopt(number, level, name, to, &mut length)) };
+    asked.is_ok() && domain == libc::AF_UNIX
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -227,6 +240,17 @@ mod tests {
         drop(x);
         send(fds[0].as_fd(), b"through", &[]).unwrap();
         assert_eq!(take(&y, &mut Vec::new()).0, b"through");
+    }
+
+    #[test]
+    fn a_number_is_a_unix_socket_or_not() {
+        let (a, _b) = pair().unwrap();
+        let file = std::fs::File::open("/dev/null").unwrap();
+        let tcp = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        assert!(is_there(a.as_raw_fd()));
+        assert!(!is_there(file.as_raw_fd()));
+        assert!(!is_there(tcp.as_raw_fd()));
+        assert!(!is_there(-1));
     }
 
     #[test]

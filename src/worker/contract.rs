@@ -1,13 +1,23 @@
-//! How a worker learns that it is one: the environment (`master::spawn`).
+//! How a worker learns that it is one: the environment (`master::spawn`, or
+//! Node's `child_process`).
+//!
+//! | there is | and | so this process is |
+//! |---|---|---|
+//! | `HANDOFF_WORKER_REGION` | | a worker of ours |
+//! | `NODE_CHANNEL_FD` | `NODE_UNIQUE_ID` | a worker of Node's `cluster` |
+//! | `NODE_CHANNEL_FD` | no address to listen on | a Node process's child, which is sent connections |
+//! | anything else | | a master |
 
 use std::env;
-use std::os::fd::{AsFd, OwnedFd, RawFd};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::os::fd::{AsFd, OwnedFd};
+use std::str::FromStr;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use crate::WorkerId;
 use crate::error::Error;
 use crate::scoreboard::Scoreboard;
-use crate::sys::process;
+use crate::sys::event::WakeUp;
+use crate::sys::{self, process};
 
 const VARIABLES: [&str; 5] = [
     "NODE_CHANNEL_FD",
@@ -17,63 +27,155 @@ const VARIABLES: [&str; 5] = [
     "HANDOFF_WORKER_REGION",
 ];
 
-/// Whether this process was started as a worker of ours.
+/// Whether this process was started as a worker, of ours or of Node's
+/// `cluster`.
 pub(crate) fn is_there() -> bool {
-    env::var_os("HANDOFF_WORKER_REGION").is_some()
+    let has = |name: &str| env::var_os(name).is_some();
+    has("HANDOFF_WORKER_REGION") || has("NODE_UNIQUE_ID") && has_channel()
 }
 
-/// What the master gave this worker.
+/// Whether some process has a channel to this one, as Node's `fork` makes
+/// for every child: it may or may not send connections. A variable that was
+/// meant for another process, without the socket, is no channel.
+pub(crate) fn has_channel() -> bool {
+    env::var("NODE_CHANNEL_FD")
+        .is_ok_and(|number| number.parse().is_ok_and(sys::unix::is_there))
+}
+
+/// What its parent gave this worker.
 #[derive(Debug)]
 pub(crate) struct Contract {
+    /// 0 in a child that belongs to no cluster.
     pub(crate) worker: WorkerId,
     pub(crate) index: usize,
-    scoreboard: Arc<Scoreboard>,
+    pub(crate) parent: Parent,
+    /// Without a master of ours nobody else looks at it.
+    pub(crate) scoreboard: Arc<Scoreboard>,
     channel: Mutex<Option<OwnedFd>>,
+    /// What the program wants said to the parent.
+    outgoing: Mutex<Vec<String>>,
+    /// Makes the loop look at that.
+    bell: OnceLock<Arc<WakeUp>>,
+}
+
+/// Who is at the other end of the channel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Parent {
+    /// A master of ours.
+    Master,
+    /// The primary of a Node cluster.
+    NodeCluster,
+    /// A Node process without one.
+    NodeProcess,
 }
 
 impl Contract {
     /// Takes it over, and out of the environment: what this process starts
     /// is no worker.
     pub(crate) fn take() -> Result<Contract, Error> {
-        let [channel, _, id, index, region] = VARIABLES.map(|name| {
-            let value = env::var(name).unwrap_or_default();
+        let [channel, mode, id, index, region] = VARIABLES.map(|name| {
+            let value = env::var_os(name);
             process::remove_variable(name);
-            (name, value)
+            (name, value.map(|value| value.to_string_lossy().into_owned()))
         });
-        let channel = descriptor(&channel)?;
-        let region = descriptor(&region)?;
-        let scoreboard = Scoreboard::open(region.as_fd())?
-            .ok_or_else(|| Error::contract("a master of another version"))?;
+        if let (name, Some(mode)) = mode
+            && mode != "json"
+        {
+            return Err(Error::contract(&format!(
+                "{name}={mode}; serialization: 'json' is what it takes"
+            )));
+        }
+        let parent = match (&region.1, &id.1) {
+            (Some(_), _) => Parent::Master,
+            (None, Some(_)) => Parent::NodeCluster,
+            (None, None) => Parent::NodeProcess,
+        };
+        let scoreboard = if parent == Parent::Master {
+            Scoreboard::open(descriptor(&region)?.as_fd())?.ok_or_else(
+                || Error::contract("a master of another version"),
+            )?
+        } else {
+            Scoreboard::create()?.0
+        };
         Ok(Contract {
-            worker: WorkerId(number(&id)?),
-            index: number(&index)?,
+            worker: WorkerId(number_if_any(&id)?),
+            index: number_if_any(&index)? as usize,
+            parent,
             scoreboard: Arc::new(scoreboard),
-            channel: Mutex::new(Some(channel)),
+            channel: Mutex::new(Some(descriptor(&channel)?)),
+            outgoing: Mutex::default(),
+            bell: OnceLock::new(),
         })
     }
 
-    pub(crate) fn scoreboard(&self) -> Arc<Scoreboard> {
-        Arc::clone(&self.scoreboard)
+    /// How many connections this worker has taken so far.
+    pub(crate) fn connections(&self) -> u64 {
+        self.scoreboard.received()
+    }
+
+    /// Has the loop say this to the parent; from any thread.
+    pub(crate) fn post(&self, json: String) {
+        lock(&self.outgoing).push(json);
+        if let Some(bell) = self.bell.get()
+            && let Err(error) = bell.wake()
+        {
+            log::error!("a message to the parent is late: {error}");
+        }
+    }
+
+    /// The loop is there, and what wakes it.
+    pub(crate) fn hang_bell(&self, bell: Arc<WakeUp>) {
+        // What was said before is not to wait for what is said next.
+        if !lock(&self.outgoing).is_empty()
+            && let Err(error) = bell.wake()
+        {
+            log::error!("a message to the parent is late: {error}");
+        }
+        // There is one loop in a worker's life.
+        let _ = self.bell.set(bell);
+    }
+
+    /// What is to be said.
+    pub(crate) fn take_outgoing(&self) -> Vec<String> {
+        std::mem::take(&mut lock(&self.outgoing))
     }
 
     /// The channel, for whoever asks first.
     pub(crate) fn take_channel(&self) -> Result<OwnedFd, Error> {
-        self.channel
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        lock(&self.channel)
             .take()
             .ok_or_else(|| Error::contract("a channel already taken"))
     }
 }
 
-fn descriptor((name, value): &(&str, String)) -> Result<OwnedFd, Error> {
-    let number: RawFd = number(&(name, value.clone()))?;
-    process::inherited(number)
-        .ok_or_else(|| Error::contract(&format!("no open {name}={value}")))
+/// Whoever panicked with it left it whole.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn number<T: std::str::FromStr>(
-    (name, value): &(&str, String),
-) -> Result<T, Error> {
-    value.parse().map_err(|_| Error::contract(&format!("{name}={value:?}")))
+/// A variable's name and value.
+type Variable = (&'static str, Option<String>);
+
+fn descriptor(variable: &Variable) -> Result<OwnedFd, Error> {
+    process::inherited(number(variable)?)
+        .ok_or_else(|| wrong("no open descriptor", variable))
+}
+
+/// The number that must be there.
+fn number<T: FromStr>(variable: &Variable) -> Result<T, Error> {
+    let value = variable.1.as_deref().unwrap_or_default();
+    value.parse().map_err(|_| wrong("no number", variable))
+}
+
+/// A number, or 0 from a parent that has no such notion.
+fn number_if_any(variable: &Variable) -> Result<u32, Error> {
+    match variable.1 {
+        Some(_) => number(variable),
+        None => Ok(0),
+    }
+}
+
+fn wrong(what: &str, (name, value): &Variable) -> Error {
+    let value = value.as_deref().unwrap_or_default();
+    Error::contract(&format!("{what} in {name}={value:?}"))
 }

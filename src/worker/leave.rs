@@ -2,51 +2,60 @@
 //!
 //! ```text
 //!   Serving ── a handler panicked, SIGTERM ──▶ Announced ("I am going")
-//!      │                                           │ the master has noted it
-//!      └── the master says disconnect ──▶ Finishing ◀┘
+//!      │                                           │ the parent has noted it
+//!      └── the parent says disconnect ──▶ Finishing ◀┘
 //! ```
 //!
-//! Everything that lay in the channel before the master's last word has been
+//! A parent that is no master of ours may be gone, or have nothing to say to
+//! that; then the way leads to Finishing at once.
+//!
+//! Everything that lay in the channel before the parent's last word has been
 //! taken by then. What is in hand is answered, and one more request of each
 //! idle client, each with `Connection: close`; who has nothing more to ask is
 //! let go after [`IDLE_GRACE`].
 
-use std::os::fd::AsFd;
 use std::time::Duration;
 
+use log::warn;
+
 use super::client::Client;
+use super::parent::{Dismissal, Leave};
 use super::{Phase, Worker};
 use crate::error::Error;
-use crate::ipc::message::Act;
 use crate::slab::Key;
 
 /// How long a worker that goes waits for one more request of an idle client,
-/// unless its master says otherwise.
+/// unless its parent says otherwise.
 pub(super) const IDLE_GRACE: Duration = Duration::from_secs(2);
 
 impl Worker {
-    /// Tells the master that we are going, so that it starts our successor
-    /// now and hands over no more.
-    pub(super) fn leave(&mut self, exit_code: u8) -> Result<(), Error> {
+    /// Tells the parent that we are going, so that our successor starts now
+    /// and no more is handed to us.
+    pub(super) fn leave(&mut self, why: Leave) -> Result<(), Error> {
         if let Phase::Serving = self.phase {
-            self.exit_code = exit_code;
+            self.exit_code = match why {
+                Leave::Asked => 0,
+                Leave::Panicked => 1,
+            };
             self.desk.leaving = true;
             self.phase = Phase::Announced;
-            self.say(Act::ExitedAfterDisconnect)?;
+            let news = self.parent.leave(why, &self.epoll)?;
+            self.heed(news);
         }
         Ok(())
     }
 
-    /// The master has said its last word to us; what lay in the channel
-    /// before that is taken already.
-    pub(super) fn disconnect(&mut self, idle: Duration) -> Result<(), Error> {
-        if let Some(mut channel) = self.channel.take() {
-            channel.flush()?;
-            self.epoll.remove(channel.as_fd())?;
-        }
+    /// No more will come; what came before that is taken already.
+    pub(super) fn disconnect(&mut self, dismissal: Dismissal) {
         self.desk.leaving = true;
-        self.phase = Phase::Finishing { idle_until: self.now + idle };
-        Ok(())
+        match self.phase {
+            Phase::Serving | Phase::Announced => {
+                let Dismissal { idle, grace } = dismissal;
+                self.phase = Phase::Finishing { idle_until: self.now + idle };
+                self.over_at = grace.map(|grace| self.now + grace);
+            }
+            Phase::Finishing { .. } | Phase::Closing => {}
+        }
     }
 
     /// On the way out: closes idle clients when they have had their time.
@@ -62,7 +71,12 @@ impl Worker {
             }
             Phase::Closing => self.close_idle(),
         }
-        (self.clients.len() == 0).then_some(self.exit_code)
+        let left = self.clients.len();
+        let is_over = self.over_at.is_some_and(|over| over <= self.now);
+        if is_over && left > 0 {
+            warn!("{left} connections are cut: their time is over");
+        }
+        (is_over || left == 0).then_some(self.exit_code)
     }
 
     /// Looks at each idle client once more: a request that has come just now

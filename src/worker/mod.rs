@@ -1,8 +1,8 @@
-//! The worker: takes the connections that the master hands over and serves
+//! The worker: takes the connections that its parent hands over and serves
 //! them, in one thread, from one loop.
 //!
 //! ```text
-//!   channel ──▶ hear ──▶ take ──▶ Client ──▶ http ──▶ handler
+//!   parent  ──▶ hear ──▶ heed ──▶ Client ──▶ http ──▶ handler
 //!   epoll   ──▶ serve ───────────▶   │
 //!   timers  ──▶ wake ────────────▶   │        other threads
 //!   mailbox ──▶ deliver ─────────▶   ▼             │
@@ -14,8 +14,8 @@
 //!
 //! ```text
 //!   Serving ── a handler panicked, SIGTERM ──▶ Announced ("I am going")
-//!      │                                           │ the master has noted it
-//!      └── the master says disconnect ──▶ Finishing ◀┘
+//!      │                                           │ the parent has noted it
+//!      └── the parent says disconnect ──▶ Finishing ◀┘
 //!            takes what lay in the channel, answers what is in hand and one
 //!            more request of each idle client, each with `Connection: close`
 //! ```
@@ -25,10 +25,15 @@ mod clock;
 pub(crate) mod contract;
 mod desk;
 mod leave;
+mod master;
+mod node;
+mod parent;
+mod wire;
 mod work;
 
 use std::collections::BTreeSet;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -39,11 +44,11 @@ use self::client::{Client, Outcome, Turn};
 use self::clock::Tick;
 use self::contract::Contract;
 use self::desk::Desk;
-use crate::channel::{Channel, Heard};
+use self::parent::{Arrival, Leave, News, Parent};
 use crate::config::Serve;
 use crate::error::Error;
+use crate::event::Listener;
 use crate::http::{Handler, Mailbox};
-use crate::ipc::message::{Act, Cluster, Listen, Message};
 use crate::scoreboard::Scoreboard;
 use crate::slab::{Key, Slab};
 use crate::sys::epoll::{Epoll, Event, Events, Interest};
@@ -55,15 +60,10 @@ use crate::sys::signal::{Signal, SignalFd};
 const CHANNEL: u64 = u64::MAX;
 const SIGNALS: u64 = u64::MAX - 1;
 const MAILBOX: u64 = u64::MAX - 2;
+const DOORS: u64 = u64::MAX - 3;
 
 /// Events taken at once.
 const EVENTS: usize = 256;
-
-/// Our version of many connections in one message.
-const HANDOFF: u64 = 1;
-
-/// Descriptors that a handler may use beside the clients'.
-const RESERVE: usize = 16;
 
 /// Looking for clients that are late more often than this would find nobody
 /// in most cases.
@@ -72,12 +72,13 @@ const SWEEP: Duration = Duration::from_millis(100);
 /// The life of a worker: until it is told to go, or its master is gone.
 pub(crate) fn run(
     settings: &Serve,
-    contract: &Contract,
+    contract: &'static Contract,
     handler: Box<dyn Handler>,
+    listener: Option<Listener>,
 ) -> Result<ExitCode, Error> {
     process::set_name(&format!("handoff: w{}", contract.worker));
     let mut worker = Worker::new(settings, contract, handler)?;
-    worker.introduce(settings)?;
+    worker.listener = listener;
     let mut events = Events::with_capacity(EVENTS);
     loop {
         worker.wait(&mut events)?;
@@ -86,6 +87,7 @@ pub(crate) fn run(
             let event = events.get(index);
             match event.data {
                 CHANNEL => worker.hear(event)?,
+                DOORS => worker.answer_doors()?,
                 SIGNALS => worker.obey()?,
                 MAILBOX => worker.deliver()?,
                 bits => worker.serve(Key::from_bits(bits), event),
@@ -93,9 +95,9 @@ pub(crate) fn run(
         }
         worker.wake();
         worker.sweep();
-        worker.publish()?;
+        worker.tell_parent()?;
         if worker.desk.panicked {
-            worker.leave(1)?;
+            worker.leave(Leave::Panicked)?;
         }
         if let Some(code) = worker.finish() {
             return Ok(ExitCode::from(code));
@@ -108,21 +110,17 @@ struct Worker {
     signals: SignalFd,
     wake_up: Arc<WakeUp>,
     scoreboard: Arc<Scoreboard>,
-    channel: Option<Channel>,
+    contract: &'static Contract,
+    parent: Box<dyn Parent>,
+    /// Whom the program has listen to the parent.
+    listener: Option<Listener>,
     phase: Phase,
+    /// On the way out: when to be gone, if nobody else sees to that.
+    over_at: Option<Instant>,
     desk: Desk,
     clients: Slab<Client>,
     /// Clients that are to be woken, the earliest first.
     alarms: BTreeSet<(Instant, Key)>,
-    /// Sequence number of the last connection taken.
-    received: u64,
-    /// A connection got lost on the way: everything up to the master's
-    /// `Resume` is somebody else's.
-    discarding: bool,
-    closed: u64,
-    published: u64,
-    /// Numbers what we say.
-    seq: u64,
     start: Instant,
     now: Instant,
     tick: Tick,
@@ -134,7 +132,7 @@ struct Worker {
 #[derive(Debug)]
 enum Phase {
     Serving,
-    /// The master was told that we are going.
+    /// The parent was told that we are going.
     Announced,
     /// No more connections come. Idle clients are waited for until then.
     Finishing {
@@ -147,7 +145,7 @@ enum Phase {
 impl Worker {
     fn new(
         settings: &Serve,
-        contract: &Contract,
+        contract: &'static Contract,
         handler: Box<dyn Handler>,
     ) -> Result<Worker, Error> {
         let epoll = Epoll::new()?;
@@ -155,8 +153,8 @@ impl Worker {
         epoll.add(signals.as_fd(), Interest::Read, SIGNALS)?;
         let wake_up = Arc::new(WakeUp::new()?);
         epoll.add(wake_up.as_fd(), Interest::Read, MAILBOX)?;
-        let channel = Channel::new(contract.take_channel()?);
-        epoll.add(channel.as_fd(), Interest::Read, CHANNEL)?;
+        let parent = parent::greet(contract, settings, &epoll)?;
+        contract.hang_bell(Arc::clone(&wake_up));
         let ring = Arc::clone(&wake_up);
         let mailbox = Mailbox::new(move || {
             if let Err(error) = ring.wake() {
@@ -170,17 +168,15 @@ impl Worker {
             epoll,
             signals,
             wake_up,
-            scoreboard: contract.scoreboard(),
-            channel: Some(channel),
+            contract,
+            listener: None,
+            scoreboard: Arc::clone(&contract.scoreboard),
+            parent,
             phase: Phase::Serving,
+            over_at: None,
             desk: Desk::new(handler, settings, mailbox, unix_seconds()),
             clients: Slab::new(),
             alarms: BTreeSet::new(),
-            received: 0,
-            discarding: false,
-            closed: 0,
-            published: 0,
-            seq: 0,
             start,
             now: start,
             tick,
@@ -189,41 +185,14 @@ impl Worker {
         })
     }
 
-    /// Says that we run, and that we are ready.
-    fn introduce(&mut self, settings: &Serve) -> Result<(), Error> {
-        let capacity = capacity(settings)?;
-        self.say(Act::Online { handoff: Some(HANDOFF) })?;
-        self.say(Act::Listening {
-            server: Listen::default(),
-            capacity: Some(capacity),
-        })
-    }
-
-    fn say(&mut self, act: Act<'_>) -> Result<(), Error> {
-        let seq = Some(self.seq);
-        self.seq += 1;
-        self.tell(&Message::Cluster(Cluster { seq, act }))
-    }
-
-    fn tell(&mut self, message: &Message<'_>) -> Result<(), Error> {
-        let Some(channel) = &mut self.channel else { return Ok(()) };
-        channel.say(message)?;
-        // The master reads whatever we say; a channel that stays full is one
-        // that nobody reads, and its end will be heard.
-        if channel.is_waiting() {
-            let fd = channel.as_fd();
-            self.epoll.modify(fd, Interest::ReadWrite, CHANNEL)?;
-        }
-        Ok(())
-    }
-
     fn timeout(&self) -> Option<Duration> {
         let idle = match self.phase {
             Phase::Finishing { idle_until } => Some(idle_until),
             Phase::Serving | Phase::Announced | Phase::Closing => None,
         };
-        let times =
-            self.alarms.first().map(|(at, _)| *at).into_iter().chain(idle);
+        let alarm = self.alarms.first().map(|(at, _)| *at);
+        let others = [idle, self.over_at, self.parent.deadline()];
+        let times = alarm.into_iter().chain(others.into_iter().flatten());
         let exact = times.map(|at| at.saturating_duration_since(self.now));
         let sweep =
             (self.clients.len() > 0).then(|| self.sweep_at.from(self.tick));
@@ -247,96 +216,34 @@ impl Worker {
 
     /// Something about the channel.
     fn hear(&mut self, event: Event) -> Result<(), Error> {
-        let Some(channel) = &mut self.channel else { return Ok(()) };
-        if event.is_writable() {
-            channel.flush()?;
-            if !channel.is_waiting() {
-                let fd = channel.as_fd();
-                self.epoll.modify(fd, Interest::Read, CHANNEL)?;
-            }
-        }
-        if event.is_readable() || event.is_gone() {
-            self.listen()?;
-        }
+        let news = self.parent.hear(event, &self.epoll)?;
+        self.heed(news);
         Ok(())
     }
 
-    /// Reads the channel once and does what the master says.
-    fn listen(&mut self) -> Result<(), Error> {
-        let Some(channel) = &mut self.channel else { return Ok(()) };
-        let heard = channel.hear()?;
-        let mut arrivals: Vec<OwnedFd> = Vec::new();
-        let mut missing = None;
-        let mut dismissed = None;
-        while let Some((line, descriptors)) = channel.line()? {
-            match Message::parse(line)? {
-                Message::Connections { first, count } => {
-                    let came = descriptors.take(count as usize);
-                    if self.discarding {
-                        // The master has copies of these.
-                        came.for_each(drop);
-                        continue;
-                    }
-                    expect_number(first, self.received + 1)?;
-                    let before = arrivals.len();
-                    arrivals.extend(came);
-                    let taken = (arrivals.len() - before) as u64;
-                    self.received += taken;
-                    if taken < count {
-                        self.discarding = true;
-                        missing = Some(self.received + 1);
-                    }
-                }
-                Message::Resume { first } => {
-                    expect_number(first, self.received + 1)?;
-                    self.discarding = false;
-                }
-                Message::Cluster(Cluster { act, .. }) => match act {
-                    Act::Disconnect { idle } => {
-                        dismissed = Some(idle.map(Duration::from_millis));
-                    }
-                    // Only the announcement that we go is ever answered.
-                    Act::Reply { .. } => dismissed = Some(None),
-                    Act::Online { .. }
-                    | Act::QueryServer(_)
-                    | Act::Listening { .. }
-                    | Act::NewConnection { .. }
-                    | Act::Close { .. }
-                    | Act::ExitedAfterDisconnect => {
-                        return Err(Error::protocol("a worker's own words"));
-                    }
-                },
-                Message::User(text) => debug!("the master says {text}"),
-                other => debug!("passed over: {other:?}"),
-            }
-        }
-        self.take(arrivals)?;
-        if let Some(first) = missing {
-            self.tell(&Message::HandleNack { first: Some(first) })?;
-        }
-        match dismissed {
-            Some(idle) => self.disconnect(idle.unwrap_or(leave::IDLE_GRACE)),
-            None if heard == Heard::End => Err(Error::MasterGone),
-            None => Ok(()),
-        }
+    /// Somebody waits at a door of our own.
+    fn answer_doors(&mut self) -> Result<(), Error> {
+        let news = self.parent.answer_doors()?;
+        self.heed(news);
+        Ok(())
     }
 
-    /// Connections are ours from here on.
-    fn take(&mut self, arrivals: Vec<OwnedFd>) -> Result<(), Error> {
-        if arrivals.is_empty() {
-            return Ok(());
+    fn heed(&mut self, news: News) {
+        for json in &news.messages {
+            self.hear_message(json);
         }
-        self.scoreboard.publish_received(self.received);
-        if self.scoreboard.must_wake() {
-            self.tell(&Message::HandleAck)?;
-        }
-        for socket in arrivals {
+        for Arrival { socket, list } in news.arrivals {
             let key = self.clients.insert(Client::new(socket, self.tick));
+            if let Some(list) = list {
+                self.parent.seated(key, list);
+            }
             // The request is usually there already, and with
             // `Connection: close` epoll never hears of this connection.
             self.step(key, Client::read);
         }
-        Ok(())
+        if let Some(dismissal) = news.dismissal {
+            self.disconnect(dismissal);
+        }
     }
 
     /// Something about a client; or about none, if it is gone already.
@@ -372,19 +279,37 @@ impl Worker {
         }
     }
 
+    /// Lets the parent know what this turn has done.
+    fn tell_parent(&mut self) -> Result<(), Error> {
+        self.parent.turn_ends(self.desk.requests, self.now, &self.epoll)
+    }
+
     fn end(&mut self, key: Key) {
         if let Some(client) = self.clients.remove(key) {
             if let Some(at) = client.alarm() {
                 self.alarms.remove(&(at, key));
             }
             client.end(&self.epoll);
-            self.closed += 1;
+            self.parent.ended(key);
         }
     }
 
-    /// Answers from other threads.
+    /// The program hears what its parent says. If that makes it panic, the
+    /// worker goes as when a handler does.
+    fn hear_message(&mut self, json: &str) {
+        let Some(listener) = &mut self.listener else {
+            return debug!("the parent says {json}");
+        };
+        let hear = AssertUnwindSafe(|| listener(json));
+        self.desk.panicked |= catch_unwind(hear).is_err();
+    }
+
+    /// Answers from other threads, and messages to the parent.
     fn deliver(&mut self) -> Result<(), Error> {
         self.wake_up.clear()?;
+        for json in self.contract.take_outgoing() {
+            self.parent.send(&json, &self.epoll)?;
+        }
         for answer in self.desk.mailbox.take() {
             let key = Key::from_bits(answer.ticket());
             self.step(key, |client, turn| client.answer(answer, turn));
@@ -426,53 +351,23 @@ impl Worker {
         }
     }
 
-    /// Lets the master know what this turn has done.
-    fn publish(&mut self) -> Result<(), Error> {
-        self.scoreboard.publish_requests(self.desk.requests);
-        if self.closed != self.published {
-            self.published = self.closed;
-            self.scoreboard.publish_closed(self.closed);
-            if self.scoreboard.must_wake() {
-                self.tell(&Message::HandleAck)?;
-            }
-        }
-        Ok(())
-    }
-
     /// Signals to this very worker.
     fn obey(&mut self) -> Result<(), Error> {
         while let Some(signal) = self.signals.read()? {
             match signal {
                 Signal::Terminate | Signal::Interrupt | Signal::Quit => {
                     info!("{}: going", signal.name());
-                    self.leave(0)?;
+                    self.leave(Leave::Asked)?;
                 }
                 Signal::HangUp
                 | Signal::User1
                 | Signal::User2
-                | Signal::WindowChange => {}
+                | Signal::WindowChange
+                | Signal::Child => {}
             }
         }
         Ok(())
     }
-}
-
-/// How many connections this process can hold: as many as it can have
-/// descriptors, less those that it has and a reserve.
-fn capacity(settings: &Serve) -> Result<u64, Error> {
-    let limit = crate::sys::limit::raise_descriptors()?;
-    let open =
-        std::fs::read_dir("/proc/self/fd").map_or(RESERVE, Iterator::count);
-    let room = limit.saturating_sub(open + RESERVE).max(1);
-    let most = settings.max_connections.map_or(usize::MAX, usize::from);
-    Ok(room.min(most) as u64)
-}
-
-fn expect_number(number: u64, expected: u64) -> Result<(), Error> {
-    if number == expected {
-        return Ok(());
-    }
-    Err(Error::protocol("a connection out of order"))
 }
 
 fn unix_seconds() -> u64 {

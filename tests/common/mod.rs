@@ -90,6 +90,11 @@ impl Drop for Scratch {
     }
 }
 
+/// Says that a test cannot be made here, and why.
+pub(crate) fn skipped(why: &str) {
+    eprintln!("SKIPPED: {why}");
+}
+
 /// Whether a test can have the tool it needs. Without it the test says so
 /// and is skipped; under CI it fails.
 pub(crate) fn has_tool(name: &str) -> bool {

@@ -5,14 +5,14 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::Command;
 
-use super::{Scratch, has_tool};
+use super::{Scratch, has_tool, skipped};
 
 /// Whether this process may start others in anybody's name. It says so if
 /// not.
 pub(crate) fn is_root() -> bool {
     let root = fs::metadata("/proc/self").unwrap().uid() == 0;
     if !root {
-        eprintln!("SKIPPED: only root can be somebody else");
+        skipped("only root can be somebody else");
     }
     root
 }

@@ -22,7 +22,7 @@ use crate::WorkerId;
 /// At most so many workers of one slot are leaving at a time. Each further
 /// one costs the oldest its life: a request that makes its worker leave,
 /// sent again and again, must not fill the memory with workers.
-pub(super) const LEAVING: usize = 4;
+pub(super) const LEAVING: usize = 16;
 
 /// A process that has lost its place.
 #[derive(Clone, Copy, Debug)]

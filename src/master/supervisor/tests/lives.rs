@@ -304,17 +304,17 @@ fn a_leaving_worker_that_hangs_does_not_get_its_whole_grace() {
 }
 
 #[test]
-fn a_fifth_leaving_worker_of_a_slot_costs_the_oldest_its_life() {
+fn a_seventeenth_leaving_worker_of_a_slot_costs_the_oldest_its_life() {
     let mut desk = Desk::serving(policy(1));
-    for worker in 1..=4 {
+    for worker in 1..=16 {
         desk.leaves(worker);
         desk.ready(worker + 1);
     }
     assert_eq!(
-        desk.leaves(5),
-        ["withdraw 5", "kill 1: too many workers of its slot are leaving"]
+        desk.leaves(17),
+        ["withdraw 17", "kill 1: too many workers of its slot are leaving"]
     );
-    assert_eq!(desk.dies(1, 9), ["spawn 6 in 0 of 1"]);
+    assert_eq!(desk.dies(1, 9), ["spawn 18 in 0 of 1"]);
 }
 
 #[test]

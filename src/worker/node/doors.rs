@@ -1,0 +1,128 @@
+//! Listening sockets that somebody else has bound and passed to this process
+//! (`child.send(…, server)`, or a cluster with `SCHED_NONE`): it accepts from
+//! them itself, perhaps beside others.
+//!
+//! ```text
+//!             no room, or descriptors are short
+//!   armed  ──────────────────────────────────────▶  disarmed
+//!          ◀────── room again, or time is up ──────
+//! ```
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use log::warn;
+
+use crate::sys;
+use crate::sys::epoll::{Epoll, Interest};
+use crate::sys::socket::{self, Accepted};
+
+/// Connections that may wait; Node's own default.
+const BACKLOG: i32 = 511;
+
+/// How many to take in one turn: others may be less busy.
+const BATCH: usize = 16;
+
+/// How long to wait with accepting after the system was short of descriptors
+/// or memory.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// See the [module](self).
+#[derive(Debug)]
+pub(super) struct Doors {
+    listeners: Vec<OwnedFd>,
+    armed: bool,
+    paused_until: Option<Instant>,
+}
+
+impl Doors {
+    pub(super) fn new() -> Doors {
+        Doors { listeners: Vec::new(), armed: true, paused_until: None }
+    }
+
+    /// Opens one more.
+    pub(super) fn open(
+        &mut self,
+        listener: OwnedFd,
+        epoll: &Epoll,
+    ) -> sys::Result<()> {
+        socket::set_nonblocking(listener.as_fd())?;
+        socket::listen(listener.as_fd(), BACKLOG)?;
+        let interest = interest(self.armed);
+        epoll.add(listener.as_fd(), interest, crate::worker::DOORS)?;
+        self.listeners.push(listener);
+        Ok(())
+    }
+
+    /// Some of those that wait, as many as there is `room` for.
+    pub(super) fn accept(&mut self, room: usize) -> Vec<OwnedFd> {
+        self.take(room.min(BATCH))
+    }
+
+    /// Opens or shuts the doors, as there is room for more or not.
+    pub(super) fn arm(
+        &mut self,
+        wanted: bool,
+        now: Instant,
+        epoll: &Epoll,
+    ) -> sys::Result<()> {
+        if self.paused_until.is_some_and(|until| until <= now) {
+            self.paused_until = None;
+        }
+        let wanted = wanted && self.paused_until.is_none();
+        if wanted != self.armed {
+            for listener in &self.listeners {
+                let fd = listener.as_fd();
+                epoll.modify(fd, interest(wanted), crate::worker::DOORS)?;
+            }
+            self.armed = wanted;
+        }
+        Ok(())
+    }
+
+    /// When a pause is over.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.paused_until
+    }
+
+    /// Closes them all. Those that wait by then are the last: they may have
+    /// nobody else.
+    pub(super) fn close(
+        &mut self,
+        room: usize,
+        epoll: &Epoll,
+    ) -> sys::Result<Vec<OwnedFd>> {
+        let last = self.take(room);
+        self.paused_until = None;
+        for listener in self.listeners.drain(..) {
+            // Others have copies, so its end would not remove it.
+            epoll.remove(listener.as_fd())?;
+        }
+        Ok(last)
+    }
+
+    fn take(&mut self, most: usize) -> Vec<OwnedFd> {
+        let mut taken = Vec::new();
+        for listener in &self.listeners {
+            while taken.len() < most {
+                match socket::accept(listener.as_fd()) {
+                    Ok(Accepted::Connection(socket, _)) => taken.push(socket),
+                    Ok(Accepted::Aborted) => {}
+                    Ok(Accepted::Nothing) => break,
+                    Err(error) => {
+                        if self.paused_until.is_none() {
+                            warn!("accepting pauses: {error}");
+                        }
+                        self.paused_until = Some(Instant::now() + PAUSE);
+                        break;
+                    }
+                }
+            }
+        }
+        taken
+    }
+}
+
+fn interest(armed: bool) -> Interest {
+    if armed { Interest::Read } else { Interest::Nothing }
+}

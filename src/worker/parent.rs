@@ -1,0 +1,137 @@
+//! Who is at the other end of a worker's channel.
+//!
+//! ```text
+//!                        ┌─ Master   ours: many connections a message,
+//!   loop ──▶ Parent ─────┤           counters in shared memory
+//!        ◀── News        └─ Node     one at a time, an answer for each
+//! ```
+//!
+//! The loop knows neither; it gets connections, and the word to go.
+
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::contract::{self, Contract};
+use super::master::Master;
+use super::node::Node;
+use super::node::lists::List;
+use crate::config::Serve;
+use crate::error::Error;
+use crate::slab::Key;
+use crate::sys::epoll::{Epoll, Event};
+
+/// See the [module](self).
+pub(super) trait Parent {
+    /// Something about the channel.
+    fn hear(&mut self, event: Event, epoll: &Epoll) -> Result<News, Error>;
+
+    /// Somebody waits at one of this process's own doors.
+    fn answer_doors(&mut self) -> Result<News, Error> {
+        Ok(News::default())
+    }
+
+    /// An arrival that is counted in this list has become that client.
+    fn seated(&mut self, _client: Key, _list: List) {}
+
+    /// A client is gone.
+    fn ended(&mut self, client: Key);
+
+    /// A turn of the loop is over; so many requests are answered.
+    fn turn_ends(
+        &mut self,
+        requests: u64,
+        now: Instant,
+        epoll: &Epoll,
+    ) -> Result<(), Error>;
+
+    /// Sends a message of the program's.
+    fn send(&mut self, json: &str, epoll: &Epoll) -> Result<(), Error>;
+
+    /// When it wants another turn although nothing happens.
+    fn deadline(&self) -> Option<Instant> {
+        None
+    }
+
+    /// This worker wants to go. No dismissal in the answer: the parent's word
+    /// is to be waited for.
+    fn leave(&mut self, why: Leave, epoll: &Epoll) -> Result<News, Error>;
+}
+
+/// Finds out who it is, and says hello.
+pub(super) fn greet(
+    contract: &Contract,
+    settings: &Serve,
+    epoll: &Epoll,
+) -> Result<Box<dyn Parent>, Error> {
+    let channel = contract.take_channel()?;
+    let board = Arc::clone(&contract.scoreboard);
+    Ok(match contract.parent {
+        contract::Parent::Master => {
+            Box::new(Master::greet(channel, board, settings, epoll)?)
+        }
+        contract::Parent::NodeCluster => {
+            Box::new(Node::join_cluster(channel, board, settings, epoll)?)
+        }
+        contract::Parent::NodeProcess => {
+            Box::new(Node::join_process(channel, board, settings, epoll)?)
+        }
+    })
+}
+
+/// What came of listening to the parent.
+#[derive(Debug, Default)]
+pub(super) struct News {
+    /// In the order of their coming.
+    pub(super) arrivals: Vec<Arrival>,
+    /// What it says to the program, each one JSON text.
+    pub(super) messages: Vec<String>,
+    /// No more will come.
+    pub(super) dismissal: Option<Dismissal>,
+}
+
+/// A connection that is ours from here on.
+#[derive(Debug)]
+pub(super) struct Arrival {
+    pub(super) socket: OwnedFd,
+    /// Where the parent wants it counted, if it does.
+    pub(super) list: Option<List>,
+}
+
+impl From<OwnedFd> for Arrival {
+    fn from(socket: OwnedFd) -> Arrival {
+        Arrival { socket, list: None }
+    }
+}
+
+/// The worker is to finish what it has, and to go.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Dismissal {
+    /// How long to wait for one more request of each idle client.
+    pub(super) idle: Duration,
+    /// How long for everything. `None`: somebody else sees to that.
+    pub(super) grace: Option<Duration>,
+}
+
+/// Why a worker wants to go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Leave {
+    /// It was asked to.
+    Asked,
+    /// A handler has panicked.
+    Panicked,
+}
+
+/// Descriptors that a handler may use beside the clients'.
+const RESERVE: usize = 16;
+
+/// How many connections this process can hold: as many as it can have
+/// descriptors, less those that it has and a reserve.
+pub(super) fn capacity(settings: &Serve) -> Result<usize, Error> {
+    let limit = crate::sys::limit::raise_descriptors()?;
+    let open =
+        std::fs::read_dir("/proc/self/fd").map_or(RESERVE, Iterator::count);
+    let room = limit.saturating_sub(open + RESERVE).max(1);
+    let most = settings.max_connections.map_or(usize::MAX, usize::from);
+    Ok(room.min(most))
+}
