@@ -33,8 +33,10 @@ use crate::sys::socket::{self, Direction};
 /// which could overtake the last answer (RFC 9112 §9.6).
 const DRAIN_TIME: Duration = Duration::from_secs(2);
 
-/// Most bytes to read and drop for that purpose.
-const DRAIN_BYTES: usize = 1 << 20;
+/// Most bytes to read and drop for that purpose: as many as a quick client
+/// sends in that time, since many look for an answer only when they have sent
+/// all.
+const DRAIN_BYTES: usize = 64 << 20;
 
 /// How often in a row one client may fill its output and have it written,
 /// before others get their turn: a stream to a quick reader would not end.
@@ -93,13 +95,20 @@ impl Client {
         self.work.is_none()
     }
 
+    /// It was told of the end. Then its own end makes both directions over,
+    /// while bytes from before that are still to be read and dropped.
+    fn is_draining(&self) -> bool {
+        let next = self.work.as_ref().map(|work| work.next);
+        matches!(next, Some(Next::Drain(_)))
+    }
+
     /// epoll says that something happened.
     pub(super) fn ready(
         &mut self,
         event: Event,
         turn: &mut Turn<'_>,
     ) -> Outcome {
-        if event.is_gone() {
+        if event.is_gone() && !self.is_draining() {
             return Outcome::Over;
         }
         match self.work.take() {
@@ -135,7 +144,7 @@ impl Client {
             Ok(None) => self.watch(work, turn),
             Ok(Some(0)) => self.go_on(work, Some(Step::EndOfInput), turn),
             Ok(Some(_)) => self.go_on(work, Some(Step::GoOn), turn),
-            Err(_) => self.give_up(work, turn),
+            Err(_) => self.give_up(work),
         }
     }
 
@@ -179,7 +188,7 @@ impl Client {
             }
             let waiting = work.waiting();
             let Ok(written) = work.write(self.socket.as_fd()) else {
-                return self.give_up(work, turn);
+                return self.give_up(work);
             };
             if work.waiting() < waiting {
                 self.since = turn.now;
@@ -193,10 +202,10 @@ impl Client {
             && let Next::Close(closing) = work.next
         {
             let socket = self.socket.as_fd();
-            if closing == Closing::Plain
+            if (closing == Closing::Plain && work.has_read_all())
                 || socket::shutdown(socket, Direction::Write).is_err()
             {
-                return self.give_up(work, turn);
+                return self.give_up(work);
             }
             work.next = Next::Drain(DRAIN_BYTES);
         }
@@ -237,11 +246,10 @@ impl Client {
     /// epoll watch for what is waited for.
     fn watch(&mut self, work: Box<Work>, turn: &mut Turn<'_>) -> Outcome {
         let interest = match work.next {
-            _ if work.waiting() > 0 => Interest::Write,
-            // Others have their turn first.
-            Next::GoOn => Interest::Write,
+            // With nothing to write, others have their turn first.
+            _ if work.is_writing() => Interest::Write,
             Next::Read | Next::Drain(_) => Interest::Read,
-            Next::Wait | Next::Close(_) => Interest::Nothing,
+            Next::GoOn | Next::Wait | Next::Close(_) => Interest::Nothing,
         };
         if work.is_over() {
             let served = work.served();
@@ -283,12 +291,13 @@ impl Client {
                 work.next = Next::Drain(left - count);
                 self.watch(work, turn)
             }
-            Ok(Some(_)) | Err(_) => self.give_up(work, turn),
+            Ok(Some(_)) | Err(_) => self.give_up(work),
         }
     }
 
-    fn give_up(&mut self, work: Box<Work>, turn: &mut Turn<'_>) -> Outcome {
-        turn.desk.put_away(work, self.served);
+    /// What was in hand is put away with the rest: [`end`](Self::end).
+    fn give_up(&mut self, work: Box<Work>) -> Outcome {
+        self.work = Some(work);
         Outcome::Over
     }
 
@@ -300,7 +309,7 @@ impl Client {
         };
         let patience = if let Next::Drain(_) = work.next {
             DRAIN_TIME
-        } else if work.waiting() > 0 {
+        } else if work.is_writing() {
             timeouts.write
         } else {
             match work.expects() {
@@ -317,24 +326,29 @@ impl Client {
     /// The client has kept us waiting for too long. One that has begun a
     /// request is told so; one that takes no answers hears nothing.
     pub(super) fn expire(&mut self, turn: &mut Turn<'_>) -> Outcome {
-        match self.work.take() {
-            Some(work) => match work.expects() {
-                Expects::Head | Expects::Body if work.waiting() == 0 => {
-                    self.go_on(work, Some(Step::Late), turn)
-                }
-                Expects::Head
-                | Expects::Body
-                | Expects::Idle
-                | Expects::Answer
-                | Expects::Stream
-                | Expects::Close => self.give_up(work, turn),
-            },
-            None => Outcome::Over,
+        let Some(work) = self.work.take() else { return Outcome::Over };
+        let step = match work.expects() {
+            // epoll calls a socket writable when a third of its buffer is
+            // free: a slow client may have taken much of it unnoticed.
+            _ if work.is_writing() => None,
+            Expects::Head | Expects::Body => Some(Step::Late),
+            Expects::Idle
+            | Expects::Answer
+            | Expects::Stream
+            | Expects::Close => return self.give_up(work),
+        };
+        let outcome = self.go_on(work, step, turn);
+        match self.deadline(&turn.desk.timeouts) {
+            Some(deadline) if deadline.has_come(turn.now) => Outcome::Over,
+            Some(_) | None => outcome,
         }
     }
 
     /// Ends the connection, now and for everybody who holds a copy.
-    pub(super) fn end(self, epoll: &Epoll) {
+    pub(super) fn end(self, desk: &mut Desk, epoll: &Epoll) {
+        if let Some(work) = self.work {
+            desk.put_away(work, self.served);
+        }
         let socket = self.socket.as_fd();
         if let Registered::For(_) = self.registered
             && let Err(error) = epoll.remove(socket)

@@ -289,7 +289,7 @@ impl Worker {
             if let Some(at) = client.alarm() {
                 self.alarms.remove(&(at, key));
             }
-            client.end(&self.epoll);
+            client.end(&mut self.desk, &self.epoll);
             self.parent.ended(key);
         }
     }

@@ -19,6 +19,8 @@ pub(super) struct Work {
     http: Connection,
     input: Input,
     output: Output,
+    /// The last read took all there was room for: the kernel may have more.
+    filled: bool,
     pub(super) next: Next,
     /// When the conversation goes on by itself. It goes with the client.
     pub(super) alarm: Option<Alarm>,
@@ -67,7 +69,10 @@ impl Work {
         self.next = Next::Read;
     }
 
+    /// Forgets everything: whoever prepares an answer is to know that nobody
+    /// waits for it.
     pub(super) fn clear(&mut self) {
+        self.http = Connection::new();
         self.alarm = None;
         self.input.clear();
         self.output.clear();
@@ -99,14 +104,28 @@ impl Work {
         self.output.pending().len()
     }
 
+    /// The client is to take something, or is about to be given more when
+    /// its socket takes it: that may be never, although nothing waits here.
+    pub(super) fn is_writing(&self) -> bool {
+        self.waiting() > 0 || self.next == Next::GoOn
+    }
+
     /// Reads once. `None`: nothing was there. `Some(0)`: the client's end.
     pub(super) fn read(
         &mut self,
         socket: BorrowedFd<'_>,
     ) -> sys::Result<Option<usize>> {
-        let count = socket::receive(socket, self.input.space())?;
+        let space = self.input.space();
+        let room = space.len();
+        let count = socket::receive(socket, space)?;
+        self.filled = count == Some(room);
         self.input.filled(count.unwrap_or(0));
         Ok(count)
+    }
+
+    /// Nothing has come that was not read, so that closing resets nothing.
+    pub(super) fn has_read_all(&self) -> bool {
+        !self.filled
     }
 
     /// Reads once, and drops it.

@@ -1,9 +1,11 @@
 //! The HTTP core from outside: bytes in, answers out.
 #![allow(clippy::unwrap_used)]
 
+mod cases;
 mod client;
 mod conformance;
 mod conversation;
+mod dice;
 mod driver;
 mod files;
 mod mutations;

@@ -1,47 +1,12 @@
 //! The pairs of files again, bent at random but always in the same ways: a
 //! fuzzer that runs with the tests.
 
-use crate::{files, transcript::tell};
-
-/// Xorshift: good enough to bend bytes, and the same every time.
-struct Dice(u64);
-
-impl Dice {
-    /// Below `sides`.
-    fn roll(&mut self, sides: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 % sides.max(1) as u64) as usize
-    }
-
-    fn bend(&mut self, bytes: &mut Vec<u8>, other: &[u8]) {
-        const SHARP: &[u8] = b"\r\n\r\n\0 \t:;,#%/09af\x7f\x80\xff";
-        let at = self.roll(bytes.len());
-        let end = (at + 1 + self.roll(8)).min(bytes.len());
-        match self.roll(6) {
-            0 if !bytes.is_empty() => {
-                bytes[at] = SHARP[self.roll(SHARP.len())];
-            }
-            1 if !bytes.is_empty() => bytes[at] ^= 1 << self.roll(8),
-            2 => bytes.insert(at, SHARP[self.roll(SHARP.len())]),
-            3 => drop(bytes.drain(at..end)),
-            4 => {
-                let again = bytes[at..end].to_vec();
-                bytes.splice(at..at, again);
-            }
-            _ => {
-                bytes.truncate(at);
-                bytes.extend_from_slice(&other[self.roll(other.len())..]);
-            }
-        }
-    }
-}
+use crate::{cases, dice::Dice, transcript::tell};
 
 #[test]
 fn bent_requests_tell_one_story_however_they_are_cut() {
-    let mut cases = files::cases("valid");
-    cases.extend(files::cases("invalid"));
+    let mut cases = cases::cases("valid");
+    cases.extend(cases::cases("invalid"));
     cases.retain(|(_, bytes)| bytes.len() < 2000);
     let mut dice = Dice(0x9e37_79b9_7f4a_7c15);
     for _ in 0..4000 {

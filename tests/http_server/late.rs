@@ -1,0 +1,96 @@
+//! Answers that come later, from another thread, or never.
+
+use std::time::Duration;
+
+use crate::common::{process, wait_until};
+use crate::peer::{Client, get, timed};
+use crate::{answering, answering_impatiently};
+
+#[test]
+fn a_late_answer_keeps_nobody_else_waiting() {
+    let server = answering();
+    let mut slow = Client::open(server.place());
+    slow.send(get("/later/700"));
+    let (answers, took) = timed(|| {
+        (0..20).map(|_| server.ask("/quick").status).collect::<Vec<_>>()
+    });
+    assert!(took < Duration::from_millis(600), "{took:?}");
+    assert_eq!(answers, [200; 20]);
+    assert_eq!(slow.answer().body, b"late");
+}
+
+#[test]
+fn many_threads_may_answer_at_once() {
+    let server = answering();
+    let mut clients: Vec<Client> =
+        (0..200).map(|_| Client::open(server.place())).collect();
+    for _ in 0..3 {
+        for client in &mut clients {
+            client.send(get("/later/30"));
+        }
+        for client in &mut clients {
+            assert_eq!(client.answer().body, b"late");
+        }
+    }
+}
+
+#[test]
+fn dropped_unanswered_it_is_a_500_and_the_end() {
+    let server = answering();
+    let mut client = Client::open(server.place());
+    client.send(get("/dropped") + &get("/behind"));
+    assert_eq!(client.statuses(), [500]);
+    server.ask("/still-there");
+}
+
+#[test]
+fn a_client_that_is_gone_is_noticed() {
+    let server = answering();
+    for target in ["/kept", "/held"] {
+        for _ in 0..5 {
+            let mut client = Client::open(server.place());
+            client.send(get(target));
+            server.ask("/");
+            client.vanish();
+        }
+    }
+    wait_until("ten are noticed", || server.ask("/gone").text() == "10");
+}
+
+#[test]
+fn a_client_that_is_given_up_is_gone() {
+    let server = answering_impatiently(300);
+    let mut client = Client::open_narrow(server.place());
+    client.send(get("/held/1000"));
+    wait_until("it is noticed", || server.ask("/gone").text() == "1");
+}
+
+#[test]
+fn a_worker_that_is_to_go_gives_a_late_answer_first() {
+    let server = answering();
+    let worker = server.workers();
+    let mut client = Client::open(server.place());
+    client.send(get("/later/800") + &get("/behind"));
+    server.ask("/it-is-in-hand");
+    process::signal("TERM", &worker);
+    let answers = client.answers();
+    assert_eq!(answers.len(), 1);
+    assert!(answers[0].body == b"late" && answers[0].closes());
+    wait_until("the worker is gone", || !process::lives(worker[0]));
+    server.ask("/its-successor-serves");
+}
+
+#[test]
+fn a_panic_costs_one_request_and_then_its_worker_goes() {
+    let server = answering();
+    let worker = server.workers();
+    let mut other = Client::open(server.place());
+    other.send(get("/later/500"));
+    let mut client = Client::open(server.place());
+    client.send(get("/before") + &get("/panic") + &get("/behind"));
+    assert_eq!(client.statuses(), [200, 500]);
+    let answers = other.answers();
+    assert!(answers[0].body == b"late" && answers[0].closes());
+    wait_until("the worker is gone", || !process::lives(worker[0]));
+    server.ask("/its-successor-serves");
+}
