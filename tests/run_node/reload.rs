@@ -198,3 +198,20 @@ fn an_upgrade_under_load_keeps_what_is_listened_on() {
     process::signal("TERM", &left);
     wait_until("all are gone", || server.processes().is_empty());
 }
+
+#[test]
+fn an_upgrade_closes_what_nobody_asks_for_any_more() {
+    need_node!();
+    let folder = Scratch::new("fewer");
+    let options = "--workers 1 --boot-timeout 4";
+    let mut server = release(&folder, options, TWO_PORTS);
+    server.wait_for_workers(1);
+    write(&folder, "listen({ port: 0 });");
+    server.signal("USR2");
+    assert!(server.wait().success());
+    wait_until("it is told", || server.log().contains("no longer listening"));
+    assert_eq!(server.ask("/").status, 200);
+    let left = server.processes();
+    process::signal("TERM", &left);
+    wait_until("all are gone", || server.processes().is_empty());
+}
