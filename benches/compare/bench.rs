@@ -18,6 +18,9 @@ use crate::{calls, growth, memory};
 const PARTS: [&str; 7] =
     ["ka64", "ka512", "pipe16", "close64", "calls", "memory", "growth"];
 
+/// A machine at rest has less to do.
+const BUSY: f64 = 1.0;
+
 /// How long and how often.
 #[derive(Clone, Debug)]
 pub(crate) struct Plan {
@@ -69,6 +72,13 @@ impl Bench {
         let cpus = tools.taskset.as_ref().and_then(|_| machine::two_cpus());
         if cpus.is_none() {
             notes.push("Nothing was pinned to a CPU.".to_owned());
+        }
+        let load = machine::load();
+        if load > BUSY {
+            notes.push(format!(
+                "The machine was busy with something else (load {load}): \
+                 trust ratios to the floor, and nothing else."
+            ));
         }
         let mut bench = Bench {
             tools,

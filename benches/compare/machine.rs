@@ -66,6 +66,13 @@ fn numbers(list: &str) -> Vec<usize> {
     numbers
 }
 
+/// How many threads wanted a CPU in the last minute, on average.
+pub(crate) fn load() -> f64 {
+    let text = fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    let first = text.split(' ').next().and_then(|one| one.parse().ok());
+    first.unwrap_or(0.0)
+}
+
 /// Facts by name, in order.
 pub(crate) type Facts = Vec<(&'static str, String)>;
 
@@ -78,14 +85,13 @@ pub(crate) fn describe(tools: &Tools) -> Facts {
     let cpus = std::thread::available_parallelism().map_or(1, usize::from);
     let memory = fs::read_to_string("/proc/meminfo").unwrap_or_default();
     let memory = memory.lines().next().unwrap_or_default();
-    let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
     let mut facts = vec![
         ("date", first_line("date", &["-u", "+%Y-%m-%dT%H:%M:%SZ"])),
         ("CPU", format!("{model}, {cpus} usable")),
         ("memory", memory.replace("MemTotal:", "").trim().to_owned()),
         ("kernel", first_line("uname", &["-srm"])),
         ("descriptors", descriptors().to_string()),
-        ("load before", load.trim().to_owned()),
+        ("load before", load().to_string()),
         ("handoff", revision()),
         ("rustc", first_line("rustc", &["--version"])),
         ("cc", first_line("cc", &["--version"])),
