@@ -13,7 +13,8 @@ CARGO = $(or $(shell PATH='$(PATH)' command -v cargo),$(error \
 # A recipe is one script and ends at its first failure.
 .ONESHELL:
 .SHELLFLAGS := -ec
-.PHONY: help build run test chaos lint doc bench ffi demo install clean deps
+.PHONY: help build run test chaos lint doc bench ffi demo install clean deps \
+	bench-deps
 .DEFAULT_GOAL := help
 
 help: ## list these targets
@@ -51,8 +52,18 @@ lint: ## check the format, lints, documentation and dependencies
 doc: ## build the documentation, private items included, for reading
 	@$(CARGO) doc --no-deps --document-private-items
 
-bench: ## run the benchmarks (ARGS=NAME for those that match)
-	@$(CARGO) bench $(ARGS)
+bench: bench-deps ## measure us and others, half an hour (QUICK=1, ARGS=close64)
+	@$(CARGO) bench --bench compare -- $(ARGS)
+	[ -z '$(ARGS)' ] || exit 0
+	micro=benches/results/$(if $(filter-out 0,$(QUICK)),quick/)micro.txt
+	{
+		date -u +%Y-%m-%dT%H:%M:%SZ
+		sed -n 's/^model name.*: //p' /proc/cpuinfo | head -n 1
+		uname -srm
+		rustc --version
+		$(CARGO) bench --bench parse --bench decisions --bench handover
+	} >$$micro
+	echo "the smallest parts: $$micro"
 
 ffi: $(TARGET)/ffi/socketpair ## build the article's C program
 $(TARGET)/ffi/socketpair: ffi/socketpair.c
@@ -71,13 +82,19 @@ clean: ## remove everything that was built
 
 # A test that lacks its tool says so and is skipped; under CI none may be.
 deps: ## get what the tests need beside Rust, if root (DEPS=no: name it)
-	@has() {
+deps: TOOLS := cc node wrk
+deps: WITHOUT := the tests that need them WILL BE SKIPPED
+bench-deps: TOOLS := cc node wrk nginx haproxy strace
+bench-deps: WITHOUT := the benchmark leaves them out; it cannot be without wrk
+deps bench-deps:
+	@PATH="$$PATH:/usr/sbin:/usr/local/sbin" # where daemons are
+	has() {
 		case $$1 in
 		node) node -e 'parseInt(process.versions.node) >= 18 || process.exit(1)' ;;
 		*) command -v $$1 ;;
 		esac >/dev/null 2>&1
 	}
-	missing() { for tool in cc node wrk; do has $$tool || echo $$tool; done; }
+	missing() { for tool in $(TOOLS); do has $$tool || echo $$tool; done; }
 	package() { # of the tool $$1, under this distribution's name
 		case $$1,$$manager in
 		cc,apt-get) echo gcc libc6-dev ;;
@@ -97,24 +114,33 @@ deps: ## get what the tests need beside Rust, if root (DEPS=no: name it)
 		zypper) zypper --non-interactive install "$$@" ;;
 		esac 2>&1
 	}
-	[ "$$(missing)" ] || { echo 'deps: cc, node and wrk are here'; exit 0; }
+	[ "$$(missing)" ] || { echo '$@: here: $(TOOLS)'; exit 0; }
 	manager=
 	for each in zypper apk pacman dnf apt-get; do
 		! command -v $$each >/dev/null || manager=$$each
 	done
 	if [ "$$manager" ] && [ "$$(id -u)" = 0 ] && [ '$(DEPS)' != no ]; then
 		[ $$manager != apt-get ] || apt-get update -qq || :
+		policy=/usr/sbin/policy-rc.d # Debian starts no daemon if it says so
+		if [ $$manager = apt-get ] && [ ! -e $$policy ]; then
+			trap 'rm -f $$policy' EXIT
+			printf '#!/bin/sh\nexit 101\n' >$$policy
+			chmod 755 $$policy
+		fi
 		for tool in $$(missing); do # singly: a distribution may lack one
-			echo "deps: installing $$tool with $$manager"
+			echo "$@: installing $$tool with $$manager"
 			log=$$(get $$(package $$tool)) || echo "$$log" >&2
 		done
 	fi
 	missing=$$(missing | tr '\n' ' ')
 	[ "$$missing" ] || exit 0
 	{
-		echo "deps: missing: $$missing" | sed 's/node/node (18 or newer)/'
-		[ -z "$$manager" ] || echo 'deps: root gets with make deps:' \
+		echo "$@: missing: $$missing" | sed 's/node/node (18 or newer)/'
+		[ -z "$$manager" ] || echo '$@: root gets with make $@:' \
 			$$(for tool in $$missing; do package $$tool; done)
-		[ -z "$$CI" ] || { echo 'deps: CI must not skip a test'; exit 1; }
-		echo 'deps: the tests that need them WILL BE SKIPPED'
+		[ -z "$$CI" ] || [ $@ = bench-deps ] || {
+			echo 'deps: CI must not skip a test'
+			exit 1
+		}
+		echo '$@: $(WITHOUT)'
 	} >&2

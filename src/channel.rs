@@ -22,6 +22,10 @@ use crate::sys::unix;
 /// is for what an application tells its master.
 const MAX_LINE: usize = 16 << 20;
 
+/// Bytes that may wait in an outbox before messages of the application are
+/// not taken any more.
+const BEHIND: usize = 16 << 20;
+
 /// Bytes that one recvmsg takes: dozens of our lines, and cheap to zero.
 const READ: usize = 4 << 10;
 
@@ -113,6 +117,17 @@ impl Channel {
     /// Whether something waits until the socket is writable.
     pub(crate) fn is_waiting(&self) -> bool {
         !self.outbox.is_empty()
+    }
+
+    /// Whether more waits than a reader who reads at all lets come together.
+    pub(crate) fn is_behind(&self) -> bool {
+        self.outbox.len() > BEHIND
+    }
+
+    /// Whether more waits than all that may: the peer goes on asking, and
+    /// does not take the answers.
+    pub(crate) fn is_choked(&self) -> bool {
+        self.outbox.len() > BEHIND + MAX_LINE
     }
 
     /// Reads once. Then take the lines by [`Channel::line`].

@@ -13,6 +13,7 @@ use log::LevelFilter;
 
 use crate::config::{Address, Control, Schedule, Serve};
 use crate::error::Error;
+use crate::event::{self, Event, Listener, NotAMessage, Observer, Post};
 use crate::http::Handler;
 use crate::master::Job;
 use crate::master::scheduler::{
@@ -41,6 +42,8 @@ use crate::{WorkerId, logger, master, sys};
 pub struct Cluster {
     settings: Serve,
     scheduler: Box<dyn Scheduler>,
+    observer: Option<Observer>,
+    listener: Option<Listener>,
     /// The first mistake, told when it is to serve.
     mistake: Option<Error>,
 }
@@ -63,7 +66,13 @@ impl Cluster {
             Schedule::LeastConnections => Box::new(LeastConnections),
             Schedule::IpHash => Box::new(IpHash),
         };
-        Cluster { settings, scheduler, mistake: None }
+        Cluster {
+            settings,
+            scheduler,
+            observer: None,
+            listener: None,
+            mistake: None,
+        }
     }
 
     /// Listens on a further address.
@@ -230,6 +239,51 @@ impl Cluster {
         self
     }
 
+    /// Tells `observer`, in the master, what becomes of its workers, as
+    /// Node's `cluster` does, and takes what it has to say to them. It runs
+    /// in the master's loop: it must not take long.
+    ///
+    /// ```no_run
+    /// use handoff::{Cluster, Event, Request, Response};
+    ///
+    /// # fn main() -> std::process::ExitCode {
+    /// Cluster::new("3000")
+    ///     .observe(|event, post| match event {
+    ///         Event::Listening { worker } => {
+    ///             post.send(worker, r#"{"hello":"worker"}"#).expect("JSON");
+    ///         }
+    ///         Event::Message { worker, json } => {
+    ///             eprintln!("{worker} says {json}");
+    ///         }
+    ///         _ => {}
+    ///     })
+    ///     .on_message(|json| {
+    ///         let worker = handoff::worker().expect("in a worker");
+    ///         worker.send(format!(r#"{{"heard":{json}}}"#)).expect("JSON");
+    ///     })
+    ///     .serve(|| |_: &Request<'_>, answer: &mut Response<'_>| {
+    ///         answer.body("hello\n");
+    ///     })
+    /// # }
+    /// ```
+    pub fn observe(
+        mut self,
+        observer: impl FnMut(Event<'_>, &mut Post) + 'static,
+    ) -> Cluster {
+        self.observer = Some(Box::new(observer));
+        self
+    }
+
+    /// Has `listener` hear, in each worker, what its master says to it: one
+    /// JSON text at a time.
+    pub fn on_message(
+        mut self,
+        listener: impl FnMut(&str) + 'static,
+    ) -> Cluster {
+        self.listener = Some(Box::new(listener));
+        self
+    }
+
     /// Starts the master, or, in a process that a master has started, the
     /// worker. Returns when it is over: `main` returns that in turn.
     ///
@@ -287,7 +341,8 @@ impl Cluster {
         logger::init(self.settings.log_level, name);
         let contract = contract?;
         let contract = CONTRACT.get_or_init(|| contract);
-        crate::worker::run(&self.settings, contract, Box::new(handler()))
+        let handler = Box::new(handler());
+        crate::worker::run(&self.settings, contract, handler, self.listener)
     }
 
     /// Starts a master whose workers are another program: `handoff run`.
@@ -302,7 +357,7 @@ impl Cluster {
         if let Err(error) = sys::stderr::never_block() {
             log::debug!("the log may block: {error}");
         }
-        master::run(&self.settings, job, self.scheduler)
+        master::run(&self.settings, job, self.scheduler, self.observer)
     }
 
     fn check(&mut self) -> Result<(), Error> {
@@ -322,7 +377,13 @@ impl Default for Cluster {
         let mut settings = Serve::with_defaults(cpus);
         settings.hang_timeout = None;
         let scheduler = Box::new(RoundRobin);
-        Cluster { settings, scheduler, mistake: None }
+        Cluster {
+            settings,
+            scheduler,
+            observer: None,
+            listener: None,
+            mistake: None,
+        }
     }
 }
 
@@ -393,6 +454,16 @@ impl Worker {
     /// the same. Node knows no slots: there it is 0.
     pub fn index(&self) -> usize {
         self.contract.index
+    }
+
+    /// Sends a message, one JSON text, to the master. From any thread; it
+    /// leaves with the loop's next turn.
+    ///
+    /// # Errors
+    /// The text is no JSON, or one of the channel's own messages.
+    pub fn send(&self, json: impl Into<String>) -> Result<(), NotAMessage> {
+        self.contract.post(event::checked(json.into())?);
+        Ok(())
     }
 
     /// How many connections it has taken so far.

@@ -11,6 +11,7 @@ pub mod control;
 #[doc(hidden)]
 pub mod demo;
 mod error;
+mod event;
 pub mod http;
 pub mod ipc;
 mod logger;
@@ -23,6 +24,7 @@ mod sys;
 mod worker;
 
 pub use cluster::{Cluster, Worker, is_worker, worker};
+pub use event::{Event, NotAMessage, Post};
 pub use http::{Handler, Method, Reply, Request, Response};
 pub use master::scheduler::{
     IpHash, LeastConnections, Peer, RoundRobin, Scheduler,

@@ -329,6 +329,32 @@ fn the_main_process_is_named_to_the_manager_at_an_upgrade() {
 }
 
 #[test]
+fn the_next_master_feeds_the_watchdog_that_was_meant_for_the_one_before() {
+    let folder = Scratch::new("watchdog");
+    let (manager, address) = Manager::at(&folder);
+    let serve =
+        handoff("serve --listen 127.0.0.1:0 --workers 1 --control off");
+    let mut command = Command::new("sh");
+    command
+        .args(["-c", "WATCHDOG_PID=$$ exec \"$@\"", "sh"])
+        .arg(serve.get_program())
+        .args(serve.get_args())
+        .env("NOTIFY_SOCKET", address)
+        .env("WATCHDOG_USEC", "400000");
+    let mut server = Server::start(command);
+    let fed = || while manager.hear()[0] != "WATCHDOG=1" {};
+    fed();
+    server.signal("USR2");
+    assert_eq!(server.wait().code(), Some(0), "{}", server.log());
+    manager.0.set_nonblocking(true).unwrap();
+    while manager.0.recv(&mut [0; 512]).is_ok() {}
+    manager.0.set_nonblocking(false).unwrap();
+    fed();
+    fed();
+    process::signal("KILL", &server.processes());
+}
+
+#[test]
 fn a_manager_that_hears_nothing_or_is_not_there_costs_nothing() {
     let folder = Scratch::new("deaf-manager");
     let (manager, address) = Manager::at(&folder);

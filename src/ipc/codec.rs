@@ -149,6 +149,11 @@ impl<F> Received<F> {
         self.queue.drain(..end.min(self.queue.len())).flatten()
     }
 
+    /// Whether none waits.
+    pub fn is_empty(&self) -> bool {
+        self.queue.is_empty()
+    }
+
     fn check(&self, between_lines: bool) -> Result<(), Fault> {
         let allowed = if between_lines { 0 } else { MAX_DESCRIPTORS };
         if self.queue.len() > allowed {

@@ -29,6 +29,9 @@ const BACKLOG: i32 = 511;
 /// `UV_TCP_IPV6ONLY` and `UV_UDP_IPV6ONLY`.
 const IPV6_ONLY: u32 = 1;
 
+/// `UV_UDP_REUSEADDR`.
+const REUSE_ADDRESS: u32 = 4;
+
 /// What was opened.
 #[derive(Debug)]
 pub(super) enum Opened {
@@ -83,7 +86,8 @@ pub(super) fn open(
     let backlog = listen
         .backlog
         .map_or(BACKLOG, |backlog| i32::try_from(backlog).unwrap_or(i32::MAX));
-    let ipv6_only = listen.flags.is_some_and(|flags| flags & IPV6_ONLY != 0);
+    let has = |flag: u32| listen.flags.is_some_and(|set| set & flag != 0);
+    let ipv6_only = has(IPV6_ONLY);
     match listen.address_type {
         AddressType::Unix => {
             let path = listen.address.as_deref().unwrap_or_default();
@@ -91,7 +95,7 @@ pub(super) fn open(
         }
         AddressType::Udp4 | AddressType::Udp6 => {
             let opened = first(&addresses(listen, host)?, |address| {
-                socket::bind_udp(address, ipv6_only)
+                socket::bind_udp(address, ipv6_only, has(REUSE_ADDRESS))
             });
             opened.map(Opened::Shared)
         }

@@ -15,18 +15,23 @@ use log::{debug, error, info, warn};
 use super::link::{Link, Tongue};
 use super::readiness::Readiness;
 use super::server::{Server, ServerId};
-use super::supervisor::{Event, Exit};
+use super::supervisor::{Action, Event, Exit};
 use super::traffic::look_at;
 use super::watch::Sight;
 use super::{Master, Source};
 use crate::WorkerId;
 use crate::channel::{Channel, Heard};
 use crate::error::Error;
+use crate::event::Event as Told;
 use crate::ipc::Message;
 use crate::ipc::json::Reason;
 use crate::ipc::message::{Act, Answer, Cluster, Malformed};
 use crate::sys::signal;
 use crate::sys::{clock, epoll, process};
+
+/// How often the channel of a dead worker is read at most; each time brings
+/// some kilobytes, of a few hundred that it holds.
+const LAST_WORDS: usize = 1024;
 
 /// How long a worker that ran out of descriptors gets no more connections.
 const COOL_DOWN: Duration = Duration::from_millis(100);
@@ -36,9 +41,16 @@ impl Master {
         let started = match self.launcher.spawn(worker, slot) {
             Ok(started) => started,
             Err(error) => {
-                warn!("worker {worker} cannot be started: {error}");
-                let why = error.to_string();
-                return self.note(Event::SpawnFailed { worker, why });
+                let why = self.launcher.explain(error);
+                let line = format!("worker {worker} cannot be started: {why}");
+                self.note(Event::SpawnFailed { worker, why });
+                // The end of everything has a line of its own.
+                let is_end =
+                    |action: &Action| matches!(action, Action::Exit(_));
+                if !self.actions.iter().any(is_end) {
+                    warn!("{line}");
+                }
+                return;
             }
         };
         let process_key = self.sources.insert(Source::Process(worker));
@@ -54,8 +66,11 @@ impl Master {
         );
         match link.register(&self.epoll) {
             Ok(()) => {
-                info!("worker {worker}: pid {}", link.child.pid());
+                let pid = link.child.pid();
+                info!("worker {worker}: pid {pid}");
                 self.links.insert(worker, link);
+                let (pid, index) = (pid.cast_unsigned(), slot);
+                self.tell_program(Told::Fork { worker, pid, index });
             }
             Err(error) => {
                 warn!("worker {worker} cannot be watched: {error}");
@@ -106,6 +121,11 @@ impl Master {
             }
         }
         match result {
+            Ok(Heard::Something) if self.is_choking(worker) => {
+                error!("worker {worker} asks, and does not listen");
+                self.condemn(worker);
+                false
+            }
             Ok(Heard::Something) => true,
             Ok(Heard::Nothing) => false,
             Ok(Heard::End) => {
@@ -163,7 +183,9 @@ impl Master {
         let proven = link.is_proven();
         match message {
             Message::Cluster(Cluster { seq, act }) => match act {
-                Act::Online { handoff: Some(_) } => {}
+                Act::Online { handoff: Some(_) } => {
+                    self.tell_program(Told::Online { worker });
+                }
                 Act::Listening { .. } => self.note(Event::Ready { worker }),
                 Act::ExitedAfterDisconnect => {
                     self.note(Event::Leaving { worker, proven });
@@ -195,7 +217,10 @@ impl Master {
             }
             // It was asked to wake us, and has.
             Message::HandleAck => {}
-            Message::User(text) => debug!("worker {worker} says {text}"),
+            Message::User(json) => {
+                debug!("worker {worker} says {json}");
+                self.tell_program(Told::Message { worker, json });
+            }
             Message::Handle { .. }
             | Message::Connections { .. }
             | Message::HandleNack { first: None }
@@ -207,6 +232,12 @@ impl Master {
             | Message::Internal(_) => return not_ours(),
         }
         Ok(())
+    }
+
+    fn is_choking(&mut self, worker: WorkerId) -> bool {
+        let link = self.links.get_mut(&worker);
+        link.and_then(|link| link.channel())
+            .is_some_and(|channel| channel.is_choked())
     }
 
     /// Says something of Node's `cluster`.
@@ -225,6 +256,7 @@ impl Master {
         let proven = link.is_proven();
         self.sources.remove(key);
         self.note(Event::ChannelEnded { worker, proven });
+        self.tell_program(Told::Disconnect { worker });
     }
 
     /// A worker that breaks the rules: it costs its life, nobody else's.
@@ -246,7 +278,8 @@ impl Master {
                 Tongue::Ours { scoreboard, .. } => {
                     (scoreboard.turns(), scoreboard.is_waiting())
                 }
-                Tongue::Node(_) => (0, true),
+                // It tells only when it answers.
+                Tongue::Node(foreign) => (foreign.answered, true),
             };
             let owes = self
                 .servers
@@ -286,7 +319,13 @@ impl Master {
     pub(super) fn bury(&mut self, worker: WorkerId) -> Result<(), Error> {
         // Its last words may lie in the channel, and count. Before it is
         // waited for: should they condemn it, its number is still its own.
-        while self.listen(worker) {}
+        // More than this were not in it: they come from somebody who has
+        // inherited it.
+        for _ in 0..LAST_WORDS {
+            if !self.listen(worker) {
+                break;
+            }
+        }
         self.hang_up(worker);
         let Some(link) = self.links.get(&worker) else { return Ok(()) };
         let Some(how) = link.reap(&self.epoll)? else { return Ok(()) };
@@ -313,6 +352,11 @@ impl Master {
         }
         let proven = link.is_proven();
         self.note(Event::Exited { worker, how, proven });
+        let (code, signal) = match how {
+            Exit::Code(code) => (Some(code), None),
+            Exit::Signal(signal) => (None, Some(signal)),
+        };
+        self.tell_program(Told::Exit { worker, code, signal });
         Ok(())
     }
 }
@@ -354,8 +398,11 @@ fn hear_lines(
         Err(error) => return Err(error.into()),
     };
     while let Some((line, received)) = channel.line()? {
-        if memchr::memmem::find(line, b"NODE_HANDLE").is_some() {
-            received.take(1).for_each(drop);
+        // A line without knows nothing of those that another is to claim.
+        if !received.is_empty()
+            && let Ok(message) = Message::parse(line)
+        {
+            received.take(message.descriptors()).for_each(drop);
         }
         lines.push(line.to_owned());
     }

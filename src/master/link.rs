@@ -54,14 +54,16 @@ pub(super) enum Tongue {
 #[derive(Debug)]
 pub(super) struct Foreign {
     pub(super) readiness: Readiness,
-    /// It takes connections.
-    pub(super) admitted: bool,
+    /// Since when it takes connections, if it does.
+    pub(super) admitted: Option<Instant>,
     /// When it is judged by what it has got ready; `None` once it is ready.
     pub(super) judged_at: Option<Instant>,
     /// Descriptors on their way, oldest first: it answers in that order.
     pub(super) handles: VecDeque<Handle>,
     /// How many connections it has taken.
     pub(super) accepted: u64,
+    /// Those, and how many it has given back.
+    pub(super) answered: u64,
 }
 
 /// A descriptor on its way to a worker that answers for each.
@@ -97,10 +99,11 @@ impl Link {
             Some(scoreboard) => Tongue::Ours { scoreboard, capacity: None },
             None => Tongue::Node(Foreign {
                 readiness,
-                admitted: false,
+                admitted: None,
                 judged_at: Some(now + boot_timeout),
                 handles: VecDeque::new(),
                 accepted: 0,
+                answered: 0,
             }),
         };
         Link {
@@ -147,6 +150,11 @@ impl Link {
     pub(super) fn next_seq(&mut self) -> u64 {
         self.seq += 1;
         self.seq - 1
+    }
+
+    /// So much waits in its channel that it seems not to read.
+    pub(super) fn is_behind(&self) -> bool {
+        self.line.as_ref().is_some_and(|line| line.channel.is_behind())
     }
 
     /// Says something; what the channel does not take yet waits in it. An
@@ -256,14 +264,6 @@ impl Link {
         match &self.tongue {
             Tongue::Ours { .. } => None,
             Tongue::Node(foreign) => foreign.judged_at,
-        }
-    }
-
-    /// Whether it may still ask for servers that it has not asked for.
-    pub(super) fn is_starting(&self) -> bool {
-        match &self.tongue {
-            Tongue::Ours { .. } => false,
-            Tongue::Node(foreign) => !foreign.admitted && self.line.is_some(),
         }
     }
 

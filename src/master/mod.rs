@@ -33,6 +33,7 @@ pub mod readiness;
 mod recycle;
 pub mod scheduler;
 mod server;
+mod servers;
 mod spawn;
 mod start;
 pub mod supervisor;
@@ -63,6 +64,7 @@ use self::watch::Watch;
 use crate::WorkerId;
 use crate::config::Serve;
 use crate::error::Error;
+use crate::event::Observer;
 use crate::ipc::Message;
 use crate::slab::{Key, Slab};
 use crate::sys::epoll::{Epoll, Events};
@@ -100,8 +102,10 @@ pub(crate) fn run(
     settings: &Serve,
     job: Job,
     scheduler: Box<dyn Scheduler>,
+    observer: Option<Observer>,
 ) -> Result<ExitCode, Error> {
     let mut master = Master::new(settings, job, scheduler)?;
+    master.observer = observer;
     let mut events = Events::with_capacity(EVENTS);
     loop {
         master.tick()?;
@@ -189,8 +193,8 @@ struct Master {
     predecessor: Option<OwnedFd>,
     /// What it left that nobody has asked for yet.
     inheritance: Inheritance,
-    /// `run`: the servers that the worker of each slot had when it became
-    /// ready, and still has; its successor is measured by them.
+    /// `run`: the servers that the worker of each slot had when it began to
+    /// serve, and still has; its successor is measured by them.
     wanted: BTreeMap<usize, BTreeSet<String>>,
     /// `run`: where a listen on every address goes instead.
     host: Option<String>,
@@ -200,6 +204,8 @@ struct Master {
     notifier: Notifier,
     recycling: Recycling,
     past: Past,
+    /// Whom to tell of the workers in the program that we run in.
+    observer: Option<Observer>,
     start: Instant,
     now: Instant,
 }
@@ -251,6 +257,7 @@ impl Master {
             cooling,
             self.congested_until,
             self.upgrade_deadline(),
+            self.claims_end(),
             self.judgement(),
             self.closing_time(),
             doors,
@@ -285,7 +292,7 @@ impl Master {
             }
         }
         self.judge();
-        self.close_abandoned();
+        self.close_deserted();
         self.look_for_the_hung();
         self.expire_operators();
         self.recycle();

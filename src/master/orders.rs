@@ -1,8 +1,9 @@
 //! Orders: from signals to the supervisor, and from the supervisor to deeds.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
-use log::{debug, info, warn};
+use log::{debug, error, info, warn};
 
 use super::Master;
 use super::link::Tongue;
@@ -10,6 +11,8 @@ use super::server::ServerId;
 use super::supervisor::{Action, Event, Report};
 use crate::WorkerId;
 use crate::error::Error;
+use crate::event::{Event as Told, Post};
+use crate::ipc::Message;
 use crate::ipc::message::Act;
 use crate::sys::signal::Signal;
 
@@ -19,7 +22,29 @@ const IDLE_AT_STOP: Duration = Duration::from_millis(500);
 impl Master {
     pub(super) fn note(&mut self, event: Event) {
         let now = self.elapsed();
+        if let Event::Ready { worker } = event {
+            self.tell_program(Told::Listening { worker });
+        }
         self.supervisor.handle(now, event, &mut self.actions);
+    }
+
+    /// Lets the program that we run in know, and sends what it says.
+    pub(super) fn tell_program(&mut self, event: Told<'_>) {
+        let Some(observer) = &mut self.observer else { return };
+        let mut post = Post::default();
+        let observe = AssertUnwindSafe(|| observer(event, &mut post));
+        if catch_unwind(observe).is_err() {
+            error!("the program's observer panicked, and is told no more");
+            self.observer = None;
+        }
+        for (worker, json) in post.letters {
+            let Some(link) = self.links.get_mut(&worker) else { continue };
+            if link.is_behind() {
+                warn!("worker {worker} does not listen: a message is dropped");
+            } else {
+                link.say(&Message::User(&json), &self.epoll);
+            }
+        }
     }
 
     /// Signals to the master.
@@ -102,7 +127,10 @@ impl Master {
             }
             Action::Disconnect { worker } => {
                 debug!("worker {worker} is asked to leave");
-                let idle = self.told_to_stop.then_some(IDLE_AT_STOP);
+                let link = self.links.get_mut(&worker);
+                let node = link.is_some_and(|link| link.foreign().is_some());
+                let idle =
+                    (self.told_to_stop && !node).then_some(IDLE_AT_STOP);
                 let idle = idle.map(|idle| idle.as_millis() as u64);
                 self.say(worker, Act::Disconnect { idle });
             }

@@ -9,7 +9,7 @@
 //!   wanted     what the predecessor of its slot had when it became ready,
 //!              less what that one has closed since
 //!   listening  what it has itself
-//!   ready      listening ⊇ wanted, and not empty; and "ready" was said,
+//!   ready      listening ⊇ wanted, and not empty; or "ready" was said,
 //!              where that is asked for (--wait-ready)
 //! ```
 
@@ -77,9 +77,9 @@ impl Readiness {
 
     /// Whether it is ready.
     pub fn is_ready(&self) -> bool {
-        !self.listening.is_empty()
-            && self.wanted.is_subset(&self.listening)
-            && self.said != Some(false)
+        let something = !self.listening.is_empty();
+        self.wanted.is_subset(&self.listening)
+            && self.said.unwrap_or(something)
     }
 
     /// What to do with it when it has had its time: rather go on with a part
@@ -147,6 +147,16 @@ mod tests {
         assert_eq!(worker.verdict(), Verdict::NotReady);
         worker.said_ready();
         assert!(worker.is_ready());
+    }
+
+    #[test]
+    fn who_has_said_ready_need_not_listen() {
+        let mut worker = Readiness::new(BTreeSet::new(), true);
+        worker.said_ready();
+        assert!(worker.is_ready());
+        let mut worker = Readiness::new(wanted(&["a"]), true);
+        worker.said_ready();
+        assert!(!worker.is_ready());
     }
 
     #[test]

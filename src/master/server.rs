@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 use std::os::fd::OwnedFd;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::dispatcher::Dispatcher;
 use super::doors::Doors;
@@ -42,8 +42,10 @@ pub(super) struct Asked {
     pub(super) shared: Option<OwnedFd>,
     /// Who has it.
     pub(super) members: BTreeSet<WorkerId>,
-    /// Everybody has closed it; it goes then, if nobody wants it again.
-    pub(super) abandoned: Option<Instant>,
+    /// How long it is kept when it is deserted.
+    pub(super) keep: Duration,
+    /// Since when nobody has it, and nobody is expected to want it.
+    pub(super) deserted: Option<Instant>,
 }
 
 impl Server {

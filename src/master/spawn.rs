@@ -77,6 +77,22 @@ impl Launcher {
         })
     }
 
+    /// Why a worker was not started. A program that somebody typed is named,
+    /// with the status by which a shell tells the same.
+    pub(crate) fn explain(&self, error: sys::Error) -> String {
+        if self.foreign.is_none() || !error.is_of("exec") {
+            return error.to_string();
+        }
+        let missing = io::Error::from_raw_os_error(error.errno()).kind()
+            == io::ErrorKind::NotFound;
+        let (words, status) = match missing {
+            true => ("there is no such program", 127),
+            false => ("it cannot be executed", 126),
+        };
+        let name = self.name();
+        format!("{name}: {words}, which a shell tells by {status} ({error})")
+    }
+
     /// Whoever starts from now on is that user, if it is a worker.
     pub(crate) fn set_user(&mut self, user: &User) -> Result<(), Error> {
         let user = identity::look_up(user)?;

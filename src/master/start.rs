@@ -147,6 +147,7 @@ impl Master {
             notifier: Notifier::from_environment(start),
             recycling: Recycling::new(settings, start),
             past: Past::default(),
+            observer: None,
             start,
             now: start,
         };

@@ -230,6 +230,13 @@ impl Master {
         if !workers.iter().all(ready) {
             return Ok(());
         }
+        // An app may open its servers one after the other.
+        if !self.inheritance.listeners.is_empty()
+            && self.now < self.start + self.boot_timeout
+        {
+            return Ok(());
+        }
+        self.inheritance.discard_rest();
         self.open_control()?;
         info!("ready: the old master may go");
         if let Some(channel) = self.predecessor.take()
@@ -241,6 +248,15 @@ impl Master {
             server.doors.take_over();
         }
         Ok(())
+    }
+
+    /// When a new master waits no longer for somebody to ask for what it
+    /// has inherited.
+    pub(super) fn claims_end(&self) -> Option<Instant> {
+        self.predecessor.as_ref()?;
+        let end = self.start + self.boot_timeout;
+        let waits = !self.inheritance.listeners.is_empty();
+        (waits && end > self.now).then_some(end)
     }
 
     pub(super) fn is_successor(&self, pid: i32) -> bool {

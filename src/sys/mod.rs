@@ -50,6 +50,11 @@ impl Error {
     pub(crate) const INVALID: Error =
         Error { call: "argument", errno: libc::EINVAL };
 
+    /// More than this process may have open, found before the system was
+    /// asked.
+    pub(crate) const TOO_MANY_OPEN: Error =
+        Error { call: "argument", errno: libc::EMFILE };
+
     /// What `call` has just left in `errno`.
     fn last(call: &'static str) -> Error {
         let errno = io::Error::last_os_error().raw_os_error().unwrap_or(0);
@@ -58,6 +63,11 @@ impl Error {
 
     pub(crate) fn errno(self) -> i32 {
         self.errno
+    }
+
+    /// Whether it is that call that failed.
+    pub(crate) fn is_of(self, call: &str) -> bool {
+        self.call == call
     }
 
     /// The system can take no more just now: too many descriptors of this

@@ -24,12 +24,17 @@ pub(crate) fn listen_tcp(
     Ok(socket)
 }
 
-/// A UDP socket, bound, for somebody else to read.
+/// A UDP socket, bound, for somebody else to read. `reuse`: on an address
+/// that others may have too, as with multicast.
 pub(crate) fn bind_udp(
     address: SocketAddr,
     ipv6_only: bool,
+    reuse: bool,
 ) -> Result<OwnedFd> {
     let socket = socket(family(address), libc::SOCK_DGRAM)?;
+    if reuse {
+        set_option(socket.as_fd(), libc::SOL_SOCKET, libc::SO_REUSEADDR, 1)?;
+    }
     bind_ip(socket.as_fd(), address, ipv6_only)?;
     Ok(socket)
 }

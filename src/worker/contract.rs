@@ -11,11 +11,12 @@
 use std::env;
 use std::os::fd::{AsFd, OwnedFd};
 use std::str::FromStr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use crate::WorkerId;
 use crate::error::Error;
 use crate::scoreboard::Scoreboard;
+use crate::sys::event::WakeUp;
 use crate::sys::{self, process};
 
 const VARIABLES: [&str; 5] = [
@@ -51,6 +52,10 @@ pub(crate) struct Contract {
     /// Without a master of ours nobody else looks at it.
     pub(crate) scoreboard: Arc<Scoreboard>,
     channel: Mutex<Option<OwnedFd>>,
+    /// What the program wants said to the parent.
+    outgoing: Mutex<Vec<String>>,
+    /// Makes the loop look at that.
+    bell: OnceLock<Arc<WakeUp>>,
 }
 
 /// Who is at the other end of the channel.
@@ -98,6 +103,8 @@ impl Contract {
             parent,
             scoreboard: Arc::new(scoreboard),
             channel: Mutex::new(Some(descriptor(&channel)?)),
+            outgoing: Mutex::default(),
+            bell: OnceLock::new(),
         })
     }
 
@@ -106,14 +113,44 @@ impl Contract {
         self.scoreboard.received()
     }
 
+    /// Has the loop say this to the parent; from any thread.
+    pub(crate) fn post(&self, json: String) {
+        lock(&self.outgoing).push(json);
+        if let Some(bell) = self.bell.get()
+            && let Err(error) = bell.wake()
+        {
+            log::error!("a message to the parent is late: {error}");
+        }
+    }
+
+    /// The loop is there, and what wakes it.
+    pub(crate) fn hang_bell(&self, bell: Arc<WakeUp>) {
+        // What was said before is not to wait for what is said next.
+        if !lock(&self.outgoing).is_empty()
+            && let Err(error) = bell.wake()
+        {
+            log::error!("a message to the parent is late: {error}");
+        }
+        // There is one loop in a worker's life.
+        let _ = self.bell.set(bell);
+    }
+
+    /// What is to be said.
+    pub(crate) fn take_outgoing(&self) -> Vec<String> {
+        std::mem::take(&mut lock(&self.outgoing))
+    }
+
     /// The channel, for whoever asks first.
     pub(crate) fn take_channel(&self) -> Result<OwnedFd, Error> {
-        self.channel
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        lock(&self.channel)
             .take()
             .ok_or_else(|| Error::contract("a channel already taken"))
     }
+}
+
+/// Whoever panicked with it left it whole.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A variable's name and value.

@@ -115,7 +115,7 @@ impl Master {
                         return Err(Error::protocol("a worker's own words"));
                     }
                 },
-                Message::User(text) => debug!("the master says {text}"),
+                Message::User(text) => news.messages.push(text.to_owned()),
                 other => debug!("passed over: {other:?}"),
             }
         }
@@ -159,6 +159,10 @@ impl Parent for Master {
 
     fn ended(&mut self, _client: Key) {
         self.closed += 1;
+    }
+
+    fn send(&mut self, json: &str, epoll: &Epoll) -> Result<(), Error> {
+        Ok(self.wire.tell(&Message::User(json), epoll)?)
     }
 
     fn turn_ends(

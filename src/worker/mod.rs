@@ -33,11 +33,12 @@ mod work;
 
 use std::collections::BTreeSet;
 use std::os::fd::AsFd;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use log::{error, info};
+use log::{debug, error, info};
 
 use self::client::{Client, Outcome, Turn};
 use self::clock::Tick;
@@ -46,6 +47,7 @@ use self::desk::Desk;
 use self::parent::{Arrival, Leave, News, Parent};
 use crate::config::Serve;
 use crate::error::Error;
+use crate::event::Listener;
 use crate::http::{Handler, Mailbox};
 use crate::scoreboard::Scoreboard;
 use crate::slab::{Key, Slab};
@@ -70,11 +72,13 @@ const SWEEP: Duration = Duration::from_millis(100);
 /// The life of a worker: until it is told to go, or its master is gone.
 pub(crate) fn run(
     settings: &Serve,
-    contract: &Contract,
+    contract: &'static Contract,
     handler: Box<dyn Handler>,
+    listener: Option<Listener>,
 ) -> Result<ExitCode, Error> {
     process::set_name(&format!("handoff: w{}", contract.worker));
     let mut worker = Worker::new(settings, contract, handler)?;
+    worker.listener = listener;
     let mut events = Events::with_capacity(EVENTS);
     loop {
         worker.wait(&mut events)?;
@@ -106,7 +110,10 @@ struct Worker {
     signals: SignalFd,
     wake_up: Arc<WakeUp>,
     scoreboard: Arc<Scoreboard>,
+    contract: &'static Contract,
     parent: Box<dyn Parent>,
+    /// Whom the program has listen to the parent.
+    listener: Option<Listener>,
     phase: Phase,
     /// On the way out: when to be gone, if nobody else sees to that.
     over_at: Option<Instant>,
@@ -138,7 +145,7 @@ enum Phase {
 impl Worker {
     fn new(
         settings: &Serve,
-        contract: &Contract,
+        contract: &'static Contract,
         handler: Box<dyn Handler>,
     ) -> Result<Worker, Error> {
         let epoll = Epoll::new()?;
@@ -147,6 +154,7 @@ impl Worker {
         let wake_up = Arc::new(WakeUp::new()?);
         epoll.add(wake_up.as_fd(), Interest::Read, MAILBOX)?;
         let parent = parent::greet(contract, settings, &epoll)?;
+        contract.hang_bell(Arc::clone(&wake_up));
         let ring = Arc::clone(&wake_up);
         let mailbox = Mailbox::new(move || {
             if let Err(error) = ring.wake() {
@@ -160,6 +168,8 @@ impl Worker {
             epoll,
             signals,
             wake_up,
+            contract,
+            listener: None,
             scoreboard: Arc::clone(&contract.scoreboard),
             parent,
             phase: Phase::Serving,
@@ -219,6 +229,9 @@ impl Worker {
     }
 
     fn heed(&mut self, news: News) {
+        for json in &news.messages {
+            self.hear_message(json);
+        }
         for Arrival { socket, list } in news.arrivals {
             let key = self.clients.insert(Client::new(socket, self.tick));
             if let Some(list) = list {
@@ -281,9 +294,22 @@ impl Worker {
         }
     }
 
-    /// Answers from other threads.
+    /// The program hears what its parent says. If that makes it panic, the
+    /// worker goes as when a handler does.
+    fn hear_message(&mut self, json: &str) {
+        let Some(listener) = &mut self.listener else {
+            return debug!("the parent says {json}");
+        };
+        let hear = AssertUnwindSafe(|| listener(json));
+        self.desk.panicked |= catch_unwind(hear).is_err();
+    }
+
+    /// Answers from other threads, and messages to the parent.
     fn deliver(&mut self) -> Result<(), Error> {
         self.wake_up.clear()?;
+        for json in self.contract.take_outgoing() {
+            self.parent.send(&json, &self.epoll)?;
+        }
         for answer in self.desk.mailbox.take() {
             let key = Key::from_bits(answer.ticket());
             self.step(key, |client, turn| client.answer(answer, turn));

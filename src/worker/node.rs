@@ -19,7 +19,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use log::{debug, info, warn};
+use log::{info, warn};
 
 use self::dialogue::{Dialogue, Event, Refused, Server};
 use self::doors::Doors;
@@ -144,7 +144,7 @@ impl Node {
                 Err(malformed) => return Err(malformed.into()),
             };
             if let Message::User(text) = message {
-                debug!("the parent says {text}");
+                news.messages.push(text.to_owned());
             }
             let descriptor = descriptors.take(message.descriptors()).next();
             events.extend(self.dialogue.hear(&message, descriptor)?);
@@ -287,6 +287,10 @@ impl Parent for Node {
 
     fn ended(&mut self, client: Key) {
         self.dialogue.ended(client);
+    }
+
+    fn send(&mut self, json: &str, epoll: &Epoll) -> Result<(), Error> {
+        Ok(self.wire.tell(&Message::User(json), epoll)?)
     }
 
     fn turn_ends(

@@ -45,6 +45,9 @@ pub(super) trait Parent {
         epoll: &Epoll,
     ) -> Result<(), Error>;
 
+    /// Sends a message of the program's.
+    fn send(&mut self, json: &str, epoll: &Epoll) -> Result<(), Error>;
+
     /// When it wants another turn although nothing happens.
     fn deadline(&self) -> Option<Instant> {
         None
@@ -81,6 +84,8 @@ pub(super) fn greet(
 pub(super) struct News {
     /// In the order of their coming.
     pub(super) arrivals: Vec<Arrival>,
+    /// What it says to the program, each one JSON text.
+    pub(super) messages: Vec<String>,
     /// No more will come.
     pub(super) dismissal: Option<Dismissal>,
 }

@@ -192,7 +192,15 @@ impl Connection {
 
     fn read(&mut self) -> Result<(), Lost> {
         let mut bytes = [0; 16 << 10];
-        let lost_here = match self.stream.read(&mut bytes) {
+        let result = loop {
+            // After a stop of the process a read with a timeout is
+            // interrupted although there is no handler: signal(7).
+            match self.stream.read(&mut bytes) {
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                result => break result,
+            }
+        };
+        let lost_here = match result {
             Ok(0) => Lost::Reset,
             Ok(count) => {
                 self.ahead.extend_from_slice(&bytes[..count]);

@@ -1,0 +1,154 @@
+//! What we mean to reach, and whether we have.
+
+use crate::peers::Peer::{
+    FloorKeepAlive, FloorPass, FloorPipelined, Hyper, Nginx, NginxDeferred,
+    NodeRoundRobin,
+};
+use crate::results::Results;
+use crate::statistics::Spread;
+
+/// A bound on one figure.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Target {
+    pub(crate) what: &'static str,
+    pub(crate) bound: Bound,
+    measured: fn(&Results) -> Option<Spread>,
+}
+
+/// A number that must be kept, and a better one to strive for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Bound {
+    AtMost(f64, Option<f64>),
+    AtLeast(f64),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    Pass,
+    /// The better number is reached as well.
+    Stretch,
+    Fail,
+    NotMeasured,
+}
+
+impl Verdict {
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Verdict::Pass => "pass",
+            Verdict::Stretch => "pass, stretch",
+            Verdict::Fail => "**fail**",
+            Verdict::NotMeasured => "not measured",
+        }
+    }
+}
+
+impl Target {
+    pub(crate) fn measured(&self, results: &Results) -> Option<Spread> {
+        (self.measured)(results)
+    }
+
+    /// By the median.
+    pub(crate) fn verdict(&self, results: &Results) -> Verdict {
+        let Some(spread) = self.measured(results) else {
+            return Verdict::NotMeasured;
+        };
+        let figure = spread.median;
+        match self.bound {
+            Bound::AtMost(_, Some(better)) if figure <= better => {
+                Verdict::Stretch
+            }
+            Bound::AtMost(most, _) if figure <= most => Verdict::Pass,
+            Bound::AtLeast(least) if figure >= least => Verdict::Pass,
+            Bound::AtMost(..) | Bound::AtLeast(_) => Verdict::Fail,
+        }
+    }
+}
+
+const fn at_most(
+    what: &'static str,
+    most: f64,
+    better: Option<f64>,
+    measured: fn(&Results) -> Option<Spread>,
+) -> Target {
+    Target { what, bound: Bound::AtMost(most, better), measured }
+}
+
+fn user_time(results: &Results) -> Option<Spread> {
+    let comparison = results.comparison("ka64")?;
+    comparison.entry(crate::peers::Peer::Handoff)?.spread(|s| s.user)
+}
+
+/// As exact as the bounds are said.
+fn calls(results: &Results, load: &str) -> Option<Spread> {
+    let total = results.calls(load)?.total;
+    Some(Spread::exactly((total * 100.0).round() / 100.0))
+}
+
+fn fds_per_message(results: &Results) -> Option<Spread> {
+    let messages = results.calls("close64")?.of("sendmsg");
+    Some(Spread::exactly(1.0 / messages))
+}
+
+fn registrations(results: &Results) -> Option<Spread> {
+    // A few are made beside the connections; they vanish among thousands.
+    let each = results.calls("close64")?.of("epoll_ctl");
+    Some(Spread::exactly((each * 100.0).floor() / 100.0))
+}
+
+pub(crate) const ALL: [Target; 22] = [
+    at_most("keep-alive 64 / floor-ka", 1.10, Some(1.05), |r| {
+        r.ratio("ka64", FloorKeepAlive)
+    }),
+    at_most("keep-alive 64 / nginx", 0.78, None, |r| r.ratio("ka64", Nginx)),
+    at_most("keep-alive 64 / hyper", 0.85, None, |r| r.ratio("ka64", Hyper)),
+    at_most("keep-alive 512 / floor-ka", 1.10, Some(1.05), |r| {
+        r.ratio("ka512", FloorKeepAlive)
+    }),
+    at_most("keep-alive 512 / nginx", 0.78, None, |r| r.ratio("ka512", Nginx)),
+    at_most("keep-alive 512 / hyper", 0.85, None, |r| r.ratio("ka512", Hyper)),
+    at_most("pipelined 16 / floor-pipe", 1.15, Some(0.90), |r| {
+        r.ratio("pipe16", FloorPipelined)
+    }),
+    at_most("pipelined 16 / nginx", 0.09, None, |r| r.ratio("pipe16", Nginx)),
+    at_most("pipelined 16 / hyper", 0.40, None, |r| r.ratio("pipe16", Hyper)),
+    at_most("close, handed over / D-pb-cr", 1.12, Some(1.06), |r| {
+        r.ratio("close64", FloorPass)
+    }),
+    at_most("close, handed over / nginx", 0.68, None, |r| {
+        r.ratio("close64", Nginx)
+    }),
+    at_most("close, handed over / nginx deferred", 0.98, None, |r| {
+        r.ratio("close64", NginxDeferred)
+    }),
+    at_most("close, handed over / Node's round robin", 0.05, None, |r| {
+        r.ratio("close64", NodeRoundRobin)
+    }),
+    at_most(
+        "user time of a keep-alive request, µs",
+        0.6,
+        Some(0.4),
+        user_time,
+    ),
+    at_most("system calls of a keep-alive request", 2.05, None, |r| {
+        calls(r, "ka64")
+    }),
+    at_most("system calls of a pipelined request", 0.13, None, |r| {
+        calls(r, "pipe16")
+    }),
+    at_most("system calls of a connection", 7.2, Some(6.6), |r| {
+        calls(r, "close64")
+    }),
+    Target {
+        what: "connections in a sendmsg",
+        bound: Bound::AtLeast(3.0),
+        measured: fds_per_message,
+    },
+    at_most("epoll_ctl of a connection", 0.0, None, registrations),
+    at_most("bytes of an idle connection", 64.0, Some(32.0), |r| {
+        Some(Spread::exactly(r.memory()?.per_connection))
+    }),
+    at_most("MB of master and worker (PSS)", 1.5, Some(1.0), |r| {
+        Some(Spread::exactly(r.memory()?.baseline as f64 / 1e6))
+    }),
+    at_most("errors under all loads", 0.0, None, Results::errors),
+];

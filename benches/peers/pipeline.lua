@@ -1,0 +1,12 @@
+-- wrk: sixteen requests in one write.
+init = function(arguments)
+  local requests = {}
+  for i = 1, 16 do
+    requests[i] = wrk.format('GET')
+  end
+  batch = table.concat(requests)
+end
+
+request = function()
+  return batch
+end

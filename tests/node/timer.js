@@ -1,0 +1,4 @@
+// Works off a queue, say: it listens nowhere.
+'use strict';
+
+setInterval(() => {}, 1000);

@@ -1,0 +1,226 @@
+//! What an app may ask to listen on.
+
+use std::net::UdpSocket;
+use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
+use std::time::Duration;
+
+use crate::common::http::{Place, ask};
+use crate::common::server::{Server, handoff};
+use crate::common::{Scratch, process, wait_until, within};
+use crate::{app_on, need_node, node};
+
+/// Waits until the log names so many places.
+fn places(server: &Server, count: usize) -> Vec<Place> {
+    let places = || -> Vec<Place> {
+        let log = server.log();
+        let told = log.lines().filter(|line| line.contains("listening on"));
+        let words = told.flat_map(|line| line.split(' '));
+        words.filter_map(Place::parse).collect()
+    };
+    wait_until("it listens everywhere", || places().len() == count);
+    places()
+}
+
+/// Waits until so many workers answer at this place.
+fn all_serve(place: &Place, count: usize) {
+    let mut pids = Vec::new();
+    wait_until(&format!("{count} workers serve {place:?}"), || {
+        let answer = ask(place, "/worker").unwrap().json();
+        let pid = answer["pid"].as_u64();
+        if !pids.contains(&pid) {
+            pids.push(pid);
+        }
+        pids.len() == count
+    });
+}
+
+#[test]
+fn port_0_asked_for_twice_is_two_ports_that_all_workers_share() {
+    need_node!();
+    let server = app_on("--workers 2", r#"[{"port":0},{"port":0}]"#);
+    let places = places(&server, 2);
+    assert_ne!(places[0], places[1]);
+    for place in &places {
+        all_serve(place, 2);
+    }
+}
+
+#[test]
+fn an_exclusive_server_is_the_workers_own() {
+    need_node!();
+    let asked = r#"[{"port":0},{"port":0,"exclusive":true}]"#;
+    let server = app_on("--workers 2", asked);
+    server.wait_for_workers(2);
+    assert_eq!(server.log().matches("listening on").count(), 1);
+}
+
+#[test]
+fn a_unix_socket_is_shared_and_goes_with_the_master() {
+    need_node!();
+    let folder = Scratch::new("unix");
+    let path = folder.path("app.sock");
+    let asked = format!(
+        r#"[{{"path":"{}","readableAll":true,"writableAll":true}}]"#,
+        path.display()
+    );
+    let mut server = app_on("--workers 2", &asked);
+    all_serve(server.place(), 2);
+    let mode = path.metadata().unwrap().permissions().mode();
+    assert_eq!(mode & 0o666, 0o666);
+    server.signal("TERM");
+    assert!(server.wait().success());
+    assert!(!path.exists());
+}
+
+#[test]
+fn all_addresses_are_those_of_both_families() {
+    need_node!();
+    // Without --host, which would narrow it.
+    let mut command = handoff("run --workers 2 -- node tests/node/site.js");
+    command.arg(r#"[{"port":0}]"#);
+    let server = Server::start(command);
+    let port = server.place().address().port();
+    for host in ["127.0.0.1", "[::1]"] {
+        let place = Place::parse(&format!("http://{host}:{port}"));
+        all_serve(&place.unwrap(), 2);
+    }
+}
+
+#[test]
+fn ipv6_alone_is_that_alone() {
+    need_node!();
+    let asked = r#"[{"port":0,"host":"::","ipv6Only":true}]"#;
+    let server = app_on("--workers 1", asked);
+    let port = server.place().address().port();
+    let v6 = Place::parse(&format!("http://[::1]:{port}")).unwrap();
+    assert_eq!(ask(&v6, "/").unwrap().status, 200);
+    let v4 = Place::parse(&format!("http://127.0.0.1:{port}")).unwrap();
+    ask(&v4, "/").unwrap_err();
+}
+
+#[test]
+fn the_host_that_the_app_gives_goes_before_the_operators() {
+    need_node!();
+    let asked = r#"[{"port":0,"host":"127.0.0.2"}]"#;
+    let server = app_on("--workers 1", asked);
+    assert_eq!(server.place().address().ip().to_string(), "127.0.0.2");
+    assert_eq!(server.ask("/").status, 200);
+}
+
+#[test]
+fn the_backlog_is_the_apps() {
+    need_node!();
+    let server = app_on("--workers 1", r#"[{"port":0,"backlog":77}]"#);
+    let port = server.place().address().port();
+    let ss = Command::new("ss").args(["-ltnH"]).output();
+    let Ok(ss) = ss else { return };
+    let sockets = String::from_utf8(ss.stdout).unwrap();
+    let ours = format!(":{port} ");
+    let line = sockets.lines().find(|line| line.contains(&ours)).unwrap();
+    assert_eq!(line.split_whitespace().nth(2), Some("77"), "{line}");
+}
+
+#[test]
+fn a_port_in_use_is_told_to_the_app() {
+    need_node!();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port();
+    let asked = format!(r#"[{{"port":0}},{{"port":{port}}}]"#);
+    let server = app_on("--workers 1", &asked);
+    wait_until("the app says so", || {
+        server.log().contains("error EADDRINUSE")
+    });
+    assert_eq!(server.ask("/").status, 200);
+}
+
+#[test]
+fn a_udp_socket_is_shared() {
+    need_node!();
+    let server = Server::start(node("--workers 2", "udp.js", ""));
+    let mut port = None;
+    wait_until("the app says where", || {
+        let log = server.log();
+        let mut words = log.split_whitespace();
+        words.find(|word| *word == "udp");
+        port = words.next().and_then(|word| word.parse::<u16>().ok());
+        port.is_some()
+    });
+    let client = UdpSocket::bind("127.0.0.1:0").unwrap();
+    client.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+    for _ in 0..10 {
+        client.send_to(b"x", ("127.0.0.1", port.unwrap())).unwrap();
+        let mut bytes = [0; 64];
+        let count = client.recv(&mut bytes).unwrap();
+        assert_eq!(&bytes[..count], b"got x");
+    }
+}
+
+#[test]
+fn a_tls_session_is_resumed_on_any_worker() {
+    need_node!();
+    let folder = Scratch::new("tls");
+    let made = Command::new("openssl")
+        .args(["req", "-x509", "-newkey", "rsa:2048", "-nodes"])
+        .args(["-subj", "/CN=localhost", "-keyout", "key", "-out", "cert"])
+        .current_dir(&folder)
+        .output();
+    if !made.is_ok_and(|made| made.status.success()) {
+        eprintln!("SKIPPED: there is no openssl here");
+        return;
+    }
+    let word = folder.path("").display().to_string();
+    let server = Server::start(node("--workers 2", "tls.js", &word));
+    let port = server.place().address().port();
+    let client = Command::new("node")
+        .args(["tests/node/tls-client.js", &port.to_string()])
+        .output()
+        .unwrap();
+    let out = String::from_utf8_lossy(&client.stdout).into_owned();
+    assert_eq!(out.trim(), "resumed on 2 workers", "{client:?}");
+}
+
+#[test]
+fn a_server_can_be_closed_and_opened_again() {
+    need_node!();
+    let server = app_on("--workers 1", r#"[{"port":0}]"#);
+    let pid = server.ask_worker();
+    for _ in 0..5 {
+        server.ask("/relisten");
+        wait_until("it is back", || ask(server.place(), "/worker").is_ok());
+    }
+    assert_eq!(server.ask_worker(), pid);
+    // The very same socket, kept by the master in between.
+    assert_eq!(server.log().matches("listening on").count(), 1);
+}
+
+#[test]
+fn what_all_workers_have_closed_is_closed() {
+    need_node!();
+    let server = app_on("--workers 2", r#"[{"port":0},{"port":0}]"#);
+    let places = places(&server, 2);
+    server.wait_for_workers(2);
+    let first = server.place().clone();
+    let closed = || server.log().contains("closing ");
+    ask(&first, "/close").unwrap();
+    assert!(!within(Duration::from_millis(1500), closed));
+    ask(&first, "/close").unwrap();
+    wait_until("the master closes it", closed);
+    ask(&first, "/").unwrap_err();
+    all_serve(&places[1], 2);
+}
+
+#[test]
+fn a_death_closes_nothing() {
+    need_node!();
+    let server = app_on("--workers 1", r#"[{"port":0}]"#);
+    for _ in 0..3 {
+        let pid = server.ask_worker();
+        process::signal("KILL", &[pid]);
+        wait_until("it is dead", || !process::lives(pid));
+        assert_eq!(server.ask("/").status, 200);
+    }
+    server.ask("/leave");
+    assert_eq!(server.ask("/").status, 200);
+    assert_eq!(server.log().matches("listening on").count(), 1);
+}
