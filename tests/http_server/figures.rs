@@ -40,9 +40,8 @@ fn figures_of_hostile_crowds() {
         ("200 that claim 1 GB, allowed", 200, claims_what_is_allowed),
     ];
     for (name, size, act) in crowds {
-        let server = Server::serve(
-            "--workers 1 --max-body 1G --header-timeout 60 --log-level warn",
-        );
+        let server =
+            Server::serve("--workers 1 --max-body 1G --header-timeout 60");
         let worker = server.ask_worker();
         normal(&server);
         let before = resident(worker);
