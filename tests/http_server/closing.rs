@@ -1,10 +1,11 @@
 //! Ends: the last answer always arrives.
 
 use std::thread;
+use std::time::Duration;
 
 use crate::answering;
-use crate::common::Scratch;
-use crate::common::server::Server;
+use crate::common::server::{Server, handoff};
+use crate::common::{Scratch, process, wait_until};
 use crate::peer::{Client, End, get, post};
 
 /// How often a race is run.
@@ -45,6 +46,27 @@ fn a_refusal_reaches_a_client_that_sends_it_all_before_it_reads() {
         client.send(&more);
         assert_eq!(client.statuses(), [status]);
     }
+}
+
+#[test]
+fn a_clients_own_end_does_not_cut_the_draining_short() {
+    // TCP would need a slow network for this.
+    let folder = Scratch::new("drain");
+    let path = folder.path("socket");
+    let words = format!("serve --workers 1 --listen unix:{}", path.display());
+    let server = Server::start(handoff(&words));
+    let worker = [server.ask_worker()];
+    let mut client = Client::open(server.place());
+    client.send(&refused()[1].1);
+    client.until(b"\r\n\r\n");
+    // So that it finds the bytes and the end behind them at once.
+    process::freeze(&worker);
+    client.send(vec![b'x'; 100_000]);
+    client.half_close();
+    process::signal("CONT", &worker);
+    // The master, too, has a copy for a while.
+    thread::sleep(Duration::from_millis(300));
+    assert_eq!(client.statuses(), [400]);
 }
 
 #[test]
@@ -108,7 +130,7 @@ fn a_body_that_stops_short_reaches_no_handler() {
 fn clients_that_vanish_leave_nothing_behind() {
     let server = Server::serve("--workers 1");
     let worker = server.ask_worker();
-    let open = || crate::common::process::descriptors(worker).len();
+    let open = || process::descriptors(worker).len();
     let before = open();
     for bytes in [
         String::new(),
@@ -124,14 +146,14 @@ fn clients_that_vanish_leave_nothing_behind() {
             client.vanish();
         }
     }
-    crate::common::wait_until("all are gone", || open() == before);
+    wait_until("all are gone", || open() == before);
 }
 
 #[test]
 fn a_unix_socket_does_the_same() {
     let folder = Scratch::new("http");
     let path = folder.path("socket");
-    let server = Server::start(crate::common::server::handoff(&format!(
+    let server = Server::start(handoff(&format!(
         "serve --workers 1 --listen unix:{}",
         path.display()
     )));
