@@ -23,6 +23,7 @@ use super::supervisor::Event;
 use crate::WorkerId;
 use crate::error::Error;
 use crate::slab::Key;
+use crate::sys::close::close_all;
 
 /// How long to wait when the system has too many descriptors on their way.
 const CONGESTION: Duration = Duration::from_millis(10);
@@ -233,7 +234,10 @@ pub(super) fn look_at(
     // In this order: it counts what it received before what it closed.
     let closed = scoreboard.closed();
     let received = scoreboard.received();
-    let released = dispatcher.received(worker, received)?.count();
+    let released: Vec<OwnedFd> =
+        dispatcher.received(worker, received)?.collect();
+    let count = released.len();
+    close_all(released);
     dispatcher.closed(worker, closed)?;
-    Ok(released)
+    Ok(count)
 }

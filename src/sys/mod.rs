@@ -10,7 +10,7 @@
 //!   event    eventfd                  limit    RLIMIT_NOFILE
 //!   process  pidfd, waitid            clock    since boot
 //!   poll     one descriptor, no loop  user     getpwnam, getgrnam
-//!   stderr   that cannot block
+//!   stderr   that cannot block         close    many at once
 //! ```
 //!
 //! Three manners hold throughout. A descriptor is close-on-exec from its
@@ -23,6 +23,7 @@ use std::fmt;
 use std::io;
 
 pub(crate) mod clock;
+pub(crate) mod close;
 pub(crate) mod epoll;
 pub(crate) mod event;
 pub(crate) mod limit;
