@@ -21,9 +21,10 @@ fn trickle(client: &mut Client, bytes: &[u8]) -> Vec<u8> {
     panic!("it was waited for");
 }
 
-/// Between the time itself and what a busy machine may add to it.
+/// Between the time itself and what a busy machine may add to it. The server's
+/// clock starts a little before ours: it had the bytes, or sent them, first.
 fn expect_about(time: u64, took: Duration) {
-    let least = Duration::from_millis(time);
+    let least = Duration::from_millis(time).mul_f32(0.8);
     let most = least + Duration::from_secs(3);
     assert!((least..most).contains(&took), "{took:?} instead of {time} ms");
 }
