@@ -116,6 +116,14 @@ impl Cluster {
         self
     }
 
+    /// How long a worker that is to go waits for one more request of each
+    /// idle client, to tell it so; 2 s by default, and half a second at most
+    /// at a stop.
+    pub fn idle_grace(mut self, grace: Duration) -> Cluster {
+        self.settings.idle_grace = grace;
+        self
+    }
+
     /// Who the workers are: `USER` or `USER:GROUP`, each a name or a number.
     /// Without a group it is the user's primary one; the user's supplementary
     /// groups come with it. The master stays who it is, and has to be root for

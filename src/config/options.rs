@@ -157,6 +157,17 @@ pub(super) static SERVE: &[Section] = &[
                        stop or reload before their worker is killed",
             },
             Flag {
+                name: "--idle-grace",
+                value: Seconds(Duration::ZERO..=DAY, |serve, s| {
+                    serve.idle_grace = s
+                }),
+                default: Typed("2"),
+                run: None,
+                help: "how long a worker that is to go waits for one more \
+                       request of each idle client, to tell it so; at a stop \
+                       half a second at most",
+            },
+            Flag {
                 name: "--hang-timeout",
                 value: SecondsOrOff(TIMEOUT, |serve, s| {
                     serve.hang_timeout = s

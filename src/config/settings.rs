@@ -33,6 +33,9 @@ pub struct Serve {
     pub boot_timeout: Duration,
     /// How long requests in hand may take to finish; may be 0.
     pub grace: Duration,
+    /// How long a worker that goes waits for one more request of each idle
+    /// client; at a stop half a second at most.
+    pub idle_grace: Duration,
     /// How long a worker that has something to do may not move; `None`: as
     /// long as it likes.
     pub hang_timeout: Option<Duration>,
@@ -156,6 +159,7 @@ impl Serve {
             defer_accept: false,
             boot_timeout: Duration::ZERO,
             grace: Duration::ZERO,
+            idle_grace: Duration::ZERO,
             hang_timeout: None,
             user: None,
             log_level: LevelFilter::Off,

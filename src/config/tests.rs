@@ -34,6 +34,7 @@ fn without_options_the_defaults_hold() {
         defer_accept: true,
         boot_timeout: seconds(30),
         grace: seconds(10),
+        idle_grace: seconds(2),
         hang_timeout: Some(seconds(10)),
         user: None,
         log_level: LevelFilter::Info,
@@ -61,7 +62,7 @@ fn every_option_reaches_its_field() {
     let millis = Duration::from_millis;
     let line = "serve --listen 8080 --listen=unix:/a=b --workers 3 \
         --schedule ip-hash --window 7 --defer-accept off --boot-timeout 1.5 \
-        --grace 0 --hang-timeout 1.25 --user www:web --log-level trace --header-timeout 0.1 --idle-timeout=2 \
+        --grace 0 --idle-grace 0.25 --hang-timeout 1.25 --user www:web --log-level trace --header-timeout 0.1 --idle-timeout=2 \
         --body-timeout 3 --write-timeout 4 --max-head 1K --max-fields 9 \
         --max-body 0 --max-requests-per-connection 5 --max-connections 6 \
         --max-requests 8 --max-rss 10M --control ./off";
@@ -76,6 +77,7 @@ fn every_option_reaches_its_field() {
         defer_accept: false,
         boot_timeout: millis(1500),
         grace: millis(0),
+        idle_grace: millis(250),
         hang_timeout: Some(millis(1250)),
         user: Some("www:web".parse().unwrap()),
         log_level: LevelFilter::Trace,
@@ -174,6 +176,7 @@ fn the_ends_of_every_range_are_taken_and_what_is_beyond_is_not() {
         ("--workers", ["1", "1024"], ["0", "1025"]),
         ("--window", ["1", "4096"], ["0", "4097"]),
         ("--grace", ["0", "86400"], ["-1", "86400.001"]),
+        ("--idle-grace", ["0", "86400"], ["-1", "86400.001"]),
         ("--boot-timeout", ["0.1", "86400"], ["0.099", "86401"]),
         ("--hang-timeout", ["0.1", "86400"], ["0.099", "86400.001"]),
         ("--header-timeout", ["0.1", "86400"], ["0", "86400.001"]),

@@ -12,9 +12,7 @@
 //! Everything that lay in the channel before the parent's last word has been
 //! taken by then. What is in hand is answered, and one more request of each
 //! idle client, each with `Connection: close`; who has nothing more to ask is
-//! let go after [`IDLE_GRACE`].
-
-use std::time::Duration;
+//! let go after `--idle-grace`.
 
 use log::warn;
 
@@ -23,10 +21,6 @@ use super::parent::{Dismissal, Leave};
 use super::{Phase, Worker};
 use crate::error::Error;
 use crate::slab::Key;
-
-/// How long a worker that goes waits for one more request of an idle client,
-/// unless its parent says otherwise.
-pub(super) const IDLE_GRACE: Duration = Duration::from_secs(2);
 
 impl Worker {
     /// Tells the parent that we are going, so that our successor starts now

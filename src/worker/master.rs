@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 
 use log::debug;
 
-use super::leave::IDLE_GRACE;
 use super::parent::{self, Arrival, Dismissal, Leave, News, Parent};
 use super::wire::Wire;
 use crate::channel::Heard;
@@ -35,6 +34,8 @@ pub(super) struct Master {
     published: u64,
     /// Numbers what we say.
     seq: u64,
+    /// How long idle clients are waited for, unless the master says less.
+    idle_grace: Duration,
 }
 
 impl Master {
@@ -53,6 +54,7 @@ impl Master {
             closed: 0,
             published: 0,
             seq: 0,
+            idle_grace: settings.idle_grace,
         };
         let capacity = parent::capacity(settings)? as u64;
         master.say(Act::Online { handoff: Some(HANDOFF) }, epoll)?;
@@ -131,7 +133,8 @@ impl Master {
             Some(idle) => {
                 self.wire.hang_up(epoll)?;
                 // The master kills whoever takes too long.
-                let idle = idle.unwrap_or(IDLE_GRACE);
+                let idle = idle
+                    .map_or(self.idle_grace, |idle| idle.min(self.idle_grace));
                 news.dismissal = Some(Dismissal { idle, grace: None });
             }
             None if heard == Heard::End => return Err(Error::MasterGone),

@@ -24,7 +24,6 @@ use log::{info, warn};
 use self::dialogue::{Dialogue, Event, Refused, Server};
 use self::doors::Doors;
 use self::lists::List;
-use super::leave::IDLE_GRACE;
 use super::parent::{self, Arrival, Dismissal, Leave, News, Parent};
 use super::wire::Wire;
 use crate::channel::Heard;
@@ -50,6 +49,7 @@ pub(super) struct Node {
     in_cluster: bool,
     /// Nobody watches how long we take to go.
     grace: Duration,
+    idle_grace: Duration,
     /// Connections ever taken, and where a handler finds that number.
     taken: u64,
     scoreboard: Arc<Scoreboard>,
@@ -100,6 +100,7 @@ impl Node {
             dialogue: Dialogue::new(servers, parent::capacity(settings)?),
             doors: Doors::new(),
             grace: settings.grace,
+            idle_grace: settings.idle_grace,
             taken: 0,
             scoreboard,
         })
@@ -252,7 +253,7 @@ impl Node {
     }
 
     fn dismissal(&self) -> Dismissal {
-        Dismissal { idle: IDLE_GRACE, grace: Some(self.grace) }
+        Dismissal { idle: self.idle_grace, grace: Some(self.grace) }
     }
 }
 
