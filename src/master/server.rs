@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use super::dispatcher::Dispatcher;
 use super::doors::Doors;
+use super::guest::Guest;
 use crate::WorkerId;
 
 /// Names a server to the master itself.
@@ -25,7 +26,7 @@ impl ServerId {
 #[derive(Debug)]
 pub(super) struct Server {
     pub(super) doors: Doors,
-    pub(super) dispatcher: Dispatcher<OwnedFd>,
+    pub(super) dispatcher: Dispatcher<Guest>,
     pub(super) asked: Option<Asked>,
 }
 

@@ -11,6 +11,7 @@
 //!   process  pidfd, waitid            clock    since boot
 //!   poll     one descriptor, no loop  user     getpwnam, getgrnam
 //!   stderr   that cannot block         close    many at once
+//!   tcp      what the kernel counted
 //! ```
 //!
 //! Three manners hold throughout. A descriptor is close-on-exec from its
@@ -34,6 +35,7 @@ pub(crate) mod signal;
 pub(crate) mod socket;
 pub(crate) mod spawn;
 pub(crate) mod stderr;
+pub(crate) mod tcp;
 pub(crate) mod unix;
 pub(crate) mod user;
 

@@ -190,6 +190,29 @@ impl<C> Dispatcher<C> {
         true
     }
 
+    /// A connection that a worker had goes to another: first in line, behind
+    /// those taken back before.
+    pub fn put_back(&mut self, handle: C, peer: Peer) {
+        self.line_may_move = true;
+        self.again.push_back(Connection { handle, peer });
+    }
+
+    /// Hands this connection to this worker, in rotation or not.
+    ///
+    /// # Errors
+    /// There is no such worker; the connection is given back.
+    pub fn assign(
+        &mut self,
+        worker: WorkerId,
+        handle: C,
+        peer: Peer,
+    ) -> Result<(), C> {
+        let Ok(place) = self.place_of(worker) else { return Err(handle) };
+        self.workers[place].ledger.push(Connection { handle, peer });
+        self.refresh(place);
+        Ok(())
+    }
+
     /// `worker` was withdrawn, and takes connections again.
     pub fn rejoin(&mut self, worker: WorkerId) {
         let Ok(place) = self.place_of(worker) else { return };
