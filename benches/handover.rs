@@ -22,6 +22,7 @@ use channel::{Channel, Heard};
 use divan::counter::ItemsCount;
 use divan::{Bencher, black_box};
 use ipc::Message;
+use ipc::message::Seat;
 use sys::unix;
 
 /// Connections in one message.

@@ -24,7 +24,7 @@ use crate::scoreboard::{Piece, Scoreboard};
 use crate::sys::close::close_all;
 use crate::sys::signal;
 use crate::sys::socket::{self, Direction};
-use crate::sys::tcp;
+use crate::sys::tcp::{self, Counters};
 
 /// What became of connections whose workers died, or gave them back.
 #[derive(Clone, Copy, Debug, Default)]
@@ -223,7 +223,11 @@ fn assess(
         return Fate::Unknown;
     };
     let words = scoreboard.words(slot);
-    let kernel = tcp::counters(socket.as_fd()).unwrap_or(Kernel::Over);
+    let kernel = match tcp::counters(socket.as_fd()) {
+        Ok(Counters::Open { given, taken }) => Kernel::Open { given, taken },
+        Ok(Counters::None) => Kernel::Uncounted,
+        Ok(Counters::Over) | Err(_) => Kernel::Over,
+    };
     match judge(words, kernel, sound) {
         Verdict::Moves(transfer) => {
             let sheet = Place::from_word(words.place).sheet;

@@ -4,7 +4,6 @@
 use std::os::fd::{AsRawFd, BorrowedFd};
 
 use super::{Result, syscall};
-use crate::salvage::ledger::Kernel;
 
 /// Bytes of `struct tcp_info` (linux/tcp.h) up to the last field that is
 /// wanted; the kernel fills in as many as it is asked for.
@@ -21,6 +20,17 @@ const BYTES_RETRANS: usize = 208;
 const ESTABLISHED: u8 = 1;
 const CLOSE_WAIT: u8 = 8;
 
+/// What the kernel has counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Counters {
+    /// The connection goes on. Bytes that were given and taken, modulo 2³².
+    Open { given: u32, taken: u32 },
+    /// Somebody has ended it, or our side of it.
+    Over,
+    /// Nothing: it is no TCP socket.
+    None,
+}
+
 /// How many bytes any process has given to the kernel to send on this
 /// connection, and how many it has taken.
 ///
@@ -29,19 +39,19 @@ const CLOSE_WAIT: u8 = 8;
 /// side counts as a byte that nobody reads. Between the two questions more
 /// may come, so they are asked until nothing has. A connection of which a side of ours
 /// was shut down is over: there the count has our own end in it.
-pub(crate) fn counters(socket: BorrowedFd<'_>) -> Result<Kernel> {
+pub(crate) fn counters(socket: BorrowedFd<'_>) -> Result<Counters> {
     loop {
         let Some(before) = info(socket)? else {
-            return Ok(Kernel::Uncounted);
+            return Ok(Counters::None);
         };
         let end = match before[STATE] {
             ESTABLISHED => 0,
             CLOSE_WAIT => 1,
-            _ => return Ok(Kernel::Over),
+            _ => return Ok(Counters::Over),
         };
         let waiting = unread(socket)?;
         let Some(after) = info(socket)? else {
-            return Ok(Kernel::Uncounted);
+            return Ok(Counters::None);
         };
         let received = long(&after, BYTES_RECEIVED);
         let same = received == long(&before, BYTES_RECEIVED)
@@ -53,7 +63,7 @@ pub(crate) fn counters(socket: BorrowedFd<'_>) -> Result<Kernel> {
             .wrapping_sub(long(&after, BYTES_RETRANS))
             .wrapping_add(u64::from(short(&after, NOTSENT_BYTES)));
         let taken = received.wrapping_sub(end).wrapping_sub(waiting);
-        return Ok(Kernel::Open { given: sent as u32, taken: taken as u32 });
+        return Ok(Counters::Open { given: sent as u32, taken: taken as u32 });
     }
 }
 
@@ -132,11 +142,11 @@ mod tests {
         (client.unwrap(), listener.accept().unwrap().0)
     }
 
-    fn open(given: u32, taken: u32) -> Kernel {
-        Kernel::Open { given, taken }
+    fn open(given: u32, taken: u32) -> Counters {
+        Counters::Open { given, taken }
     }
 
-    fn until(server: &TcpStream, expected: Kernel) {
+    fn until(server: &TcpStream, expected: Counters) {
         let start = std::time::Instant::now();
         loop {
             let found = counters(server.as_fd()).unwrap();
@@ -189,13 +199,13 @@ mod tests {
     fn a_connection_that_somebody_ended_is_over() {
         let (client, server) = pair();
         server.shutdown(Shutdown::Write).unwrap();
-        assert_eq!(counters(server.as_fd()).unwrap(), Kernel::Over);
+        assert_eq!(counters(server.as_fd()).unwrap(), Counters::Over);
         drop(client);
     }
 
     #[test]
     fn a_unix_socket_does_not_count() {
         let (a, _b) = crate::sys::unix::pair().unwrap();
-        assert_eq!(counters(a.as_fd()).unwrap(), Kernel::Uncounted);
+        assert_eq!(counters(a.as_fd()).unwrap(), Counters::None);
     }
 }

@@ -124,7 +124,7 @@ impl Client {
     /// One that another worker had something of in hand.
     pub(super) fn take_over(&mut self, bag: &Bag, desk: &mut Desk) {
         if let Some(slot) = self.slot
-            && !(bag.is_light() && !bag.closing)
+            && (bag.closing || !bag.is_light())
         {
             self.work = Some(desk.take_over(slot.number(), bag));
         }
