@@ -60,7 +60,6 @@ use self::heir::Heir;
 use self::link::Link;
 use self::notify::Notifier;
 use self::recycle::Recycling;
-use self::salvage::Tally;
 use self::scheduler::Scheduler;
 use self::server::{Server, ServerId};
 use self::spawn::Launcher;
@@ -70,6 +69,7 @@ use self::watch::Watch;
 use crate::WorkerId;
 use crate::channel::Channel;
 use crate::config::Serve;
+use crate::control::Salvage;
 use crate::error::Error;
 use crate::event::Observer;
 use crate::ipc::Message;
@@ -186,7 +186,7 @@ struct Master {
     most_lent: usize,
     /// Suspects of a death, heard one by one.
     ward: Ward<Guest>,
-    tally: Tally,
+    tally: Salvage,
     /// Descriptors that this process may have.
     limit: usize,
     /// Workers that ran out of descriptors, and until when they rest.

@@ -18,6 +18,7 @@ use super::link::{Link, Tongue};
 use super::server::ServerId;
 use super::supervisor::Exit;
 use crate::WorkerId;
+use crate::control::Salvage;
 use crate::salvage::bag::{Bag, Record};
 use crate::salvage::ledger::{Kernel, Place, Transfer, Verdict, judge};
 use crate::scoreboard::{Piece, Scoreboard};
@@ -25,23 +26,6 @@ use crate::sys::close::close_all;
 use crate::sys::signal;
 use crate::sys::socket::{self, Direction};
 use crate::sys::tcp::{self, Counters};
-
-/// What became of connections whose workers died, or gave them back.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Tally {
-    /// Went on with another worker.
-    pub(super) salvaged: u64,
-    /// Of those: requests that were begun and asked again, ...
-    pub(super) replayed: u64,
-    /// ... answers that the next worker finished, ...
-    pub(super) finished: u64,
-    /// ... and answers that were with the kernel already.
-    pub(super) answered: u64,
-    /// Requests that were answered with 502.
-    pub(super) refused: u64,
-    /// Connections that could not be made whole.
-    pub(super) reset: u64,
-}
 
 /// What is to become of one connection.
 enum Fate {
@@ -59,7 +43,7 @@ impl Master {
     /// Takes back what a worker gives, by slots.
     pub(super) fn take_in(&mut self, returned: Vec<Guest>) {
         for guest in returned {
-            self.tally.salvaged += 1;
+            self.tally.connections += 1;
             self.place(guest);
         }
     }
@@ -101,7 +85,7 @@ impl Master {
                 self.place(guest);
             }
         }
-        self.tally.salvaged += count as u64;
+        self.tally.connections += count as u64;
         if count > 0 {
             debug!("worker {worker}: {count} connections go on elsewhere");
         }
@@ -202,7 +186,7 @@ pub(super) fn given_back(
     scoreboard: &Scoreboard,
     slot: u32,
     lent: Lent,
-    tally: &mut Tally,
+    tally: &mut Salvage,
 ) -> Result<Guest, Option<OwnedFd>> {
     match assess(scoreboard, slot, lent, true, tally) {
         Fate::Moves { guest, .. } => Ok(guest),
@@ -217,7 +201,7 @@ fn assess(
     slot: u32,
     lent: Lent,
     sound: bool,
-    tally: &mut Tally,
+    tally: &mut Salvage,
 ) -> Fate {
     let Lent { socket: Some(socket), at, record } = lent else {
         return Fate::Unknown;
@@ -258,7 +242,7 @@ fn assess(
 }
 
 /// The client is to see that this is no end of an answer.
-fn reset(socket: OwnedFd, tally: &mut Tally) -> Fate {
+fn reset(socket: OwnedFd, tally: &mut Salvage) -> Fate {
     tally.reset += 1;
     if let Err(error) = tcp::reset_at_close(socket.as_fd()) {
         debug!("a connection ends without a reset: {error}");

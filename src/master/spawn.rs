@@ -72,6 +72,11 @@ impl Launcher {
         Ok(Launcher { itself, foreign, guarded: false })
     }
 
+    /// Whether connections survive a worker.
+    pub(crate) fn is_guarded(&self) -> bool {
+        self.guarded
+    }
+
     /// What the workers are called, if they are another program.
     pub(crate) fn name(&self) -> String {
         let program = self.foreign.as_ref().unwrap_or(&self.itself);

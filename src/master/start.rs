@@ -17,7 +17,6 @@ use super::doors::Doors;
 use super::listener::Listener;
 use super::notify::Notifier;
 use super::recycle::Recycling;
-use super::salvage::Tally;
 use super::scheduler::Scheduler;
 use super::server::{Server, ServerId};
 use super::spawn::Launcher;
@@ -26,6 +25,7 @@ use super::upgrade::Inheritance;
 use super::watch::Watch;
 use super::{Job, Master, Source, activation};
 use crate::config::Serve;
+use crate::control::Salvage;
 use crate::error::Error;
 use crate::salvage::ward::Ward;
 use crate::slab::Slab;
@@ -131,7 +131,7 @@ impl Master {
             lent: 0,
             most_lent: 0,
             ward: Ward::new(),
-            tally: Tally::default(),
+            tally: Salvage::default(),
             limit,
             cooling: Vec::new(),
             congested_until: None,
