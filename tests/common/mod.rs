@@ -62,6 +62,26 @@ pub(crate) fn within(
     true
 }
 
+/// Waits until, for so long, these use hardly any processor time, and nothing
+/// happens that the count tells of. Whoever spins never comes to rest; how
+/// long others take to settle depends on the machine.
+pub(crate) fn wait_for_rest(
+    time: Duration,
+    most: Duration,
+    pids: impl Fn() -> Vec<u32>,
+    count: impl Fn() -> usize,
+) {
+    let what = format!("a time of {time:?} in which nothing happens");
+    wait_until(&what, || {
+        let (pids, before) = (pids(), count());
+        let used = process::cpu(&pids);
+        thread::sleep(time);
+        let used = process::cpu(&pids).saturating_sub(used);
+        println!("{used:?} of processor time in {time:?}");
+        used <= most && count() == before
+    });
+}
+
 /// A folder for one test, gone at its end.
 pub(crate) struct Scratch(PathBuf);
 
