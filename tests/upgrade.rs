@@ -6,8 +6,8 @@ mod common;
 
 use std::fs::{self, File};
 
-use common::http::{Connection, Place};
-use common::load::Load;
+use common::http::Place;
+use common::load::{Crowd, Load};
 use common::server::{Server, program};
 use common::{Scratch, process, wait_until};
 
@@ -98,17 +98,12 @@ fn end_new_master(server: &Server) {
 #[test]
 fn the_first_sigterm_is_no_second_one_for_a_master_that_was_relieved() {
     let mut server = Server::serve("--workers 1");
-    let place = server.place().clone();
-    let mut connection = Connection::open(&place).unwrap();
-    let client = std::thread::spawn(move || connection.get("/sleep/1500?me"));
-    let worker = server.workers()[0];
-    wait_until("the worker has the request", || {
-        process::descriptors(worker).len() > 7
-    });
+    let client = server.in_hand(1, Crowd::upload);
     server.signal("USR2");
     wait_until("the new one is ready", || server.log().contains("is ready"));
     server.signal("TERM");
-    assert_eq!(client.join().unwrap().unwrap().text(), "me");
+    wait_until("it hears of it", || server.log().contains("SIGTERM"));
+    client.release().expect_all_answered();
     assert_eq!(server.wait().code(), Some(0));
     end_new_master(&server);
 }

@@ -239,10 +239,14 @@ impl Server {
 
     /// Requests that are in the hands of the one worker by now. Counted by
     /// connections that it has taken, of which each question is one.
-    pub(crate) fn in_hand(&self, count: usize, target: &str) -> Crowd {
+    pub(crate) fn in_hand(
+        &self,
+        count: usize,
+        start: impl FnOnce(&Place, usize) -> Crowd,
+    ) -> Crowd {
         let taken = || self.ask("/worker").json()["connections"].as_u64();
         let before = taken().unwrap();
-        let crowd = Crowd::ask(self.place(), count, target);
+        let crowd = start(self.place(), count);
         let mut asked = 0;
         wait_until("the requests are in the worker's hands", || {
             asked += 1;
