@@ -173,6 +173,20 @@ impl Master {
         Ok(())
     }
 
+    /// Opens it anew if a new master has put its own in that place, and has
+    /// come to nothing.
+    pub(super) fn restore_control(&mut self) -> Result<(), Error> {
+        let door = self.control.door.as_ref();
+        if door.is_none_or(|door| door.socket.is_in_place()) {
+            return Ok(());
+        }
+        self.shut_control();
+        if let Err(error) = self.open_control() {
+            warn!("{error}");
+        }
+        Ok(())
+    }
+
     /// Lets nobody in any more, and removes the file: whoever wants something
     /// has to ask another master, or there is none. Who is in may stay.
     pub(super) fn shut_control(&mut self) {
