@@ -11,6 +11,7 @@
 //!   process  pidfd, waitid            clock    since boot
 //!   poll     one descriptor, no loop  user     getpwnam, getgrnam
 //!   stderr   that cannot block         close    many at once
+//!   lock     taking turns
 //! ```
 //!
 //! Three manners hold throughout. A descriptor is close-on-exec from its
@@ -27,6 +28,7 @@ pub(crate) mod close;
 pub(crate) mod epoll;
 pub(crate) mod event;
 pub(crate) mod limit;
+pub(crate) mod lock;
 pub(crate) mod memory;
 pub(crate) mod poll;
 pub(crate) mod process;

@@ -41,10 +41,13 @@ fn a_worker_that_leaves_finishes_what_it_has() {
     let server = app("--workers 1");
     let worker = server.ask_worker();
     wait_until("nobody is there", || process::clients(worker) == 0);
-    let slow = Crowd::ask(server.place(), 1, "/sleep/1000");
+    let slow = Crowd::ask(server.place(), 1, "/sleep/2500");
     wait_until("it is in flight", || process::clients(worker) == 1);
-    after(&server, "/leave");
+    // It closes its server at once, and says only behind its last answer
+    // that it goes. Meanwhile clients wait, and nobody is refused.
+    let log = after(&server, "/leave");
     slow.expect_all_answered();
+    assert_eq!(log.matches("listening on").count(), 1, "{log}");
 }
 
 #[test]

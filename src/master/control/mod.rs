@@ -32,6 +32,7 @@ use crate::error::Error;
 use crate::slab::Key;
 use crate::sys;
 use crate::sys::epoll::{Epoll, Interest};
+use crate::sys::lock;
 
 /// Clients at a time. Others wait in the kernel's queue.
 pub(super) const CLIENTS: usize = 16;
@@ -158,6 +159,7 @@ impl Master {
                         "cannot make the control socket {path}: {why}"
                     ))
                 };
+                let _turn = lock::folder_of(path);
                 if self.predecessor.is_none() && socket::is_in_use(path) {
                     return Err(cannot("another master has it"));
                 }
