@@ -8,8 +8,9 @@ use std::time::{Duration, Instant};
 
 use common::http::{Connection, ask};
 use common::load::Crowd;
-use common::server::{Server, pid_in};
-use common::{process, wait_until};
+use common::server::{Server, handoff, pid_in, run};
+use common::{Scratch, process, wait_until};
+use serde_json::Value;
 
 #[test]
 fn round_robin_gives_each_of_four_workers_a_quarter_of_10_000() {
@@ -73,18 +74,24 @@ fn ip_hash_keeps_every_client_at_its_worker() {
     }
 }
 
-/// Open sockets, less the channel.
-fn clients_of(worker: u32) -> usize {
-    let open = process::descriptors(worker);
-    let sockets = open.iter().filter(|(_, to)| to.starts_with("socket:"));
-    sockets.count() - 1
-}
-
 #[test]
 fn least_connections_fills_up_whoever_has_the_fewest() {
-    let server = Server::serve("--workers 2 --schedule least-connections");
+    let folder = Scratch::new("fewest");
+    let control = folder.path("control").display().to_string();
+    let server = Server::serve(&format!(
+        "--workers 2 --schedule least-connections --control {control}"
+    ));
     let workers = server.wait_for_workers(2);
-    let idle = || workers.iter().all(|pid| clients_of(*pid) == 0);
+    // What counts is what the master knows.
+    let open_at = |pid: u32| {
+        let words = format!("status --json --control {control}");
+        let status = run(handoff(&words)).out;
+        let status: Value = serde_json::from_str(&status).unwrap();
+        let mut all = status["workers"].as_array().unwrap().iter();
+        let worker = all.find(|worker| worker["pid"] == pid).unwrap();
+        worker["open"].as_u64().unwrap()
+    };
+    let idle = || workers.iter().all(|pid| open_at(*pid) == 0);
     wait_until("nobody is connected", idle);
     let open = || {
         let mut client = Connection::open(server.place()).unwrap();
@@ -95,7 +102,7 @@ fn least_connections_fills_up_whoever_has_the_fewest() {
     let share = held.iter().filter(|(pid, _)| *pid == workers[0]).count();
     assert_eq!(share, 10);
     held.retain(|(pid, _)| *pid != workers[0]);
-    wait_until("half of them have left", || clients_of(workers[0]) == 0);
+    wait_until("half of them have left", || open_at(workers[0]) == 0);
     let next: Vec<_> = (0..10).map(|_| open()).collect();
     assert!(next.iter().all(|(pid, _)| *pid == workers[0]));
 }

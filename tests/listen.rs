@@ -2,12 +2,15 @@
 
 mod common;
 
+use std::io::Read;
 use std::net::TcpListener;
 use std::os::unix::net::{UnixListener, UnixStream};
+use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use common::http::{Place, ask};
 use common::server::{Server, handoff, run};
-use common::{Scratch, wait_until};
+use common::{Scratch, has_tool, wait_until, within};
 
 #[test]
 fn it_listens_at_several_places_at_once() {
@@ -93,4 +96,33 @@ fn the_port_is_free_as_soon_as_the_master_is_gone() {
     server.signal("TERM");
     assert_eq!(server.wait().code(), Some(0), "{}", server.log());
     wait_until("the port is free", || TcpListener::bind(address).is_ok());
+}
+
+/// Two that find a stale file at once must not both put their own there: the
+/// first would listen where nobody comes. Who binds locks the folder.
+#[test]
+fn masters_take_turns_at_a_socket_file() {
+    if !has_tool("flock") {
+        return;
+    }
+    let folder = Scratch::new("turns");
+    let path = folder.path("socket");
+    let mut holder = Command::new("flock")
+        .arg(folder.path(""))
+        .args(["-c", "echo held; cat"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut word = [0; 5];
+    holder.stdout.as_mut().unwrap().read_exact(&mut word).unwrap();
+    let words = format!("serve --workers 1 --listen unix:{}", path.display());
+    let mut server = Server::start_unheard(handoff(&words), Stdio::null());
+    assert!(!within(Duration::from_millis(100), || path.exists()));
+    drop(holder.stdin.take());
+    holder.wait().unwrap();
+    let place = Place::Unix(path);
+    wait_until("it serves", || ask(&place, "/").is_ok());
+    server.signal("TERM");
+    assert_eq!(server.wait().code(), Some(0));
 }

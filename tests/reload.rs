@@ -36,14 +36,11 @@ fn what_is_in_hand_finishes_and_kept_connections_are_let_go() {
     let old = server.ask_worker();
     let mut kept = Connection::open(server.place()).unwrap();
     kept.get("/").unwrap();
-    let in_hand = Crowd::ask(server.place(), 3, "/sleep/3000");
-    wait_until("the requests are in the worker's hands", || {
-        server.ask("/worker").json()["connections"].as_u64() >= Some(6)
-    });
+    let in_hand = server.in_hand(3, Crowd::upload);
     server.signal("HUP");
     wait_until("the next one serves", || server.ask_worker() != old);
-    assert!(process::lives(old) && in_hand.answered() == 0);
-    in_hand.expect_all_answered();
+    assert!(process::lives(old));
+    in_hand.release().expect_all_answered();
     wait_until("the old one is gone", || !process::lives(old));
     kept.expect_end();
 }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use common::http::{Connection, Lost, ask};
 use common::load::{Crowd, Load};
 use common::server::Server;
-use common::{Scratch, process, wait_until};
+use common::{Scratch, at_some_pace, process, wait_until};
 
 #[test]
 fn each_stop_signal_finishes_what_is_in_hand_and_exits_with_0() {
@@ -20,9 +20,10 @@ fn each_stop_signal_finishes_what_is_in_hand_and_exits_with_0() {
             path.display()
         ));
         server.wait_for_workers(2);
+        wait_until("they have no client", || in_hand_of(&server) == 0);
         let in_hand = Crowd::ask(server.place(), 6, "/sleep/1000");
         wait_until("the requests are in the workers' hands", || {
-            in_hand_of(&server) >= 6
+            in_hand_of(&server) == 6
         });
         server.signal(signal);
         for result in in_hand.finish() {
@@ -36,25 +37,23 @@ fn each_stop_signal_finishes_what_is_in_hand_and_exits_with_0() {
     }
 }
 
-/// Clients of all workers together: their sockets, less the channels.
+/// Clients of all workers together.
 fn in_hand_of(server: &Server) -> usize {
-    let clients = |pid| {
-        let open = process::descriptors(pid);
-        let sockets = open.iter().filter(|(_, to)| to.starts_with("socket:"));
-        sockets.count().saturating_sub(1)
-    };
-    server.workers().into_iter().map(clients).sum()
+    server.workers().into_iter().map(process::clients).sum()
 }
 
 #[test]
 fn a_kept_connection_is_answered_once_more_with_its_end() {
-    let mut server = Server::serve("--workers 1");
-    let mut client = Connection::open(server.place()).unwrap();
-    assert!(!client.get("/").unwrap().closes());
-    server.signal("TERM");
-    wait_until("it is told to go", || client.get("/").unwrap().closes());
-    client.expect_end();
-    assert_eq!(server.wait().code(), Some(0), "{}", server.log());
+    at_some_pace(|_| {
+        let mut server = Server::serve("--workers 1");
+        let mut client = Connection::open(server.place()).unwrap();
+        assert!(!client.get("/").unwrap().closes());
+        server.signal("TERM");
+        // Unless it says nothing for half a second.
+        wait_until("it is told to go", || client.get("/").unwrap().closes());
+        client.expect_end();
+        assert_eq!(server.wait().code(), Some(0), "{}", server.log());
+    });
 }
 
 #[test]
@@ -73,16 +72,18 @@ fn idle_connections_do_not_hold_a_stop_up() {
 
 #[test]
 fn under_load_every_accepted_request_is_answered() {
-    let mut server = Server::serve("--workers 2");
-    server.wait_for_workers(2);
-    let load = Load::start(server.place(), 4);
-    server.signal("TERM");
-    assert_eq!(server.wait().code(), Some(0), "{}", server.log());
-    let tally = load.finish();
-    assert_eq!((tally.wrong, tally.truncated, tally.timed_out), (0, 0, 0));
-    // Whoever comes between the last accept and the close of the listener
-    // has not been accepted; the kernel resets it.
-    assert!(tally.reset <= 1, "{tally:?}");
+    at_some_pace(|_| {
+        let mut server = Server::serve("--workers 2");
+        server.wait_for_workers(2);
+        let load = Load::start(server.place(), 4);
+        server.signal("TERM");
+        assert_eq!(server.wait().code(), Some(0), "{}", server.log());
+        let tally = load.finish();
+        assert_eq!((tally.wrong, tally.truncated, tally.timed_out), (0, 0, 0));
+        // Whoever comes between the last accept and the close of the listener
+        // has not been accepted; the kernel resets it.
+        assert!(tally.reset <= 1, "{tally:?}");
+    });
 }
 
 #[test]
@@ -111,7 +112,7 @@ fn clients_that_wait_for_room_are_answered_however_long_it_takes() {
     let worker = server.wait_for_workers(1);
     process::freeze(&worker);
     let crowd = Crowd::ask(server.place(), 40, "/");
-    thread::sleep(Duration::from_millis(100));
+    crowd.wait_until_sent();
     server.signal("TERM");
     // Until well after the time in which the stop goes on accepting.
     thread::sleep(Duration::from_millis(500));
@@ -142,14 +143,12 @@ fn a_client_that_is_about_to_ask_is_answered() {
 #[test]
 fn the_stop_refuses_newcomers_while_it_finishes() {
     let mut server = Server::serve("--workers 1");
-    let in_hand = Crowd::ask(server.place(), 1, "/sleep/2000");
-    wait_until("it is in the worker's hands", || in_hand_of(&server) == 1);
+    let in_hand = server.in_hand(1, Crowd::upload);
     server.signal("TERM");
     wait_until("newcomers are refused", || {
         ask(server.place(), "/").is_err_and(|lost| lost == Lost::Refused)
     });
-    assert_eq!(in_hand.answered(), 0);
-    in_hand.expect_all_answered();
+    in_hand.release().expect_all_answered();
     assert_eq!(server.wait().code(), Some(0), "{}", server.log());
 }
 

@@ -4,10 +4,11 @@ mod common;
 
 use std::fs;
 use std::os::unix::fs::symlink;
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use common::server::{Server, handoff, program, run};
-use common::{Scratch, process, wait_until};
+use common::{Scratch, copy_program, process, wait_until};
 
 #[test]
 fn a_worker_does_not_see_what_was_meant_for_its_master() {
@@ -91,11 +92,11 @@ fn a_death_is_heard_of_where_sigchld_was_ignored() {
 #[test]
 fn the_next_worker_is_of_the_release_that_is_current_then() {
     let folder = Scratch::new("releases");
-    let handoff = env!("CARGO_BIN_EXE_handoff");
+    let handoff = Path::new(env!("CARGO_BIN_EXE_handoff"));
     for release in ["1", "2"] {
         let release = folder.path(release);
         fs::create_dir(&release).unwrap();
-        fs::copy(handoff, release.join("handoff")).unwrap();
+        copy_program(handoff, &release.join("handoff"));
     }
     let current = folder.path("current");
     symlink("1", &current).unwrap();
@@ -126,12 +127,12 @@ fn the_next_worker_is_of_the_release_that_is_current_then() {
 fn a_program_that_was_replaced_on_disk_is_found_by_its_name() {
     let folder = Scratch::new("replaced");
     let path = folder.path("handoff");
-    fs::copy(env!("CARGO_BIN_EXE_handoff"), &path).unwrap();
+    copy_program(Path::new(env!("CARGO_BIN_EXE_handoff")), &path);
     let mut command = Command::new(&path);
     command.args(["serve", "--listen", "127.0.0.1:0", "--workers", "1"]);
     let server = Server::start(command);
     let old = server.ask_worker();
-    fs::copy(&path, folder.path("new")).unwrap();
+    copy_program(&path, &folder.path("new"));
     fs::rename(folder.path("new"), &path).unwrap();
     process::signal("KILL", &[old]);
     wait_until("the worker is gone", || !process::lives(old));

@@ -82,7 +82,9 @@ fn process_1_waits_for_strangers_and_for_its_own() {
     }
     let tally = load.finish();
     assert_eq!(tally.unforgivable(), 0, "{tally:?}");
-    assert_eq!(server.log().matches("was killed by SIGKILL").count(), 5);
+    wait_until("the log tells of each", || {
+        server.log().matches("was killed by SIGKILL").count() == 5
+    });
 
     process::signal("TERM", &[master]);
     let mut server = server;

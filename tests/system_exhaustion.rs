@@ -7,27 +7,25 @@
 mod common;
 
 use std::process::Command;
-use std::thread;
 use std::time::Duration;
 
 use common::http::{Connection, one_shot};
 use common::load::Crowd;
 use common::server::{Server, handoff, run, with_descriptors};
-use common::{Scratch, has_tool, process, users, wait_until};
+use common::{Scratch, has_tool, process, users, wait_for_rest, wait_until};
 
 const SERVE: &str = "serve --listen 127.0.0.1:0 --workers 2";
 
-/// Fails unless all of a server together rest for two seconds.
-fn expect_rest(server: &Server) {
-    let cpu = || -> Duration {
+/// Fails unless all of a server together rest, at last, for two seconds: with
+/// less than 2 % of a processor, and nobody is answered.
+fn expect_rest(server: &Server, crowd: &Crowd) {
+    let pids = || {
         let mut pids = server.workers();
         pids.push(server.pid());
-        pids.into_iter().filter_map(process::stat).map(|s| s.cpu).sum()
+        pids
     };
-    let before = cpu();
-    thread::sleep(Duration::from_secs(2));
-    let used = cpu() - before;
-    assert!(used <= Duration::from_millis(40), "{used:?} in 2 s");
+    let (time, most) = (Duration::from_secs(2), Duration::from_millis(40));
+    wait_for_rest(time, most, pids, || crowd.answered());
 }
 
 /// Of 200 clients a part finds room.
@@ -37,7 +35,7 @@ fn expect_turns(server: &Server) {
     held.get("/").unwrap();
     let crowd = Crowd::hold(server.place(), 200, "/");
     wait_until("the workers are full", || crowd.answered() > 60);
-    expect_rest(server);
+    expect_rest(server, &crowd);
     assert!(crowd.answered() < 100);
     // Who is connected is served; who dies is replaced.
     assert_eq!(held.get("/").unwrap().status, 200);
@@ -79,7 +77,7 @@ fn when_the_users_other_processes_use_its_share_up_clients_wait_for_it() {
     patient.args(["--hang-timeout", "off"]);
     let hog = Server::start(patient);
     let stopped = hog.wait_for_workers(2);
-    process::signal("STOP", &stopped);
+    process::freeze(&stopped);
     let on_their_way = Crowd::ask(hog.place(), 150, "/");
     wait_until("they are on their way", || {
         process::descriptors(hog.pid()).len() > 150
@@ -90,7 +88,7 @@ fn when_the_users_other_processes_use_its_share_up_clients_wait_for_it() {
     let crowd = Crowd::ask(server.place(), 50, "/");
     let told = "nothing can be handed over";
     wait_until("it is short", || server.log().contains(told));
-    expect_rest(&server);
+    expect_rest(&server, &crowd);
     assert_eq!(crowd.answered(), 0);
     assert_eq!(server.log().matches(told).count(), 1, "{}", server.log());
 
@@ -123,7 +121,7 @@ fn when_the_master_runs_out_all_of_a_sudden_clients_wait_for_it() {
     limit(&[server.pid()], 6);
     let crowd = Crowd::ask(server.place(), 100, "/");
     wait_until("it has run out", || server.log().contains("pauses"));
-    expect_rest(&server);
+    expect_rest(&server, &crowd);
     assert_eq!(crowd.answered(), 0);
     assert_eq!(held.get("/").unwrap().status, 200);
     limit(&[server.pid()], 1024);
@@ -150,7 +148,7 @@ fn when_the_workers_run_out_all_of_a_sudden_connections_wait_for_them() {
     let mut one = Connection::open(server.place()).unwrap();
     one.send(one_shot("/").as_bytes()).unwrap();
     let crowd = Crowd::ask(server.place(), 100, "/");
-    expect_rest(&server);
+    expect_rest(&server, &crowd);
     assert_eq!(crowd.answered(), 0);
     assert_eq!(held.get("/").unwrap().status, 200);
     limit(&workers, 1024);

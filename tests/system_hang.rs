@@ -10,18 +10,9 @@ use std::time::{Duration, Instant};
 
 use common::http::Connection;
 use common::load::{Crowd, Load};
+use common::process::freeze;
 use common::server::{Server, pid_in, program};
-use common::{Scratch, process, wait_until};
-
-/// SIGSTOP, and until it has its effect.
-fn stop(pids: &[u32]) {
-    process::signal("STOP", pids);
-    wait_until("they have stopped", || {
-        let stopped =
-            |pid: &u32| process::stat(*pid).is_some_and(|s| s.state == 'T');
-        pids.iter().all(stopped)
-    });
-}
+use common::{Scratch, at_some_pace, process, wait_until};
 
 /// The built-in application with more, which may hang for a second.
 fn probe(folder: &Scratch, workers: usize) -> Server {
@@ -32,31 +23,34 @@ fn probe(folder: &Scratch, workers: usize) -> Server {
 #[test]
 fn a_worker_that_is_stopped_under_load_is_replaced_within_two_seconds() {
     const CLIENTS: usize = 8;
-    let server = Server::serve("--workers 2 --hang-timeout 1");
-    let victim = server.wait_for_workers(2)[0];
-    let load = Load::start(server.place(), CLIENTS);
-    let start = Instant::now();
-    stop(&[victim]);
-    wait_until("it is replaced", || {
-        let workers = server.workers();
-        workers.len() == 2 && !workers.contains(&victim)
+    at_some_pace(|pace| {
+        let server =
+            Server::serve(&format!("--workers 2 --hang-timeout {pace}"));
+        let victim = server.wait_for_workers(2)[0];
+        let load = Load::start(server.place(), CLIENTS);
+        let start = Instant::now();
+        freeze(&[victim]);
+        wait_until("it is replaced", || {
+            let workers = server.workers();
+            workers.len() == 2 && !workers.contains(&victim)
+        });
+        server.wait_for_workers(2);
+        let after = start.elapsed();
+        load.wait_for(100);
+        let tally = load.finish();
+        println!("replaced after {after:?}");
+        assert!(after < pace * Duration::from_secs(2), "{after:?}");
+        assert_eq!(tally.unforgivable(), 0, "{tally:?}");
+        assert!(tally.lost() <= CLIENTS, "{tally:?}");
+        assert!(server.log().contains("it hangs"), "the log tells it");
     });
-    server.wait_for_workers(2);
-    let after = start.elapsed();
-    load.wait_for(100);
-    let tally = load.finish();
-    println!("replaced after {after:?}");
-    assert!(after < Duration::from_secs(2), "{after:?}");
-    assert_eq!(tally.unforgivable(), 0, "{tally:?}");
-    assert!(tally.lost() <= CLIENTS, "{tally:?}");
-    assert!(server.log().contains("it hangs"), "the log tells it");
 }
 
 #[test]
 fn what_a_hung_worker_had_not_received_is_answered_by_others() {
     let server = Server::serve("--workers 2 --hang-timeout 1");
     let victim = server.wait_for_workers(2)[0];
-    stop(&[victim]);
+    freeze(&[victim]);
     let crowd = Crowd::ask(server.place(), 40, "/");
     wait_until("the other has answered its half", || crowd.answered() == 20);
     crowd.expect_all_answered();
@@ -67,7 +61,7 @@ fn what_a_hung_worker_had_not_received_is_answered_by_others() {
 fn all_workers_may_hang_and_nobody_is_refused() {
     let server = Server::serve("--workers 3 --hang-timeout 1");
     let victims = server.wait_for_workers(3);
-    stop(&victims);
+    freeze(&victims);
     Crowd::ask(server.place(), 60, "/").expect_all_answered();
     let workers = server.wait_for_workers(3);
     assert!(workers.iter().all(|worker| !victims.contains(worker)));
@@ -126,9 +120,14 @@ fn a_worker_that_rests_may_be_stopped_as_long_as_nobody_wants_it() {
     let server = Server::serve("--workers 2 --hang-timeout 0.5");
     let mut workers = server.wait_for_workers(2);
     workers.sort();
-    // Until the last of their clients is gone, they are at work.
-    thread::sleep(Duration::from_millis(200));
-    stop(&workers[..1]);
+    // Until the last of their clients is gone, and they have seen to that,
+    // they are at work.
+    wait_until("they rest", || {
+        let rests =
+            |pid: &u32| process::stat(*pid).is_some_and(|s| s.state == 'S');
+        workers.iter().all(|pid| process::clients(*pid) == 0 && rests(pid))
+    });
+    freeze(&workers[..1]);
     thread::sleep(Duration::from_secs(2));
     process::signal("CONT", &workers);
     let mut now = server.wait_for_workers(2);
@@ -150,7 +149,7 @@ fn nobody_dies_of_a_pause(of_all: bool) {
         held.extend(&workers);
     }
     thread::sleep(Duration::from_millis(100));
-    stop(&held);
+    freeze(&held);
     thread::sleep(Duration::from_secs(3));
     held.reverse(); // The master last: it would not be the first to run.
     process::signal("CONT", &held);
@@ -180,7 +179,7 @@ fn without_the_option_a_library_worker_may_hang_as_long_as_it_likes() {
     let words = format!("{} 1", folder.path("").display());
     let server = Server::start(program("probe", &words));
     let worker = server.wait_for_workers(1);
-    stop(&worker);
+    freeze(&worker);
     let crowd = Crowd::ask(server.place(), 3, "/");
     thread::sleep(Duration::from_secs(2));
     process::signal("CONT", &worker);

@@ -86,9 +86,8 @@ fn passed_sockets_have_no_second_owner_among_the_workers() {
     let server = Server::start(command);
     let worker = server.ask_worker();
     assert_eq!(server.places()[0], address);
-    wait_until("it has no client", || {
-        let open = process::descriptors(worker);
-        open.iter().filter(|(_, to)| to.starts_with("socket:")).count() == 1
+    wait_until("it has no socket but its channel", || {
+        process::clients(worker) == 0
     });
     let environment = fs::read(format!("/proc/{worker}/environ")).unwrap();
     let text = String::from_utf8_lossy(&environment).into_owned();
@@ -279,23 +278,20 @@ fn a_manager_may_have_an_abstract_name_and_sees_the_watchdog_fed() {
         .env("NOTIFY_SOCKET", format!("@{name}"))
         .env("WATCHDOG_USEC", "400000");
     let server = Server::start(command);
-    let mut fed = Vec::new();
-    while fed.len() < 6 {
-        match manager.hear()[0].as_str() {
-            "WATCHDOG=1" => fed.push(Instant::now()),
-            other => assert_eq!(other, "READY=1"),
-        }
-    }
-    for (a, b) in fed.iter().zip(&fed[1..]) {
-        let pause = *b - *a;
-        assert!(pause > Duration::from_millis(150), "{pause:?}");
-        assert!(pause < Duration::from_millis(400), "{pause:?}");
-    }
-    // A master that does not turn does not say that it does.
-    process::signal("STOP", &[server.pid()]);
-    wait_until("it has stopped", || {
-        process::stat(server.pid()).unwrap().state == 'T'
+    // Twice in that time; on a busy machine one may seem to come too late,
+    // and the next too early.
+    let (mut last, mut in_time) = (Instant::now(), 0);
+    wait_until("five in a row come in time", || {
+        let state = &manager.hear()[0];
+        assert!(["READY=1", "WATCHDOG=1"].contains(&state.as_str()));
+        let pause = last.elapsed();
+        last = Instant::now();
+        let good = Duration::from_millis(150)..Duration::from_millis(400);
+        in_time = if good.contains(&pause) { in_time + 1 } else { 0 };
+        in_time == 5
     });
+    // A master that does not turn does not say that it does.
+    process::freeze(&[server.pid()]);
     manager.0.set_nonblocking(true).unwrap();
     while manager.0.recv(&mut [0; 64]).is_ok() {}
     std::thread::sleep(Duration::from_secs(1));
@@ -362,8 +358,8 @@ fn a_manager_that_hears_nothing_or_is_not_there_costs_nothing() {
     server.wait_for_workers(2);
     // Ten datagrams fill it (net.unix.max_dgram_qlen); nobody reads any.
     for _ in 0..6 {
-        server.signal("HUP");
         let told = server.log().matches("finished").count() + 1;
+        server.signal("HUP");
         wait_until("the reload is over", || {
             server.log().matches("finished").count() >= told
         });

@@ -6,16 +6,18 @@ mod common;
 
 use std::fs::{self, File};
 
-use common::http::{Connection, Place};
-use common::load::Load;
-use common::server::{Server, program};
+use common::http::Place;
+use common::load::{Crowd, Load};
+use common::server::{Server, handoff, program, run};
 use common::{Scratch, process, wait_until};
 
 /// A server of two workers, and a successor whose second worker is not ready
 /// as long as there is a file `wait`. With the pid of that new master.
 fn with_unready_successor(folder: &Scratch, address: &str) -> (Server, u32) {
     let words = format!("{} 2 0 {address}", folder.path("").display());
-    let server = Server::start(program("probe", &words));
+    let mut command = program("probe", &words);
+    command.env("PROBE_CONTROL", folder.path("control"));
+    let server = Server::start(command);
     server.wait_for_workers(2);
     File::create(folder.path("wait")).unwrap();
     server.signal("USR2");
@@ -98,17 +100,73 @@ fn end_new_master(server: &Server) {
 #[test]
 fn the_first_sigterm_is_no_second_one_for_a_master_that_was_relieved() {
     let mut server = Server::serve("--workers 1");
-    let place = server.place().clone();
-    let mut connection = Connection::open(&place).unwrap();
-    let client = std::thread::spawn(move || connection.get("/sleep/1500?me"));
-    let worker = server.workers()[0];
-    wait_until("the worker has the request", || {
-        process::descriptors(worker).len() > 7
-    });
+    let client = server.in_hand(1, Crowd::upload);
     server.signal("USR2");
     wait_until("the new one is ready", || server.log().contains("is ready"));
     server.signal("TERM");
-    assert_eq!(client.join().unwrap().unwrap().text(), "me");
+    wait_until("it hears of it", || server.log().contains("SIGTERM"));
+    client.release().expect_all_answered();
     assert_eq!(server.wait().code(), Some(0));
+    end_new_master(&server);
+}
+
+/// Has the new master be ready while the old one is held up, and cannot hear
+/// of it.
+fn unheard(server: &Server, folder: &Scratch) {
+    process::freeze(&[server.pid()]);
+    fs::remove_file(folder.path("wait")).unwrap();
+    wait_until("the new one is ready", || {
+        server.log().contains("the old master may go")
+    });
+}
+
+#[test]
+fn a_new_master_that_dies_before_its_word_is_heard_changes_nothing() {
+    let folder = Scratch::new("unheard");
+    let (control, socket) = (folder.path("control"), folder.path("socket"));
+    let address = format!("unix:{}", socket.display());
+    let (mut server, new) = with_unready_successor(&folder, &address);
+    unheard(&server, &folder);
+    process::signal("KILL", &[new]);
+    wait_until("it is gone", || !process::lives(new));
+    process::signal("CONT", &[server.pid()]);
+    wait_until("it is told", || server.log().contains("upgrade abandoned"));
+    server.ask("/");
+    // Its own control socket had been taken over, and is there again.
+    let words = format!("status --json --control {}", control.display());
+    let status = run(handoff(&words)).out;
+    assert!(status.contains(&format!("\"pid\":{}", server.pid())));
+    server.signal("TERM");
+    assert_eq!(server.wait().code(), Some(0), "{}", server.log());
+    assert!(!socket.exists() && !control.exists());
+}
+
+#[test]
+fn a_stop_that_is_heard_before_the_word_of_a_new_master_loses_nothing() {
+    let folder = Scratch::new("unheard-stop");
+    let (mut server, _) = with_unready_successor(&folder, "127.0.0.1:0");
+    process::freeze(&[server.pid()]);
+    server.signal("TERM");
+    unheard(&server, &folder);
+    // Those come to the new one, which alone accepts now.
+    let crowd = Crowd::upload(server.place(), 3);
+    crowd.wait_until_sent();
+    server.ask("/");
+    process::signal("CONT", &[server.pid()]);
+    wait_until("the old one stops", || server.log().contains("SIGTERM"));
+    crowd.release().expect_all_answered();
+    assert_eq!(server.wait().code(), Some(0), "{}", server.log());
+    wait_until("the new one is gone", || server.processes().is_empty());
+}
+
+#[test]
+fn a_new_master_that_is_not_ready_has_no_successor() {
+    let folder = Scratch::new("third");
+    let (mut server, new) = with_unready_successor(&folder, "127.0.0.1:0");
+    process::signal("USR2", &[new]);
+    wait_until("it is told", || server.log().contains("one is under way"));
+    fs::remove_file(folder.path("wait")).unwrap();
+    assert_eq!(server.wait().code(), Some(0));
+    server.ask("/");
     end_new_master(&server);
 }

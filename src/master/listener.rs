@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 use crate::config::Address;
 use crate::error::Error;
 use crate::sys;
+use crate::sys::lock;
 use crate::sys::socket::{self, Accepted};
 
 /// Longest queue of connections that wait to be accepted. The kernel clamps
@@ -201,11 +202,14 @@ impl Listener {
 
     /// A socket file that nobody listens on any more is replaced, as after a
     /// crash; one that answers is in use; anything else is not ours to touch.
+    /// One at a time: between bind and listen of another master its file
+    /// would look as if nobody did.
     pub(crate) fn bind_unix(
         name: OsString,
         path: &Path,
         backlog: i32,
     ) -> Result<Listener, BindError> {
+        let _turn = lock::folder_of(path);
         let result = match socket::listen_unix(path, backlog) {
             Err(error) if error.is_address_in_use() => {
                 let kind = fs::symlink_metadata(path)

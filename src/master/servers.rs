@@ -6,7 +6,8 @@
 //!                             │
 //!       close, by all ────────┤ nobody has it, and no worker that had it at
 //!       deaths, a new release ┘ its start is to be replaced: it is deserted
-//!                               closed 1 s later, or, if nobody said `close`,
+//!                               closed 1 s later, or, if whoever had it last
+//!                               did not say `close` or has closed all it had,
 //!                               when a successor has had its time to ask
 //! ```
 //!
@@ -237,6 +238,7 @@ impl Master {
         {
             asked.keep = KEEP;
         }
+        self.expect_farewell(worker);
         let Some(link) = self.links.get_mut(&worker) else { return };
         let slot = link.slot;
         let Some(foreign) = link.foreign() else { return };
@@ -246,6 +248,23 @@ impl Master {
         {
             wanted.remove(key);
         }
+    }
+
+    /// Who goes by its own wish closes all it has, and says so only behind its
+    /// last answer. So that may be why it has no server any more, and then a
+    /// successor comes, which will want them.
+    fn expect_farewell(&mut self, worker: WorkerId) {
+        let boot_timeout = self.boot_timeout;
+        let mut asked: Vec<_> = self
+            .servers
+            .values_mut()
+            .filter_map(|s| s.asked.as_mut())
+            .collect();
+        if asked.iter().any(|asked| asked.members.contains(&worker)) {
+            return;
+        }
+        let deserted = asked.iter_mut().filter(|a| a.members.is_empty());
+        deserted.for_each(|asked| asked.keep = boot_timeout);
     }
 
     /// A worker is gone, or goes: that closes no server.

@@ -34,7 +34,7 @@ use crate::error::Error;
 use crate::slab::Key;
 use crate::sys;
 use crate::sys::epoll::Interest;
-use crate::sys::process::{self, Child, FIRST_DESCRIPTOR};
+use crate::sys::process::{self, Child, Ended, FIRST_DESCRIPTOR};
 use crate::sys::{socket, unix};
 
 const READY: &str = "HANDOFF_UPGRADE_READY";
@@ -52,6 +52,14 @@ pub(super) struct Successor {
     channel_key: Key,
     /// It is given up then.
     pub(super) deadline: Instant,
+}
+
+impl Successor {
+    /// How much it has said: nothing yet, or, with 0, that it will not.
+    fn hear(&self) -> Option<usize> {
+        let mut word = [0; WORD.len()];
+        socket::receive(self.channel.as_fd(), &mut word).ok().flatten()
+    }
 }
 
 /// What a master was given by the one before it.
@@ -114,7 +122,7 @@ impl Master {
             warn!("no upgrade: process 1 cannot be replaced by its child");
         } else if self.stopping {
             warn!("no upgrade: stopping");
-        } else if self.successor.is_some() {
+        } else if self.successor.is_some() || self.predecessor.is_some() {
             warn!("no upgrade: one is under way");
         } else if let Err(error) = self.raise_successor() {
             error!("no upgrade: {error}");
@@ -164,10 +172,12 @@ impl Master {
     /// Something about the new master: it is ready, or has ended.
     pub(super) fn watch_successor(&mut self) -> Result<(), Error> {
         let Some(successor) = &self.successor else { return Ok(()) };
-        let mut word = [0; WORD.len()];
-        let channel = successor.channel.as_fd();
-        let said = socket::receive(channel, &mut word).ok().flatten();
-        if said.is_some_and(|count| count > 0) {
+        let said = successor.hear();
+        let ready = said.is_some_and(|count| count > 0);
+        let ended = successor.child.reap()?;
+        // It may have come to be ready, and to its end, before we heard of
+        // either. Had it been told to stop, so are we.
+        if ready && matches!(ended, None | Some(Ended::Code(0))) {
             let pid = successor.child.pid();
             info!("upgrade: the new master, pid {pid}, is ready");
             self.pass_on_to_successor()?;
@@ -180,22 +190,30 @@ impl Master {
             self.note(Event::Stop);
             return Ok(());
         }
-        if let Some(ended) = successor.child.reap()? {
+        if let Some(ended) = ended {
             error!("upgrade abandoned: the new master ended, {ended:?}");
-            return self.forget_successor();
+            self.forget_successor()?;
+            return self.restore_control();
         }
         if successor.deadline <= self.now || said == Some(0) {
             error!("upgrade abandoned: the new master is not ready");
             self.abandon_upgrade()?;
+            self.restore_control()?;
         }
         Ok(())
     }
 
-    /// Ends a new master that is not ready.
+    /// Ends a new master that is not ready. One that is, although we have not
+    /// heard of it yet, has clients: it goes as we do.
     pub(super) fn abandon_upgrade(&mut self) -> Result<(), Error> {
         if let Some(successor) = &self.successor {
-            successor.child.kill();
-            successor.child.wait()?;
+            if successor.hear().is_some_and(|count| count > 0) {
+                info!("the new master was ready, and is to stop as well");
+                successor.child.terminate();
+            } else {
+                successor.child.kill();
+                successor.child.wait()?;
+            }
         }
         self.forget_successor()
     }

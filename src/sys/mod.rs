@@ -12,6 +12,7 @@
 //!   poll     one descriptor, no loop  user     getpwnam, getgrnam
 //!   stderr   that cannot block         close    many at once
 //!   tcp      what the kernel counted
+//!   lock     taking turns
 //! ```
 //!
 //! Three manners hold throughout. A descriptor is close-on-exec from its
@@ -28,6 +29,7 @@ pub(crate) mod close;
 pub(crate) mod epoll;
 pub(crate) mod event;
 pub(crate) mod limit;
+pub(crate) mod lock;
 pub(crate) mod memory;
 pub(crate) mod poll;
 pub(crate) mod process;

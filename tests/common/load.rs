@@ -110,6 +110,7 @@ impl Drop for Load {
 
 /// Clients that all come at once with one request each.
 pub(crate) struct Crowd {
+    sent: Arc<AtomicUsize>,
     answered: Arc<AtomicUsize>,
     leave: Arc<AtomicBool>,
     clients: Vec<JoinHandle<Result<Response, Lost>>>,
@@ -121,24 +122,62 @@ impl Crowd {
         Crowd::hold(place, clients, target).release()
     }
 
+    /// The same, as a way to begin.
+    pub(crate) fn asking(target: &str) -> impl Fn(&Place, usize) -> Crowd {
+        move |place, clients| Crowd::ask(place, clients, target)
+    }
+
     /// They have their connections open until they are told to leave.
     pub(crate) fn hold(place: &Place, clients: usize, target: &str) -> Crowd {
-        let answered = Arc::new(AtomicUsize::new(0));
+        let request = format!("GET {target} HTTP/1.1\r\nHost: x\r\n\r\n");
+        Crowd::start(place, clients, request, "")
+    }
+
+    /// They send a part of their requests, and the rest when they are told to
+    /// leave: so long their workers have them in hand.
+    pub(crate) fn upload(place: &Place, clients: usize) -> Crowd {
+        let head = "POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 4";
+        Crowd::start(place, clients, format!("{head}\r\n\r\nbo"), "dy")
+    }
+
+    fn start(
+        place: &Place,
+        clients: usize,
+        request: String,
+        rest: &'static str,
+    ) -> Crowd {
+        let (sent, answered) = (Arc::default(), Arc::default());
         let leave = Arc::new(AtomicBool::new(false));
-        let clients = (0..clients)
-            .map(|_| {
-                let (place, target) = (place.clone(), target.to_owned());
-                let (answered, leave) = (answered.clone(), leave.clone());
-                thread::spawn(move || {
-                    let mut connection = Connection::open(&place)?;
-                    let response = connection.get(&target)?;
-                    answered.fetch_add(1, Relaxed);
-                    within(PATIENCE, || leave.load(Relaxed));
-                    Ok(response)
-                })
-            })
-            .collect();
-        Crowd { answered, leave, clients }
+        let mut crowd = Crowd { sent, answered, leave, clients: vec![] };
+        for _ in 0..clients {
+            let (place, request) = (place.clone(), request.clone());
+            let (sent, answered) =
+                (crowd.sent.clone(), crowd.answered.clone());
+            let leave = crowd.leave.clone();
+            let leave = move || within(PATIENCE, || leave.load(Relaxed));
+            crowd.clients.push(thread::spawn(move || {
+                let mut connection = Connection::open(&place)?;
+                connection.send(request.as_bytes())?;
+                sent.fetch_add(1, Relaxed);
+                if !rest.is_empty() {
+                    leave();
+                    connection.send(rest.as_bytes())?;
+                }
+                let response = connection.receive()?;
+                answered.fetch_add(1, Relaxed);
+                leave();
+                Ok(response)
+            }));
+        }
+        crowd
+    }
+
+    /// Waits until all have sent what they send at first: so far the kernel
+    /// has it, if nobody else.
+    pub(crate) fn wait_until_sent(&self) {
+        wait_until("all have sent their requests", || {
+            self.sent.load(Relaxed) == self.clients.len()
+        });
     }
 
     /// Who has an answer leaves.

@@ -25,6 +25,7 @@ pub(crate) mod process;
 pub(crate) mod server;
 pub(crate) mod users;
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::thread;
@@ -60,6 +61,47 @@ pub(crate) fn within(
         thread::sleep(GLANCE);
     }
     true
+}
+
+/// Tries at one pace, then at slower ones, what depends on time: a busy machine
+/// may take any pause for nothing, but what is wrong is so at every pace.
+pub(crate) fn at_some_pace(attempt: impl Fn(u32)) {
+    for pace in [1, 3] {
+        if catch_unwind(AssertUnwindSafe(|| attempt(pace))).is_ok() {
+            return;
+        }
+        println!("that was at pace {pace}; once more, slower");
+    }
+    attempt(9);
+}
+
+/// Copies a program, to be executed. It is another process that copies: were
+/// the file open for writing here, a child of another test that is between
+/// fork and exec would hold it open too, and nobody could execute it
+/// (`ETXTBSY`).
+pub(crate) fn copy_program(from: &Path, to: &Path) {
+    let copied = Command::new("cp").arg(from).arg(to).status();
+    assert!(copied.unwrap().success());
+}
+
+/// Waits until, for so long, these use hardly any processor time, and nothing
+/// happens that the count tells of. Whoever spins never comes to rest; how
+/// long others take to settle depends on the machine.
+pub(crate) fn wait_for_rest(
+    time: Duration,
+    most: Duration,
+    pids: impl Fn() -> Vec<u32>,
+    count: impl Fn() -> usize,
+) {
+    let what = format!("a time of {time:?} in which nothing happens");
+    wait_until(&what, || {
+        let (pids, before) = (pids(), count());
+        let used = process::cpu(&pids);
+        thread::sleep(time);
+        let used = process::cpu(&pids).saturating_sub(used);
+        println!("{used:?} of processor time in {time:?}");
+        used <= most && count() == before
+    });
 }
 
 /// A folder for one test, gone at its end.

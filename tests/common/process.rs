@@ -80,6 +80,20 @@ pub(crate) fn descriptors(pid: u32) -> Vec<(u32, String)> {
     open
 }
 
+/// The clients in a worker's hands: its sockets, less its end of the channel.
+/// A worker shuts a connection down before it closes it, so that its client
+/// may know of the end before this does.
+pub(crate) fn clients(worker: u32) -> usize {
+    let open = descriptors(worker);
+    let sockets = open.iter().filter(|(_, to)| to.starts_with("socket:"));
+    sockets.count().saturating_sub(1)
+}
+
+/// Processor time of all of them together.
+pub(crate) fn cpu(pids: &[u32]) -> Duration {
+    pids.iter().filter_map(|pid| stat(*pid)).map(|stat| stat.cpu).sum()
+}
+
 /// Sends a signal to all of them in one go. Who is gone is passed over.
 pub(crate) fn signal(name: &str, pids: &[u32]) {
     let sent = Command::new("kill")

@@ -1,19 +1,19 @@
 //! A server under test: started, watched, and gone at the end of the test.
 
-use std::fs;
-use std::io::{BufRead, BufReader};
+use std::fs::{self, File};
+use std::io::{ErrorKind, Read};
+use std::os::fd::OwnedFd;
 use std::path::Path;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, Once};
 use std::thread;
-use std::time::Duration;
+
+use socket2::Socket;
 
 use super::http::{self, Connection, Place, Response};
-use super::{PATIENCE, process, wait_until, within};
-
-/// How long workers may outlive their master.
-const ORPHANS: Duration = Duration::from_secs(1);
+use super::load::Crowd;
+use super::{GLANCE, PATIENCE, process, wait_until, within};
 
 /// The `handoff` command.
 pub(crate) fn handoff(words: &str) -> Command {
@@ -93,11 +93,48 @@ pub(crate) fn run(mut command: Command) -> Ended {
     ended_with
 }
 
+/// What a server has logged: read on and on, so that it never fills its pipe,
+/// and once more before anybody looks, so that nothing is missed which was
+/// written before what the test has seen.
+#[derive(Default)]
+struct Log {
+    pipe: Option<File>,
+    text: Vec<u8>,
+}
+
+impl Log {
+    fn new(stderr: ChildStderr) -> Log {
+        // Any descriptor will do for this: it is an fcntl(2).
+        let pipe = Socket::from(OwnedFd::from(stderr));
+        pipe.set_nonblocking(true).unwrap();
+        let pipe = Some(File::from(OwnedFd::from(pipe)));
+        Log { pipe, text: Vec::new() }
+    }
+
+    /// Reads what there is; whether more may come.
+    fn read(&mut self) -> bool {
+        let Some(pipe) = &mut self.pipe else { return false };
+        let end = pipe.read_to_end(&mut self.text);
+        let open = end.is_err_and(|e| e.kind() == ErrorKind::WouldBlock);
+        if !open {
+            self.pipe = None;
+        }
+        open
+    }
+
+    /// The whole lines up to now.
+    fn lines(&mut self) -> String {
+        self.read();
+        let end = memchr::memrchr(b'\n', &self.text).unwrap_or(0);
+        String::from_utf8_lossy(&self.text[..end]).into_owned()
+    }
+}
+
 /// A running server.
 pub(crate) struct Server {
     master: Child,
     mark: String,
-    log: Arc<Mutex<Vec<String>>>,
+    log: Arc<Mutex<Log>>,
     places: Vec<Place>,
 }
 
@@ -113,12 +150,11 @@ impl Server {
     pub(crate) fn start(command: Command) -> Server {
         let mut server = Server::start_unheard(command, Stdio::piped());
         let stderr = server.master.stderr.take().unwrap();
+        *server.log.lock().unwrap() = Log::new(stderr);
         let log = Arc::clone(&server.log);
         thread::spawn(move || {
-            for line in BufReader::new(stderr).split(b'\n') {
-                let Ok(line) = line else { break };
-                let line = String::from_utf8_lossy(&line).into_owned();
-                log.lock().unwrap().push(line);
+            while log.lock().unwrap().read() {
+                thread::sleep(GLANCE);
             }
         });
         wait_until("the log says where the server listens", || {
@@ -140,8 +176,8 @@ impl Server {
     }
 
     fn places_in_log(&self) -> Vec<Place> {
-        let log = self.log.lock().unwrap();
-        let told = log.iter().filter(|line| line.contains("listening"));
+        let log = self.log();
+        let told = log.lines().filter(|line| line.contains("listening"));
         let words = told.flat_map(|line| line.split([' ', ',', ';']));
         words.filter_map(Place::parse).collect()
     }
@@ -164,9 +200,10 @@ impl Server {
         self.master.stderr = None;
     }
 
-    /// The log up to now.
+    /// The log up to now. What the server said before it did what the test
+    /// has seen is in it.
     pub(crate) fn log(&self) -> String {
-        self.log.lock().unwrap().join("\n")
+        self.log.lock().unwrap().lines()
     }
 
     /// The living workers.
@@ -198,6 +235,24 @@ impl Server {
     /// The pid of the worker whose turn it is.
     pub(crate) fn ask_worker(&self) -> u32 {
         pid_in(&self.ask("/worker"))
+    }
+
+    /// Requests that are in the hands of the one worker by now. Counted by
+    /// connections that it has taken, of which each question is one.
+    pub(crate) fn in_hand(
+        &self,
+        count: usize,
+        start: impl FnOnce(&Place, usize) -> Crowd,
+    ) -> Crowd {
+        let taken = || self.ask("/worker").json()["connections"].as_u64();
+        let before = taken().unwrap();
+        let crowd = start(self.place(), count);
+        let mut asked = 0;
+        wait_until("the requests are in the worker's hands", || {
+            asked += 1;
+            taken().unwrap() == before + asked + count as u64
+        });
+        crowd
     }
 
     /// One request that must be answered with 200.
@@ -245,7 +300,7 @@ impl Drop for Server {
     fn drop(&mut self) {
         let _ = self.master.kill();
         let _ = self.master.wait();
-        let alone = within(ORPHANS, || self.processes().is_empty());
+        let alone = within(PATIENCE, || self.processes().is_empty());
         let left = self.processes();
         process::signal("KILL", &left);
         remove_control_socket(self.pid());

@@ -5,7 +5,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::Command;
 
-use super::{Scratch, has_tool, skipped};
+use super::{Scratch, copy_program, has_tool, skipped};
 
 /// Whether this process may start others in anybody's name. It says so if
 /// not.
@@ -35,15 +35,10 @@ pub(crate) fn command_of(user: u32, command: &Command) -> Option<Command> {
 }
 
 /// The same command, of a copy of its program where any user may run it.
-///
-/// It is another process that copies: were the file open for writing here,
-/// a child of another test that is between fork and exec would hold it open
-/// too, and nobody could execute it (`ETXTBSY`).
 pub(crate) fn for_anybody(folder: &Scratch, command: &Command) -> Command {
     let original = Path::new(command.get_program());
     let path = folder.path(original.file_name().unwrap().to_str().unwrap());
-    let copied = Command::new("cp").arg(original).arg(&path).status();
-    assert!(copied.unwrap().success());
+    copy_program(original, &path);
     let mut command_here = Command::new(path);
     command_here.args(command.get_args());
     command_here

@@ -67,27 +67,31 @@ fn nonsense_harms_nothing_and_is_answered() {
 
 #[test]
 fn a_client_that_leaves_while_it_waits_is_forgotten() {
-    let controlled = Controlled::serve("leaver", "--workers 1");
-    controlled.wait_for_ready(1);
+    let controlled = Controlled::waiting("leaver");
     let sockets = || {
         let open = process::descriptors(controlled.server.pid());
-        open.iter().filter(|(_, to)| to.starts_with("socket:")).count()
+        let ours = open.iter().filter(|(number, _)| *number > 2);
+        ours.filter(|(_, to)| to.starts_with("socket:")).count()
     };
-    let before = sockets();
+    // Its listener, this one, and the channels of two workers.
+    let before = 4;
+    wait_until("nobody else is there", || sockets() == before);
     let mut leavers: Vec<UnixStream> =
         (0..8).map(|_| controlled.connect()).collect();
     for leaver in &mut leavers {
         leaver.write_all(b"{\"command\":\"reload\"}\n").unwrap();
     }
-    wait_until("all of them wait", || sockets() >= before + 8);
+    // It stands in line behind them.
+    controlled.status();
     let refused = controlled.tell("reload");
     assert_eq!(refused.code, Some(1));
     assert!(refused.err.contains("8 others wait"), "{refused:?}");
     drop(leavers);
-    // A worker under way has a socket as well.
-    wait_until("they are forgotten", || sockets() <= before + 2);
+    // The worker that is not ready yet has a channel as well.
+    wait_until("they are forgotten", || sockets() == before + 1);
+    fs::remove_file(controlled.folder.path("wait")).unwrap();
     controlled.done("reload");
-    wait_until("nothing is left of them", || sockets() <= before + 1);
+    wait_until("nothing is left of them", || sockets() == before);
 }
 
 #[test]

@@ -11,7 +11,7 @@ mod place;
 mod recycle;
 mod status;
 
-use std::fs::{self, Permissions};
+use std::fs::{self, File, Permissions};
 use std::io::{Read, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
@@ -19,8 +19,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use common::load::Tally;
-use common::server::{Ended, Server, handoff, run};
-use common::{Scratch, has_tool, wait_until};
+use common::server::{Ended, Server, handoff, program, run};
+use common::{Scratch, copy_program, has_tool, wait_until};
 use serde_json::Value;
 
 /// A server with its control socket in a folder of its own.
@@ -36,6 +36,20 @@ impl Controlled {
         let server =
             Server::serve(&format!("--control {} {options}", path.display()));
         Controlled { folder, server }
+    }
+
+    /// One whose later workers are not ready as long as there is a file
+    /// `wait`, so that a reload lasts until it is gone.
+    fn waiting(name: &str) -> Controlled {
+        let folder = Scratch::new(name);
+        let words = format!("{} 2", folder.path("").display());
+        let mut command = program("probe", &words);
+        command.env("PROBE_CONTROL", folder.path("control"));
+        let server = Server::start(command);
+        let controlled = Controlled { folder, server };
+        controlled.wait_for_ready(2);
+        File::create(controlled.folder.path("wait")).unwrap();
+        controlled
     }
 
     fn path(&self) -> PathBuf {
@@ -136,7 +150,7 @@ fn as_nobody(folder: &Scratch) -> Option<Command> {
     }
     let copy = folder.path("handoff");
     if !copy.exists() {
-        fs::copy(env!("CARGO_BIN_EXE_handoff"), &copy).unwrap();
+        copy_program(Path::new(env!("CARGO_BIN_EXE_handoff")), &copy);
         fs::set_permissions(&copy, Permissions::from_mode(0o755)).unwrap();
     }
     let mut command = Command::new("setpriv");

@@ -1,14 +1,16 @@
 //! Reload, scale, stop: done, waited for, and told when they are not.
 
 use std::fs::{self, File};
+use std::io::Write;
 use std::os::unix::fs::symlink;
-use std::process::{Child, Command};
+use std::os::unix::net::UnixStream;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use crate::common::load::{Crowd, Load};
 use crate::common::server::{Server, program, run};
 use crate::common::{Scratch, process, wait_until};
-use crate::{Controlled, command_at, end, expect_no_loss, start};
+use crate::{Controlled, command_at, end, exchange, expect_no_loss, start};
 use serde_json::{Value, json};
 
 #[test]
@@ -37,19 +39,24 @@ fn a_reload_is_waited_for_and_loses_nothing() {
 
 #[test]
 fn whoever_asks_during_a_reload_waits_for_one_more_and_all_for_the_same() {
-    let controlled = Controlled::serve("reloads", "--workers 1");
-    controlled.wait_for_ready(1);
+    let controlled = Controlled::waiting("reloads");
     let first = start(controlled.command("reload"));
     wait_until("the reload is under way", || {
         controlled.status()["master"]["phase"] == "reloading"
     });
-    let more = (0..4).map(|_| start(controlled.command("reload")));
-    let more: Vec<Child> = more.collect();
+    let mut more: Vec<UnixStream> =
+        (0..4).map(|_| controlled.connect()).collect();
+    for client in &mut more {
+        client.write_all(b"{\"command\":\"reload\"}\n").unwrap();
+    }
+    // It stands in line behind them.
+    controlled.status();
+    fs::remove_file(controlled.folder.path("wait")).unwrap();
     assert_eq!(end(first).out, "reload to generation 2 finished\n");
-    for child in more {
-        let ended = end(child);
-        assert_eq!(ended.code, Some(0), "{ended:?}");
-        assert_eq!(ended.out, "reload to generation 3 finished\n");
+    for client in more {
+        let answer = exchange(client, b"");
+        let told = answer.contains("reload to generation 3 finished");
+        assert!(told, "{answer}");
     }
 }
 
@@ -112,8 +119,7 @@ fn a_release_that_is_no_program_is_told_as_such() {
 
 #[test]
 fn a_stop_ends_a_wait_for_a_reload() {
-    let controlled = Controlled::serve("cut", "--workers 2");
-    controlled.wait_for_ready(2);
+    let controlled = Controlled::waiting("cut");
     let waiting = start(controlled.command("reload"));
     let again = start(controlled.command("reload"));
     wait_until("the reload is under way", || {

@@ -184,16 +184,13 @@ fn an_old_master_that_only_finishes_is_not_found_any_more() {
     };
     let old = format!("handoff-{}.sock", server.pid());
     assert_eq!(names(), [old.as_str()]);
-    let in_hand = Crowd::ask(server.place(), 1, "/sleep/4000");
-    wait_until("it is in the worker's hands", || {
-        server.ask("/worker").json()["connections"].as_u64() > Some(1)
-    });
+    let in_hand = server.in_hand(1, Crowd::upload);
     server.signal("USR2");
     wait_until("only the new master is found", || {
         names().len() == 1 && names() != [old.as_str()]
     });
-    assert!(process::lives(server.pid()) && in_hand.answered() == 0);
-    in_hand.expect_all_answered();
+    assert!(process::lives(server.pid()));
+    in_hand.release().expect_all_answered();
     let path = folder.path(&names()[0]);
     assert_eq!(run(command_at(&path, "stop")).code, Some(0));
     assert!(names().is_empty());

@@ -2,21 +2,23 @@
 
 use std::time::Duration;
 
-use crate::common::{process, wait_until};
+use crate::common::{at_some_pace, process, wait_until};
 use crate::peer::{Client, get, timed};
 use crate::{answering, answering_impatiently};
 
 #[test]
 fn a_late_answer_keeps_nobody_else_waiting() {
     let server = answering();
-    let mut slow = Client::open(server.place());
-    slow.send(get("/later/700"));
-    let (answers, took) = timed(|| {
-        (0..20).map(|_| server.ask("/quick").status).collect::<Vec<_>>()
+    at_some_pace(|pace| {
+        let mut slow = Client::open(server.place());
+        slow.send(get(&format!("/later/{}", pace * 700)));
+        let (answers, took) = timed(|| {
+            (0..20).map(|_| server.ask("/quick").status).collect::<Vec<_>>()
+        });
+        assert!(took < pace * Duration::from_millis(600), "{took:?}");
+        assert_eq!(answers, [200; 20]);
+        assert_eq!(slow.answer().body, b"late");
     });
-    assert!(took < Duration::from_millis(600), "{took:?}");
-    assert_eq!(answers, [200; 20]);
-    assert_eq!(slow.answer().body, b"late");
 }
 
 #[test]
@@ -67,30 +69,36 @@ fn a_client_that_is_given_up_is_gone() {
 
 #[test]
 fn a_worker_that_is_to_go_gives_a_late_answer_first() {
-    let server = answering();
-    let worker = server.workers();
-    let mut client = Client::open(server.place());
-    client.send(get("/later/800") + &get("/behind"));
-    server.ask("/it-is-in-hand");
-    process::signal("TERM", &worker);
-    let answers = client.answers();
-    assert_eq!(answers.len(), 1);
-    assert!(answers[0].body == b"late" && answers[0].closes());
-    wait_until("the worker is gone", || !process::lives(worker[0]));
-    server.ask("/its-successor-serves");
+    at_some_pace(|pace| {
+        let server = answering();
+        let mut client = Client::open(server.place());
+        let late = get(&format!("/later/{}", pace * 800));
+        client.send(late + &get("/behind"));
+        server.ask("/it-is-in-hand");
+        let worker = server.workers();
+        process::signal("TERM", &worker);
+        let answers = client.answers();
+        assert_eq!(answers.len(), 1);
+        assert!(answers[0].body == b"late" && answers[0].closes());
+        wait_until("the worker is gone", || !process::lives(worker[0]));
+        server.ask("/its-successor-serves");
+    });
 }
 
 #[test]
 fn a_panic_costs_one_request_and_then_its_worker_goes() {
-    let server = answering();
-    let worker = server.workers();
-    let mut other = Client::open(server.place());
-    other.send(get("/later/500"));
-    let mut client = Client::open(server.place());
-    client.send(get("/before") + &get("/panic") + &get("/behind"));
-    assert_eq!(client.statuses(), [200, 500]);
-    let answers = other.answers();
-    assert!(answers[0].body == b"late" && answers[0].closes());
-    wait_until("the worker is gone", || !process::lives(worker[0]));
-    server.ask("/its-successor-serves");
+    at_some_pace(|pace| {
+        let server = answering();
+        let mut other = Client::open(server.place());
+        other.send(get(&format!("/later/{}", pace * 500)));
+        server.ask("/it-is-in-hand");
+        let worker = server.workers();
+        let mut client = Client::open(server.place());
+        client.send(get("/before") + &get("/panic") + &get("/behind"));
+        assert_eq!(client.statuses(), [200, 500]);
+        let answers = other.answers();
+        assert!(answers[0].body == b"late" && answers[0].closes());
+        wait_until("the worker is gone", || !process::lives(worker[0]));
+        server.ask("/its-successor-serves");
+    });
 }

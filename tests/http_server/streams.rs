@@ -41,8 +41,8 @@ fn a_head_gets_no_byte_of_a_stream() {
 #[test]
 fn a_stream_costs_no_memory_and_its_slow_reader_gets_all_of_it() {
     let server = answering();
-    let worker = server.workers()[0];
     server.ask("/");
+    let worker = server.workers()[0];
     let before = resident(worker);
     let mut client = Client::open_narrow(server.place());
     client.send(get("/stream/50000"));

@@ -4,6 +4,7 @@ use std::thread;
 use std::time::Duration;
 
 use crate::common::server::Server;
+use crate::common::{at_some_pace, process, wait_until};
 use crate::peer::{Client, End, get, post, timed};
 
 /// The shortest pause between two bytes of a slow client.
@@ -55,61 +56,75 @@ fn blank_lines_before_a_request_belong_to_its_head() {
 
 #[test]
 fn the_time_of_a_head_begins_anew_with_each_request() {
-    let server = Server::serve("--workers 1 --header-timeout 0.4");
-    let mut client = Client::open(server.place());
-    let request = get("/");
-    let (first, second) = request.split_at(20);
-    client.send(first);
-    // Always in the middle of a head, but never long in the same.
-    for _ in 0..12 {
-        thread::sleep(Duration::from_millis(100));
-        client.send(second.to_owned() + first);
-        assert_eq!(client.answer().status, 200);
-    }
+    at_some_pace(|pace| {
+        let time = f64::from(pace) * 0.4;
+        let options = format!("--workers 1 --header-timeout {time}");
+        let server = Server::serve(&options);
+        let mut client = Client::open(server.place());
+        let request = get("/");
+        let (first, second) = request.split_at(20);
+        client.send(first);
+        // Always in the middle of a head, but never long in the same.
+        for _ in 0..12 {
+            thread::sleep(pace * Duration::from_millis(100));
+            client.send(second.to_owned() + first);
+            assert_eq!(client.answer().status, 200);
+        }
+    });
 }
 
 #[test]
 fn an_idle_client_is_let_go_without_a_word() {
-    let server = Server::serve(
-        "--workers 1 --idle-timeout 0.4 --header-timeout 9 --defer-accept off",
-    );
-    let (rest, took) = timed(|| Client::open(server.place()).rest());
-    expect_about(400, took);
-    assert_eq!(rest, (Vec::new(), End::Clean));
+    at_some_pace(|pace| {
+        let time = f64::from(pace) * 0.4;
+        let server = Server::serve(&format!(
+            "--workers 1 --idle-timeout {time} --header-timeout 9 \
+             --defer-accept off"
+        ));
+        let (rest, took) = timed(|| Client::open(server.place()).rest());
+        expect_about(u64::from(pace) * 400, took);
+        assert_eq!(rest, (Vec::new(), End::Clean));
 
-    let mut kept = Client::open(server.place());
-    let ask = |client: &mut Client| {
-        client.send(get("/"));
-        assert_eq!(client.answer().status, 200);
-    };
-    for _ in 0..3 {
-        thread::sleep(Duration::from_millis(200));
-        ask(&mut kept);
-    }
-    thread::sleep(Duration::from_millis(200));
-    let (rest, took) = timed(|| {
-        ask(&mut kept);
-        kept.rest()
+        let mut kept = Client::open(server.place());
+        let ask = |client: &mut Client| {
+            client.send(get("/"));
+            assert_eq!(client.answer().status, 200);
+        };
+        for _ in 0..3 {
+            thread::sleep(pace * Duration::from_millis(200));
+            ask(&mut kept);
+        }
+        thread::sleep(pace * Duration::from_millis(200));
+        let (rest, took) = timed(|| {
+            ask(&mut kept);
+            kept.rest()
+        });
+        expect_about(u64::from(pace) * 400, took);
+        assert_eq!(rest, (Vec::new(), End::Clean));
     });
-    expect_about(400, took);
-    assert_eq!(rest, (Vec::new(), End::Clean));
 }
 
 #[test]
 fn a_body_must_come_on_but_may_take_its_time() {
-    let server = Server::serve("--workers 1 --body-timeout 0.4");
-    let mut client = Client::open(server.place());
-    client.send(post("/echo", 10));
-    for _ in 0..10 {
-        thread::sleep(Duration::from_millis(100));
-        client.send("x");
-    }
-    assert_eq!(client.answer().body, b"xxxxxxxxxx");
+    at_some_pace(|pace| {
+        let time = f64::from(pace) * 0.4;
+        let options = format!("--workers 1 --body-timeout {time}");
+        let server = Server::serve(&options);
+        let mut client = Client::open(server.place());
+        client.send(post("/echo", 10));
+        for _ in 0..10 {
+            thread::sleep(pace * Duration::from_millis(100));
+            client.send("x");
+        }
+        assert_eq!(client.answer().body, b"xxxxxxxxxx");
 
-    client.send(post("/echo", 10) + "xxx");
-    let (statuses, took) = timed(|| client.statuses());
-    expect_about(400, took);
-    assert_eq!(statuses, [408]);
+        let (statuses, took) = timed(|| {
+            client.send(post("/echo", 10) + "xxx");
+            client.statuses()
+        });
+        expect_about(u64::from(pace) * 400, took);
+        assert_eq!(statuses, [408]);
+    });
 }
 
 #[test]
@@ -117,12 +132,14 @@ fn a_client_that_takes_nothing_is_given_up() {
     let server = Server::serve(
         "--workers 1 --write-timeout 0.5 --max-body 64M --idle-timeout 30",
     );
-    let mut client = Client::open_narrow(server.place());
-    let body = vec![b'x'; 16 << 20];
+    let worker = server.ask_worker();
+    let mut client = Client::open(server.place());
+    // The kernels of both together take no half of it.
+    let body = vec![b'x'; 40 << 20];
     client.send(post("/echo", body.len() as u64));
     client.send(&body);
     // Its own kernel takes some; then it stands still for too long.
-    thread::sleep(Duration::from_millis(1500));
+    wait_until("it is let go", || process::clients(worker) == 0);
     let (taken, end) = client.rest();
     assert!(taken.len() < body.len() / 2, "{}", taken.len());
     // The rest, in the server's kernel, is not to keep a socket either.
@@ -132,19 +149,24 @@ fn a_client_that_takes_nothing_is_given_up() {
 
 #[test]
 fn a_client_that_takes_little_is_waited_for() {
-    let server =
-        Server::serve("--workers 1 --write-timeout 0.5 --max-body 64M");
-    let mut client = Client::open_narrow(server.place());
-    let body = vec![b'x'; 6 << 20];
-    client.send(post("/echo", body.len() as u64));
-    client.send(&body);
-    let ((), took) = timed(|| {
-        let mut left = body.len();
-        while left > 0 {
-            left -= client.read(512 << 10).unwrap().min(left);
-            thread::sleep(Duration::from_millis(10));
-        }
+    at_some_pace(|pace| {
+        let time = f64::from(pace) * 0.5;
+        let server = Server::serve(&format!(
+            "--workers 1 --write-timeout {time} --max-body 64M"
+        ));
+        let mut client = Client::open_narrow(server.place());
+        let body = vec![b'x'; 6 << 20];
+        client.send(post("/echo", body.len() as u64));
+        client.send(&body);
+        let ((), took) = timed(|| {
+            let mut left = body.len();
+            while left > 0 {
+                left -= client.read(512 << 10).unwrap().min(left);
+                thread::sleep(pace * Duration::from_millis(10));
+            }
+        });
+        let least = pace * Duration::from_millis(1000);
+        assert!(took > least, "{took:?}: not slow enough");
+        client.send(get("/"));
     });
-    assert!(took > Duration::from_millis(1000), "{took:?}: not slow enough");
-    client.send(get("/"));
 }

@@ -44,7 +44,11 @@ const deeds = {
 function answer(request, response) {
   const [path, query = ''] = request.url.split('?');
   const [, verb, word] = path.split('/');
-  if (verb === 'echo') {
+  if (verb === 'echo' && request.method === 'POST') {
+    const body = [];
+    request.on('data', (part) => body.push(part));
+    request.on('end', () => response.end(Buffer.concat(body)));
+  } else if (verb === 'echo') {
     response.end(query);
   } else if (verb === 'sleep') {
     setTimeout(() => response.end(query), Number(word));

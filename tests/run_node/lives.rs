@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::common::http::{Lost, ask};
-use crate::common::load::Load;
+use crate::common::load::{Crowd, Load};
 use crate::common::server::{Server, handoff, run};
 use crate::common::{process, wait_until, within};
 use crate::{app, need_node, node};
@@ -39,12 +39,15 @@ fn a_worker_that_ends_is_replaced_however_it_ends() {
 fn a_worker_that_leaves_finishes_what_it_has() {
     need_node!();
     let server = app("--workers 1");
-    let place = server.place().clone();
-    let slow =
-        std::thread::spawn(move || ask(&place, "/sleep/1000?done").unwrap());
-    std::thread::sleep(Duration::from_millis(300));
-    after(&server, "/leave");
-    assert_eq!(slow.join().unwrap().text(), "done");
+    let worker = server.ask_worker();
+    wait_until("nobody is there", || process::clients(worker) == 0);
+    let slow = Crowd::ask(server.place(), 1, "/sleep/2500");
+    wait_until("it is in flight", || process::clients(worker) == 1);
+    // It closes its server at once, and says only behind its last answer
+    // that it goes. Meanwhile clients wait, and nobody is refused.
+    let log = after(&server, "/leave");
+    slow.expect_all_answered();
+    assert_eq!(log.matches("listening on").count(), 1, "{log}");
 }
 
 #[test]
@@ -136,13 +139,14 @@ fn a_stop_finishes_what_is_in_flight() {
     need_node!();
     let mut server = app("--workers 2");
     server.wait_for_workers(2);
-    let place = server.place().clone();
-    let slow =
-        std::thread::spawn(move || ask(&place, "/sleep/2000?done").unwrap());
-    std::thread::sleep(Duration::from_millis(300));
+    let clients =
+        || server.workers().into_iter().map(process::clients).sum::<usize>();
+    wait_until("nobody is there", || clients() == 0);
+    let slow = Crowd::ask(server.place(), 1, "/sleep/1000");
+    wait_until("it is in flight", || clients() == 1);
     server.signal("TERM");
     assert!(server.wait().success());
-    assert_eq!(slow.join().unwrap().text(), "done");
+    slow.expect_all_answered();
     assert_eq!(ask(server.place(), "/").unwrap_err(), Lost::Refused);
 }
 

@@ -1,10 +1,9 @@
 //! New releases: reloads and upgrades.
 
 use std::fs;
-use std::time::Duration;
 
 use crate::common::http::{Connection, ask};
-use crate::common::load::Load;
+use crate::common::load::{Crowd, Load};
 use crate::common::server::Server;
 use crate::common::{Scratch, process, wait_until};
 use crate::{app, need_node, node};
@@ -54,14 +53,13 @@ fn what_is_in_flight_finishes_and_kept_connections_are_let_go() {
     let old = server.ask_worker();
     let mut kept = Connection::open(server.place()).unwrap();
     kept.get("/").unwrap();
-    let place = server.place().clone();
-    let slow =
-        std::thread::spawn(move || ask(&place, "/sleep/5000?done").unwrap());
-    std::thread::sleep(Duration::from_millis(300));
+    wait_until("only that is there", || process::clients(old) == 1);
+    let slow = Crowd::upload(server.place(), 1);
+    wait_until("it is in flight", || process::clients(old) == 2);
     server.signal("HUP");
     wait_until("the next one serves", || server.ask_worker() != old);
     assert!(process::lives(old));
-    assert_eq!(slow.join().unwrap().text(), "done");
+    slow.release().expect_all_answered();
     wait_until("the old one is gone", || !process::lives(old));
     kept.expect_end();
 }

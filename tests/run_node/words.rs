@@ -75,10 +75,10 @@ fn a_worker_is_ready_when_it_says_so_if_that_is_asked_for() {
     std::fs::write(&path, source).unwrap();
     let word = path.display().to_string();
     let options = "--workers 1 --wait-ready on";
-    let server = Server::start(node(options, "release.js", &word));
     let start = Instant::now();
+    let server = Server::start(node(options, "release.js", &word));
     assert_eq!(server.ask("/").status, 200);
-    assert!(start.elapsed() > Duration::from_millis(400));
+    assert!(start.elapsed() > Duration::from_millis(800));
 }
 
 /// What a worker of `transcript.js` has heard, to the first end.

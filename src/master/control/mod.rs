@@ -32,6 +32,7 @@ use crate::error::Error;
 use crate::slab::Key;
 use crate::sys;
 use crate::sys::epoll::{Epoll, Interest};
+use crate::sys::lock;
 
 /// Clients at a time. Others wait in the kernel's queue.
 pub(super) const CLIENTS: usize = 16;
@@ -158,6 +159,7 @@ impl Master {
                         "cannot make the control socket {path}: {why}"
                     ))
                 };
+                let _turn = lock::folder_of(path);
                 if self.predecessor.is_none() && socket::is_in_use(path) {
                     return Err(cannot("another master has it"));
                 }
@@ -170,6 +172,20 @@ impl Master {
         self.epoll.add(socket.as_fd(), Interest::Read, key.bits())?;
         let (armed, paused_until) = (true, None);
         self.control.door = Some(Door { socket, key, armed, paused_until });
+        Ok(())
+    }
+
+    /// Opens it anew if a new master has put its own in that place, and has
+    /// come to nothing.
+    pub(super) fn restore_control(&mut self) -> Result<(), Error> {
+        let door = self.control.door.as_ref();
+        if door.is_none_or(|door| door.socket.is_in_place()) {
+            return Ok(());
+        }
+        self.shut_control();
+        if let Err(error) = self.open_control() {
+            warn!("{error}");
+        }
         Ok(())
     }
 

@@ -126,11 +126,16 @@ impl Socket {
         }
     }
 
+    /// Whether who goes by the path comes here.
+    pub(super) fn is_in_place(&self) -> bool {
+        identity(&self.path).is_ok_and(|there| there == self.made)
+    }
+
     /// Stops listening. The file goes too, unless it is a successor's.
     pub(super) fn close(self) -> io::Result<()> {
-        match identity(&self.path) {
-            Ok(there) if there == self.made => fs::remove_file(&self.path),
-            Ok(_) | Err(_) => Ok(()),
+        match self.is_in_place() {
+            true => fs::remove_file(&self.path),
+            false => Ok(()),
         }
     }
 }

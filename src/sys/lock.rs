@@ -1,0 +1,57 @@
+//! flock(2): a folder that processes take turns in.
+
+use std::fs::File;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::path::Path;
+use std::thread;
+use std::time::Duration;
+
+use super::{Result, syscall};
+
+/// How often, and how far apart, a lock is tried: for a second together. Any
+/// process that may read a folder may hold its lock for as long as it likes.
+const TRIES: (u32, Duration) = (200, Duration::from_millis(5));
+
+/// Waits until nobody else has locked the folder of this path, and locks it
+/// until the descriptor is closed. `None`: the folder cannot be read, or
+/// somebody holds on to its lock; it is a courtesy among masters, no more.
+pub(crate) fn folder_of(path: &Path) -> Option<OwnedFd> {
+    let parent = path.parent()?;
+    let here = parent.as_os_str().is_empty();
+    let folder = File::open(if here { Path::new(".") } else { parent });
+    let folder = OwnedFd::from(folder.ok()?);
+    for _ in 0..TRIES.0 {
+        if try_lock(&folder).is_ok() {
+            return Some(folder);
+        }
+        thread::sleep(TRIES.1);
+    }
+    None
+}
+
+fn try_lock(file: &OwnedFd) -> Result<()> {
+    let (fd, how) = (file.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB);
+    // SAFETY: no pointers are involved.
+    unsafe { syscall!(flock(fd, how)) }?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_is_locked_by_one_at_a_time_and_free_when_that_is_gone() {
+        let folder = std::env::temp_dir();
+        let folder =
+            folder.join(format!("handoff-{}-lock", std::process::id()));
+        std::fs::create_dir(&folder).unwrap();
+        let path = folder.join("socket");
+        let first = folder_of(&path).unwrap();
+        assert!(folder_of(&path).is_none());
+        drop(first);
+        assert!(folder_of(&path).is_some());
+        std::fs::remove_dir(&folder).unwrap();
+        assert!(folder_of(&path).is_none());
+    }
+}
