@@ -17,6 +17,8 @@ pub fn handler() -> impl Handler {
 fn answer(request: &Request<'_>, response: &mut Response<'_>) {
     let path = request.path();
     match path {
+        // OPTIONS alone has this target: it asks about the server as a whole.
+        "*" => set(response, "Allow", "GET, HEAD, POST, OPTIONS"),
         "/" => text(request, response, "hello handoff\n"),
         "/plaintext" => text(request, response, "Hello, World!"),
         "/echo" => echo(request, response),
@@ -35,9 +37,17 @@ fn only_asks(request: &Request<'_>, response: &mut Response<'_>) -> bool {
     if matches!(request.method(), Method::Get | Method::Head) {
         return true;
     }
-    set(response, "Allow", "GET, HEAD");
-    response.status(405).body("method not allowed\n");
+    other(request, response, "GET, HEAD, OPTIONS");
     false
+}
+
+/// Tells which methods there are: that is what OPTIONS asks for, and what
+/// else, not being one of them, ought to know.
+fn other(request: &Request<'_>, response: &mut Response<'_>, methods: &str) {
+    set(response, "Allow", methods);
+    if request.method() != Method::Options {
+        response.status(405).body("method not allowed\n");
+    }
 }
 
 fn text(request: &Request<'_>, response: &mut Response<'_>, body: &str) {
@@ -48,17 +58,17 @@ fn text(request: &Request<'_>, response: &mut Response<'_>, body: &str) {
 }
 
 fn echo(request: &Request<'_>, response: &mut Response<'_>) {
-    set(response, "Content-Type", "text/plain");
     match request.method() {
         Method::Post => {
+            set(response, "Content-Type", "text/plain");
             response.body(request.body());
         }
         Method::Get | Method::Head => {
+            set(response, "Content-Type", "text/plain");
             response.body(request.query().unwrap_or(""));
         }
         Method::Put | Method::Delete | Method::Options | Method::Patch => {
-            set(response, "Allow", "GET, HEAD, POST");
-            response.status(405).body("method not allowed\n");
+            other(request, response, "GET, HEAD, POST, OPTIONS");
         }
     }
 }
