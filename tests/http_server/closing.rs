@@ -131,6 +131,7 @@ fn clients_that_vanish_leave_nothing_behind() {
     let server = Server::serve("--workers 1");
     let worker = server.ask_worker();
     let open = || process::descriptors(worker).len();
+    // Perhaps with the connection that has just asked.
     let before = open();
     for bytes in [
         String::new(),
@@ -146,7 +147,7 @@ fn clients_that_vanish_leave_nothing_behind() {
             client.vanish();
         }
     }
-    wait_until("all are gone", || open() == before);
+    wait_until("all are gone", || open() <= before);
 }
 
 #[test]

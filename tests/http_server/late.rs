@@ -70,7 +70,7 @@ fn a_worker_that_is_to_go_gives_a_late_answer_first() {
     let server = answering();
     let worker = server.workers();
     let mut client = Client::open(server.place());
-    client.send(get("/later/800") + &get("/behind"));
+    client.send(get("/later/3000") + &get("/behind"));
     server.ask("/it-is-in-hand");
     process::signal("TERM", &worker);
     let answers = client.answers();
@@ -85,7 +85,7 @@ fn a_panic_costs_one_request_and_then_its_worker_goes() {
     let server = answering();
     let worker = server.workers();
     let mut other = Client::open(server.place());
-    other.send(get("/later/500"));
+    other.send(get("/later/3000"));
     let mut client = Client::open(server.place());
     client.send(get("/before") + &get("/panic") + &get("/behind"));
     assert_eq!(client.statuses(), [200, 500]);

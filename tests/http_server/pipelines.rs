@@ -1,13 +1,13 @@
 //! Requests behind one another: answered in order, and none mistaken for
 //! the body of another.
 
-use std::fs;
 use std::thread;
 use std::time::Duration;
 
 use crate::answering;
 use crate::common::server::Server;
 use crate::common::wait_until;
+use crate::kernel::server_end;
 use crate::peer::{CONTINUE, Client, End, get, post, timed};
 
 #[test]
@@ -88,30 +88,18 @@ fn little_waits_in_the_kernel_for_who_never_reads() {
     let sent = client.send_what_fits(all.as_bytes());
     pause_and_send(&mut client, &all.as_bytes()[sent..]);
     // Megabytes, if the kernel decides alone.
-    let waiting = unsent(server.place().address().port(), client.port());
+    let waiting = server_end(server.place(), &client).unwrap().waiting;
     assert!((1..256 << 10).contains(&waiting), "{waiting} bytes");
 
     // One large answer is the kernel's as soon as it is made.
     let server = answering();
     let mut client = Client::open(server.place());
     client.send(get("/big/1000000"));
-    let (here, there) = (server.place().address().port(), client.port());
-    wait_until("it waits", || unsent(here, there) > 256 << 10);
-    assert_eq!(client.answer().body.len(), 1_000_000);
-}
-
-/// Bytes on their way between two ports that are not acknowledged, as
-/// proc_net(5) has them.
-fn unsent(from: u16, to: u16) -> usize {
-    let table = fs::read_to_string("/proc/net/tcp").unwrap();
-    let mut lines = table.lines().skip(1);
-    let waiting = lines.find_map(|line| {
-        let words: Vec<&str> = line.split_whitespace().collect();
-        let port = |word: &str| u16::from_str_radix(&word[9..], 16).unwrap();
-        let ours = (port(words[1]), port(words[2])) == (from, to);
-        ours.then(|| usize::from_str_radix(&words[4][..8], 16).unwrap())
+    wait_until("it waits", || {
+        let end = server_end(server.place(), &client);
+        end.is_some_and(|end| end.waiting > 256 << 10)
     });
-    waiting.expect("the connection")
+    assert_eq!(client.answer().body.len(), 1_000_000);
 }
 
 /// Until nothing is taken any more.

@@ -4,6 +4,8 @@ use std::thread;
 use std::time::Duration;
 
 use crate::common::server::Server;
+use crate::common::wait_until;
+use crate::kernel::server_end;
 use crate::peer::{Client, End, get, post, timed};
 
 /// The shortest pause between two bytes of a slow client.
@@ -122,7 +124,10 @@ fn a_client_that_takes_nothing_is_given_up() {
     client.send(post("/echo", body.len() as u64));
     client.send(&body);
     // Its own kernel takes some; then it stands still for too long.
-    thread::sleep(Duration::from_millis(1500));
+    wait_until("it is given up", || {
+        let end = server_end(server.place(), &client);
+        end.is_none_or(|end| !end.is_established)
+    });
     let (taken, end) = client.rest();
     assert!(taken.len() < body.len() / 2, "{}", taken.len());
     // The rest, in the server's kernel, is not to keep a socket either.
