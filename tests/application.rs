@@ -57,6 +57,8 @@ fn methods_that_a_path_does_not_have_are_told_which_it_has() {
         connection.send(request.as_bytes()).unwrap();
         let answer = connection.receive().unwrap();
         assert!(!answer.closes(), "{}", answer.head);
+        let kind = answer.field("content-type");
+        assert_eq!(kind.is_some(), !answer.body.is_empty());
         let allow = answer.field("allow").map(str::to_owned);
         (answer.status, allow.unwrap_or_default())
     };
