@@ -54,6 +54,10 @@ impl Input {
     /// Bytes of a buffer that has not grown.
     pub const STANDARD: usize = 8 << 10;
 
+    /// Most bytes of [`space`](Self::space): what comes behind a large
+    /// request is not to take the room of another.
+    const PORTION: usize = 8 * Self::STANDARD;
+
     /// An empty buffer of the standard size.
     #[must_use]
     pub fn new() -> Self {
@@ -111,7 +115,8 @@ impl Input {
             }
         }
         let end = self.end;
-        &mut self.buffer_mut()[end..]
+        let portion = Self::PORTION.min(self.buffer().len() - end);
+        &mut self.buffer_mut()[end..][..portion]
     }
 
     /// The first `count` bytes of [`space`](Self::space) have been filled.
@@ -289,7 +294,9 @@ impl Input {
         Ok(whole.map(|length| head + length))
     }
 
-    /// The request, so many bytes as it stands in the buffer, is done with.
+    /// The request, so many bytes as it stands in the buffer, is done with,
+    /// and so is the room for a large one: its client may not take the answer
+    /// for a long time.
     #[inline]
     pub(super) fn consume(&mut self, count: usize) {
         self.start += count;
@@ -304,8 +311,28 @@ impl Input {
             if self.start == self.end {
                 self.rewind();
             }
+            self.fit();
         }
         self.head.clear();
+    }
+
+    /// Gives the room back that what waits does not need.
+    #[inline]
+    fn fit(&mut self) {
+        if let Bytes::Own(bytes) = &mut self.bytes
+            && bytes.len() > Self::STANDARD
+        {
+            let rest = self.end - self.start;
+            let pieces = rest.div_ceil(Self::STANDARD).next_power_of_two();
+            let room = pieces * Self::STANDARD;
+            if room < bytes.len() {
+                let mut fitting = vec![0; room];
+                let waiting = &bytes[self.start..self.end];
+                fitting[..rest].copy_from_slice(waiting);
+                *bytes = fitting;
+                self.shift();
+            }
+        }
     }
 
     fn buffer(&self) -> &[u8] {
@@ -453,6 +480,37 @@ mod tests {
         assert_eq!(input.space().len(), Input::STANDARD);
         assert_eq!(input.data(), &sent[100..]);
         assert!(!input.is_standard());
+    }
+
+    #[test]
+    fn room_for_a_large_request_goes_with_it() {
+        let sent: Vec<u8> =
+            (0..).map(|n: u32| n as u8).take(9 * Input::STANDARD).collect();
+        for (done, pieces) in [
+            (1, 16),
+            (2 * Input::STANDARD, 8),
+            (5 * Input::STANDARD - 1, 8),
+            (5 * Input::STANDARD, 4),
+            (8 * Input::STANDARD, 1),
+            (9 * Input::STANDARD, 1),
+        ] {
+            let mut input = Input::new();
+            put(&mut input, &sent);
+            input.consume(done);
+            assert_eq!(input.buffer().len(), pieces * Input::STANDARD, "{done}");
+            assert_eq!(input.data(), &sent[done..]);
+            put(&mut input, b"more");
+            let wanted = [&sent[done..], b"more"].concat();
+            assert_eq!(input.data(), wanted);
+        }
+    }
+
+    #[test]
+    fn a_large_request_is_read_in_portions() {
+        let mut input = Input::new();
+        put(&mut input, &vec![b'x'; 20 * Input::STANDARD]);
+        assert_eq!(input.buffer().len(), 32 * Input::STANDARD);
+        assert_eq!(input.space().len(), Input::PORTION);
     }
 
     #[test]

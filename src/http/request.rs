@@ -74,6 +74,29 @@ impl fmt::Display for Method {
 }
 
 /// One whole request.
+///
+/// ```
+/// use handoff::{Method, Request, Response};
+///
+/// fn count(request: &Request<'_>, response: &mut Response<'_>) {
+///     match (request.method(), request.path()) {
+///         (Method::Get, "/length") => {
+///             let query = request.query().unwrap_or_default();
+///             response.body(format!("{}\n", query.len()));
+///         }
+///         (Method::Post, "/length") => {
+///             let text = request.field("content-type");
+///             match text.is_some_and(|kind| kind.starts_with(b"text/")) {
+///                 true => response.body(request.body().len().to_string()),
+///                 false => response.status(415),
+///             };
+///         }
+///         _ => {
+///             response.status(404);
+///         }
+///     }
+/// }
+/// ```
 #[derive(Clone, Copy)]
 pub struct Request<'a> {
     bytes: &'a [u8],

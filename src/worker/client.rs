@@ -260,9 +260,12 @@ impl Client {
         mut step: Option<Step>,
         turn: &mut Turn<'_>,
     ) -> Outcome {
-        for _ in 0..ROUNDS {
+        for round in 0..ROUNDS {
             if let Some(step) = step {
                 self.converse(&mut work, step, turn);
+            }
+            if round > 0 && work.next == Next::GoOn {
+                work.hold(self.socket.as_fd());
             }
             let waiting = work.waiting();
             let Ok(written) = work.write(self.socket.as_fd()) else {

@@ -20,6 +20,10 @@ use crate::slab::Key;
 use crate::sys;
 use crate::sys::socket;
 
+/// Bytes that wait in the kernel for a client that does not read, and whose
+/// next request is therefore not looked at.
+const UNSENT: i32 = 64 << 10;
+
 /// See the [module](self).
 #[derive(Debug, Default)]
 pub(super) struct Work {
@@ -28,6 +32,8 @@ pub(super) struct Work {
     output: Output,
     /// The last read took all there was room for: the kernel may have more.
     filled: bool,
+    /// The kernel keeps little of what this client does not take.
+    held: bool,
     pub(super) next: Next,
     /// When the conversation goes on by itself. It goes with the client.
     pub(super) alarm: Option<Alarm>,
@@ -96,6 +102,7 @@ impl Work {
 
     pub(super) fn begin(&mut self, served: u32) {
         self.http = Connection::resume(served);
+        self.held = false;
         self.next = Next::Read;
     }
 
@@ -312,6 +319,17 @@ impl Work {
         let answered = self.input.consumed() - unanswered;
         if self.http.expects() != Expects::Stream && guard.settle(answered) {
             self.input.settle(unanswered);
+        }
+    }
+
+    /// Bounds what waits in the kernel for a client that is given one output
+    /// after another: it would take megabytes before it made us wait. One
+    /// large answer may lie there whole, and outlive its worker.
+    pub(super) fn hold(&mut self, socket: BorrowedFd<'_>) {
+        if !self.held {
+            self.held = true;
+            // A Unix socket has no such thing, and bounds it by itself.
+            let _ = socket::limit_unsent(socket, UNSENT);
         }
     }
 

@@ -4,7 +4,8 @@ use std::thread;
 use std::time::Duration;
 
 use crate::common::server::Server;
-use crate::common::{at_some_pace, process, wait_until};
+use crate::common::{at_some_pace, wait_until};
+use crate::kernel::server_end;
 use crate::peer::{Client, End, get, post, timed};
 
 /// The shortest pause between two bytes of a slow client.
@@ -139,7 +140,10 @@ fn a_client_that_takes_nothing_is_given_up() {
     client.send(post("/echo", body.len() as u64));
     client.send(&body);
     // Its own kernel takes some; then it stands still for too long.
-    wait_until("it is let go", || process::clients(worker) == 0);
+    wait_until("it is given up", || {
+        let end = server_end(server.place(), &client);
+        end.is_none_or(|end| !end.is_established)
+    });
     let (taken, end) = client.rest();
     assert!(taken.len() < body.len() / 2, "{}", taken.len());
     // The rest, in the server's kernel, is not to keep a socket either.
