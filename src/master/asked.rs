@@ -58,6 +58,29 @@ pub(super) fn key(listen: &Listen<'_>) -> String {
     format!("{address}:{port}:{kind}:{fd}:{}", listen.index)
 }
 
+/// Whether a server that was asked for by `key`, and has this port now, is
+/// what `listen` is about. Both its users name the real port, where the key
+/// has 0 or none: who tells that it listens, and an app that closes a server
+/// and wants another where that was.
+pub(super) fn is_meant(
+    listen: &Listen<'_>,
+    key: &str,
+    port: Option<u16>,
+) -> bool {
+    let at = |port| self::key(&Listen { port, ..listen.clone() });
+    if at(listen.port) == key {
+        return true;
+    }
+    let real = listen.port.and_then(|port| u16::try_from(port).ok());
+    let here = real.is_some() && real == port;
+    here && [at(Some(0)), at(None)].iter().any(|unnamed| {
+        // A port has one server: which one of several it was asked for as
+        // does not matter.
+        unnamed.rsplit_once(':').map(|(place, _)| place)
+            == key.rsplit_once(':').map(|(place, _)| place)
+    })
+}
+
 /// Takes over what an earlier master had under that key.
 pub(super) fn inherit(
     key: &str,
@@ -217,6 +240,20 @@ mod tests {
         let mut second = tcp(Some("127.0.0.1"), 0);
         second.index = 1;
         assert_eq!(key(&second), "127.0.0.1:0:4:undefined:1");
+    }
+
+    #[test]
+    fn a_port_that_was_left_open_is_known_by_the_real_one() {
+        let mut asked = tcp(Some("127.0.0.1"), 0);
+        asked.index = 1;
+        let key = key(&asked);
+        let now = tcp(Some("127.0.0.1"), 4000);
+        assert!(is_meant(&now, &key, Some(4000)));
+        assert!(!is_meant(&now, &key, Some(4001)));
+        assert!(!is_meant(&tcp(None, 4000), &key, Some(4000)));
+        assert!(is_meant(&asked, &key, Some(4000)));
+        let other = tcp(Some("127.0.0.1"), 0);
+        assert!(!is_meant(&other, &key, Some(4000)), "asked for anew");
     }
 
     #[test]

@@ -46,6 +46,11 @@ const deeds = {
   },
   close: () => server.close(),
   relisten: () => server.close(() => server.listen(server.asked)),
+  // Where it was, whatever was asked for.
+  resume: () => {
+    const { address: host, port } = server.address();
+    server.close(() => server.listen({ host, port }));
+  },
 };
 
 function answer(request, response) {

@@ -194,6 +194,28 @@ fn a_server_can_be_closed_and_opened_again() {
     assert_eq!(server.log().matches("listening on").count(), 1);
 }
 
+/// Node's own primary lets a worker have the port that it had by asking for
+/// none (nodejs/node#13526).
+#[test]
+fn the_port_that_the_master_chose_can_be_asked_for_by_its_number() {
+    need_node!();
+    let asked = r#"[{"host":"127.0.0.1","port":0}]"#;
+    let server = app_on("--workers 2", asked);
+    let pids = server.wait_for_workers(2);
+    for _ in 0..4 {
+        assert_eq!(server.ask("/resume").text(), "done");
+    }
+    let now = server.wait_for_workers(2);
+    assert!(now.iter().all(|pid| pids.contains(pid)), "{}", server.log());
+    let log = server.log();
+    assert_eq!(log.matches("listening on").count(), 1, "{log}");
+    assert!(!log.contains("EADDRINUSE"), "{log}");
+    // And it is measured by its predecessor, who knew it by the other name.
+    server.signal("HUP");
+    wait_until("the reload is over", || server.log().contains("finished"));
+    assert!(!server.log().contains("does not listen"));
+}
+
 #[test]
 fn what_all_workers_have_closed_is_closed() {
     need_node!();
