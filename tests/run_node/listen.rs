@@ -90,8 +90,10 @@ fn all_addresses_are_those_of_both_families() {
 #[test]
 fn ipv6_alone_is_that_alone() {
     need_node!();
-    let asked = r#"[{"port":0,"host":"::","ipv6Only":true}]"#;
-    let server = app_on("--workers 1", asked);
+    // Without --host, which would rule it out.
+    let mut command = handoff("run --workers 1 -- node tests/node/site.js");
+    command.arg(r#"[{"port":0,"host":"::","ipv6Only":true}]"#);
+    let server = Server::start(command);
     let port = server.place().address().port();
     let v6 = Place::parse(&format!("http://[::1]:{port}")).unwrap();
     assert_eq!(ask(&v6, "/").unwrap().status, 200);
@@ -106,6 +108,30 @@ fn the_host_that_the_app_gives_goes_before_the_operators() {
     let server = app_on("--workers 1", asked);
     assert_eq!(server.place().address().ip().to_string(), "127.0.0.2");
     assert_eq!(server.ask("/").status, 200);
+}
+
+#[test]
+fn all_addresses_are_the_operators_host_however_they_are_named() {
+    need_node!();
+    let asked = r#"[{"port":0,"host":"0.0.0.0"},{"port":0,"host":"::"}]"#;
+    let server = app_on("--workers 1", asked);
+    for place in places(&server, 2) {
+        assert_eq!(place.address().ip().to_string(), "127.0.0.1");
+        assert_eq!(ask(&place, "/").unwrap().status, 200);
+    }
+    // A datagram socket always names them.
+    let udp = "require('node:dgram').createSocket('udp4').bind(0, \
+               function () { console.error(`udp ${this.address().address}`); \
+               });";
+    let mut command = handoff("run --host 127.0.0.1 --workers 1 -- node -e");
+    command
+        .arg(format!("{udp} require('node:http').createServer().listen(0)"));
+    // Without a word after its script Node is no cluster's worker.
+    command.arg("word");
+    let server = Server::start(command);
+    wait_until("the app says where", || {
+        server.log().contains("udp 127.0.0.1")
+    });
 }
 
 #[test]
