@@ -497,7 +497,11 @@ mod tests {
             let mut input = Input::new();
             put(&mut input, &sent);
             input.consume(done);
-            assert_eq!(input.buffer().len(), pieces * Input::STANDARD, "{done}");
+            assert_eq!(
+                input.buffer().len(),
+                pieces * Input::STANDARD,
+                "{done}"
+            );
             assert_eq!(input.data(), &sent[done..]);
             put(&mut input, b"more");
             let wanted = [&sent[done..], b"more"].concat();

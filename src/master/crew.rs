@@ -129,10 +129,11 @@ impl Master {
             Ok(Heard::Nothing) => false,
             Ok(Heard::End) => {
                 self.hang_up(worker);
+                self.cut_off(worker);
                 false
             }
             Err(fault) => {
-                error!("worker {worker} is not understood: {fault}");
+                error!("worker {worker}: {fault}");
                 self.condemn(worker);
                 false
             }
@@ -264,11 +265,37 @@ impl Master {
         self.tell_program(Told::Disconnect { worker });
     }
 
+    /// A Node worker that closed its channel has not touched what it did not
+    /// say that it accepted. It may live on for long, and need not.
+    fn cut_off(&mut self, worker: WorkerId) {
+        let Some(link) = self.links.get_mut(&worker) else { return };
+        let Some(foreign) = link.foreign() else { return };
+        foreign.handles.clear();
+        let lost = |server: &mut Server| server.dispatcher.cut_off(worker);
+        let others: usize = self.servers.values_mut().map(lost).sum();
+        if others > 0 {
+            let had = "connections it had not accepted go to others";
+            warn!("worker {worker} has closed its channel; {others} {had}");
+        }
+        self.look_for_the_stranded();
+    }
+
+    /// Tells if connections wait for a worker and there may be none to come.
+    fn look_for_the_stranded(&mut self) {
+        if self.servers.values().any(|server| {
+            server.doors.are_closed() && server.dispatcher.parked() > 0
+        }) {
+            self.emptied = false;
+            self.note(Event::Stranded);
+        }
+    }
+
     /// A worker that breaks the rules: it costs its life, nobody else's.
     pub(super) fn condemn(&mut self, worker: WorkerId) {
         if let Some(link) = self.links.get(&worker) {
             link.child.kill();
         }
+        self.note(Event::Broken { worker });
         self.hang_up(worker);
     }
 
@@ -348,12 +375,7 @@ impl Master {
         let others = self.servers.values_mut().map(lost).sum();
         self.forget_member(worker);
         obituary(worker, &link, how, others, self.now);
-        if self.servers.values().any(|server| {
-            server.doors.are_closed() && server.dispatcher.parked() > 0
-        }) {
-            self.emptied = false;
-            self.note(Event::Stranded);
-        }
+        self.look_for_the_stranded();
         let proven = link.is_proven();
         self.note(Event::Exited { worker, how, proven });
         let (code, signal) = match how {

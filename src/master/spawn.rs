@@ -67,7 +67,8 @@ impl Launcher {
     /// Workers that are another program, which speaks as Node does.
     pub(crate) fn another(words: &[OsString]) -> io::Result<Launcher> {
         let name = words.first().cloned().unwrap_or_default();
-        let foreign = program(&candidates(&name), words)?;
+        let mut foreign = program(&candidates(&name), words)?;
+        foreign.bond = Bond::Guest;
         let (itself, foreign) = (itself()?, Some(foreign));
         Ok(Launcher { itself, foreign, guarded: false })
     }

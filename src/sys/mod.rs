@@ -55,6 +55,10 @@ impl Error {
     pub(crate) const INVALID: Error =
         Error { call: "argument", errno: libc::EINVAL };
 
+    /// No address that could be meant is one of this machine.
+    pub(crate) const NO_ADDRESS: Error =
+        Error { call: "argument", errno: libc::EADDRNOTAVAIL };
+
     /// More than this process may have open, found before the system was
     /// asked.
     pub(crate) const TOO_MANY_OPEN: Error =

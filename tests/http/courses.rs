@@ -126,6 +126,7 @@ impl Worker {
             peer: &|| None,
             leaving: false,
             panicked: false,
+            witness: None,
         };
         let (input, output) = (&mut self.input, &mut self.output);
         let flow = act(&mut self.connection, input, output, &mut service);

@@ -133,7 +133,6 @@ fn a_client_that_takes_nothing_is_given_up() {
     let server = Server::serve(
         "--workers 1 --write-timeout 0.5 --max-body 64M --idle-timeout 30",
     );
-    let worker = server.ask_worker();
     let mut client = Client::open(server.place());
     // The kernels of both together take no half of it.
     let body = vec![b'x'; 40 << 20];

@@ -150,6 +150,16 @@ impl<C> Dispatcher<C> {
         taken
     }
 
+    /// `worker` has closed its channel unread and lives on: what it is not
+    /// known to have received goes to others, as if it were
+    /// [`lost`](Self::lost). Returns how many those are.
+    pub fn cut_off(&mut self, worker: WorkerId) -> usize {
+        let Ok(place) = self.place_of(worker) else { return 0 };
+        let skipped = self.leave(place);
+        self.workers[place].standing = Standing::Leaving { skipped };
+        self.take_back(place, self.workers[place].ledger.first_pending())
+    }
+
     /// `worker` did not get connection number `first_missing`, nor any after
     /// it: they go to others, first in line, and this worker gets none until
     /// [`resume`](Self::resume). Returns how many those are.
