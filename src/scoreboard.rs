@@ -47,7 +47,8 @@ const TURNS: usize = 3;
 const WAITING: usize = 4;
 const LAYOUT: usize = 8;
 const WAKE_ME: usize = 9;
-const WORDS: usize = 16;
+/// As many as lie before the slots of a journal, in both kinds.
+const WORDS: usize = 32;
 
 /// Changes with the meaning of any word: master and worker may be different
 /// builds, since a reload picks up the program that is there then.

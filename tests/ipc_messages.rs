@@ -174,7 +174,7 @@ fn each_line_means_one_message() {
         ),
         (
             r#"{"cmd":"NODE_CLUSTER","act":"disconnect","seq":4}"#,
-            cluster(4, Act::Disconnect { idle: None, give: true }),
+            cluster(4, Act::Disconnect { idle: None, give: false }),
         ),
         (
             r#"{"cmd":"NODE_CLUSTER","act":"disconnect","idle":500,"seq":4}"#,

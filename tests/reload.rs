@@ -31,8 +31,8 @@ fn a_reload_under_load_loses_nothing() {
 }
 
 #[test]
-fn what_is_in_hand_finishes_and_kept_connections_are_let_go() {
-    let server = Server::serve("--workers 1");
+fn without_salvage_what_is_in_hand_finishes_and_idle_clients_are_let_go() {
+    let server = Server::serve("--workers 1 --no-salvage");
     let old = server.ask_worker();
     let mut kept = Connection::open(server.place()).unwrap();
     kept.get("/").unwrap();

@@ -41,7 +41,6 @@
 //! Read `connection` for the conversation, `head` for the grammar, `terms`
 //! for what keeps request smuggling out.
 
-mod buffer;
 mod byte;
 mod chunked;
 mod connection;
@@ -49,8 +48,10 @@ mod date;
 mod encode;
 mod flow;
 mod head;
+mod input;
 mod limits;
 mod mailbox;
+mod output;
 mod reply;
 mod request;
 mod response;
@@ -60,13 +61,14 @@ mod stream;
 mod target;
 mod terms;
 
-pub use buffer::{Input, Output};
 pub use connection::Connection;
 pub use date::Preamble;
 pub use flow::{Closing, Expects, Flow};
 pub use head::{Head, Version};
+pub use input::Input;
 pub use limits::Limits;
 pub use mailbox::{Answer, Later, Mailbox};
+pub use output::Output;
 pub use reply::{BadField, Reply};
 pub use request::{Method, Request};
 pub use response::{Delayed, Response};

@@ -237,13 +237,10 @@ impl Worker {
         for json in &news.messages {
             self.hear_message(json);
         }
-        let came = !news.arrivals.is_empty() || news.dismissal.is_some();
         let seated: Vec<Key> =
             news.arrivals.into_iter().map(|one| self.seat(one)).collect();
-        if came {
-            // They are ours from here on.
-            self.parent.all_seated(&self.epoll)?;
-        }
+        // They are ours from here on.
+        self.parent.all_seated(&self.epoll)?;
         for key in seated {
             // The request is usually there already, and with
             // `Connection: close` epoll never hears of this connection.

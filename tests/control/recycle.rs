@@ -11,8 +11,10 @@ use serde_json::json;
 
 #[test]
 fn a_worker_is_replaced_after_about_so_many_requests() {
-    let controlled =
-        Controlled::serve("enough", "--workers 1 --max-requests 200");
+    let controlled = Controlled::serve(
+        "enough",
+        "--workers 1 --max-requests 200 --no-salvage",
+    );
     let server = &controlled.server;
     let worker = server.ask_worker();
     let mut client = Connection::open(server.place()).unwrap();
