@@ -32,7 +32,14 @@ fn line(length: usize) -> &'static [u8] {
 
 fn main() {
     let ours = Message::parse(CONNECTIONS);
-    assert_eq!(ours, Ok(Message::Connections { first: 12345, count: 4 }));
+    assert_eq!(
+        ours,
+        Ok(Message::Connections {
+            first: 12345,
+            count: 4,
+            slots: Vec::new().into()
+        })
+    );
     let handle = Message::parse(NEWCONN);
     let is_understood =
         matches!(handle, Ok(Message::Handle { inner: Inner::Cluster(_), .. }));

@@ -22,6 +22,7 @@ use channel::{Channel, Heard};
 use divan::counter::ItemsCount;
 use divan::{Bencher, black_box};
 use ipc::Message;
+use ipc::message::Seat;
 use sys::unix;
 
 /// Connections in one message.
@@ -42,7 +43,13 @@ fn handed_over(bencher: Bencher<'_, '_>, batch: usize) {
     let mut first = 1;
     bencher.counter(ItemsCount::new(batch)).bench_local(|| {
         let count = batch as u64;
-        let message = Message::Connections { first, count };
+        let message = Message::Connections {
+            first,
+            count,
+            slots: (0..count as u32)
+                .map(|slot| Seat { slot, moved: false })
+                .collect(),
+        };
         first += count;
         let sent = master.hand_over(&message, &share);
         assert_eq!(sent, Ok(true), "there is room");

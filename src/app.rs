@@ -17,15 +17,15 @@ pub fn handler() -> impl Handler {
 fn answer(request: &Request<'_>, response: &mut Response<'_>) {
     let path = request.path();
     match path {
+        // OPTIONS alone has this target: it asks about the server as a whole.
+        "*" => set(response, "Allow", "GET, HEAD, POST, OPTIONS"),
         "/" => text(request, response, "hello handoff\n"),
         "/plaintext" => text(request, response, "Hello, World!"),
         "/echo" => echo(request, response),
         "/worker" => worker(request, response),
         _ => match path.strip_prefix("/sleep/") {
             Some(milliseconds) => sleep(request, response, milliseconds),
-            None => {
-                response.status(404).body("not found\n");
-            }
+            None => say(response, 404, "not found\n"),
         },
     }
 }
@@ -35,30 +35,38 @@ fn only_asks(request: &Request<'_>, response: &mut Response<'_>) -> bool {
     if matches!(request.method(), Method::Get | Method::Head) {
         return true;
     }
-    set(response, "Allow", "GET, HEAD");
-    response.status(405).body("method not allowed\n");
+    other(request, response, "GET, HEAD, OPTIONS");
     false
+}
+
+/// Tells which methods there are: that is what OPTIONS asks for, and what
+/// else, not being one of them, ought to know.
+fn other(request: &Request<'_>, response: &mut Response<'_>, methods: &str) {
+    set(response, "Allow", methods);
+    if request.method() != Method::Options {
+        say(response, 405, "method not allowed\n");
+    }
 }
 
 fn text(request: &Request<'_>, response: &mut Response<'_>, body: &str) {
     if only_asks(request, response) {
-        set(response, "Content-Type", "text/plain");
-        response.body(body);
+        say(response, 200, body);
     }
 }
 
-fn echo(request: &Request<'_>, response: &mut Response<'_>) {
+fn say(response: &mut Response<'_>, status: u16, text: impl AsRef<[u8]>) {
     set(response, "Content-Type", "text/plain");
+    response.status(status).body(text);
+}
+
+fn echo(request: &Request<'_>, response: &mut Response<'_>) {
     match request.method() {
-        Method::Post => {
-            response.body(request.body());
-        }
+        Method::Post => say(response, 200, request.body()),
         Method::Get | Method::Head => {
-            response.body(request.query().unwrap_or(""));
+            say(response, 200, request.query().unwrap_or(""));
         }
         Method::Put | Method::Delete | Method::Options | Method::Patch => {
-            set(response, "Allow", "GET, HEAD, POST");
-            response.status(405).body("method not allowed\n");
+            other(request, response, "GET, HEAD, POST, OPTIONS");
         }
     }
 }
@@ -71,8 +79,7 @@ fn sleep(
     let digits = milliseconds.bytes().all(|byte| byte.is_ascii_digit());
     let parsed = milliseconds.parse().ok().filter(|_| digits);
     let Some(time) = parsed.filter(|time| *time <= LONGEST_SLEEP) else {
-        response.status(400).body("milliseconds, up to an hour\n");
-        return;
+        return say(response, 400, "milliseconds, up to an hour\n");
     };
     if only_asks(request, response) {
         let body = request.query().unwrap_or("").to_owned();
@@ -89,8 +96,7 @@ fn worker(request: &Request<'_>, response: &mut Response<'_>) {
         return;
     }
     let Some(worker) = crate::worker() else {
-        response.status(503).body("no worker of a cluster\n");
-        return;
+        return say(response, 503, "no worker of a cluster\n");
     };
     set(response, "Content-Type", "application/json");
     response.body(format!(

@@ -167,6 +167,10 @@ mod tests {
         (Channel::new(a), Channel::new(b))
     }
 
+    fn connections(count: u64) -> Message<'static> {
+        Message::Connections { first: 1, count, slots: [].as_slice().into() }
+    }
+
     fn count(channel: &mut Channel) -> (usize, usize) {
         let (mut lines, mut descriptors) = (0, 0);
         while channel.hear().unwrap() == Heard::Something {
@@ -183,7 +187,7 @@ mod tests {
     fn connections_leave_at_once_or_not_at_all() {
         let (mut master, mut worker) = pair();
         let (x, _y) = unix::pair().unwrap();
-        let line = Message::Connections { first: 1, count: 3 };
+        let line = connections(3);
         let three = [x.as_fd(); 3];
         let mut sent = 0;
         while master.hand_over(&line, &three).unwrap() {
@@ -204,7 +208,7 @@ mod tests {
             master.say(&Message::HandleAck).unwrap();
             said += 1;
         }
-        let line = Message::Connections { first: 1, count: 1 };
+        let line = connections(1);
         assert!(!master.hand_over(&line, &[x.as_fd()]).unwrap());
         assert_eq!(count(&mut worker).1, 0);
         master.flush().unwrap();

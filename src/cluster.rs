@@ -124,6 +124,18 @@ impl Cluster {
         self
     }
 
+    /// Whether connections outlive their worker; they do by default. A worker
+    /// that is killed, crashes or is replaced leaves them to another, with
+    /// what was read, what was not yet written, and, if the method is
+    /// idempotent or the handler says [`Request::replayable`], what it had
+    /// begun to answer.
+    ///
+    /// [`Request::replayable`]: crate::Request::replayable
+    pub fn salvage(mut self, salvage: bool) -> Cluster {
+        self.settings.salvage = salvage;
+        self
+    }
+
     /// Who the workers are: `USER` or `USER:GROUP`, each a name or a number.
     /// Without a group it is the user's primary one; the user's supplementary
     /// groups come with it. The master stays who it is, and has to be root for

@@ -32,6 +32,7 @@ use errand::{ERRANDS, errand};
 use help::COMMANDS;
 use options::{Fallback, Flag, RUN, SERVE, flags, rows};
 use usage::{did_you_mean, quoted};
+use value::Value;
 
 pub use address::{Address, AddressError};
 pub use errand::Errand;
@@ -230,7 +231,11 @@ fn options(
         if given.contains(&flag.name) && !flag.value.repeatable() {
             return Err(flag.usage(" is given twice: type it once"));
         }
-        let Some(value) = value.or_else(|| words.next()) else {
+        let value = match flag.value {
+            Value::Switch(_) => Some(value.unwrap_or_default()),
+            _ => value.or_else(|| words.next()),
+        };
+        let Some(value) = value else {
             return Err(flag.usage(&format!(" needs {}", flag.value)));
         };
         flag.store(&mut serve, &value)?;

@@ -19,7 +19,7 @@ pub(crate) enum Error {
     System(String),
     /// Worker: the environment does not say what a master of ours says.
     Contract(String),
-    /// Worker: the other end of the channel does not speak our language.
+    /// The other end of the channel does not speak our language.
     Protocol(String),
     /// Worker: the channel ended without a word.
     MasterGone,
@@ -55,7 +55,7 @@ impl fmt::Display for Error {
                 "started as a worker, but not by a master that fits: {what}"
             ),
             Error::Protocol(what) => {
-                write!(f, "the master is not understood: {what}")
+                write!(f, "the channel is not understood: {what}")
             }
             Error::MasterGone => f.write_str("the master is gone"),
         }

@@ -18,6 +18,7 @@ mod logger;
 pub mod master;
 #[doc(hidden)]
 pub mod remote;
+mod salvage;
 mod scoreboard;
 mod slab;
 mod sys;

@@ -5,6 +5,8 @@
 //!   line 0, written by the worker   received · closed · requests
 //!                                   turns · waiting
 //!   line 1, written by the master   layout · wake_me
+//!   behind them                     the [`journal`], if connections are
+//!                                   guarded
 //! ```
 //!
 //! Reading a counter costs the master nothing, and publishing one costs the
@@ -28,8 +30,12 @@
 //! To the master the worker is a stranger: what it reads here is judged by
 //! the dispatcher (monotonic, never more than was handed over).
 
+mod journal;
+
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
+
+pub(crate) use journal::{GIFTS, Piece, Return, SLOTS, Sheet, Sheets, Word};
 
 use crate::sys;
 use crate::sys::memory::Region;
@@ -45,7 +51,7 @@ const WORDS: usize = 16;
 
 /// Changes with the meaning of any word: master and worker may be different
 /// builds, since a reload picks up the program that is there then.
-const THIS_LAYOUT: u64 = 0x68616e64_00000002;
+const THIS_LAYOUT: u64 = 0x68616e64_00000003;
 
 /// One worker's counters. Each end uses its own half of the methods.
 #[derive(Debug)]
@@ -55,9 +61,11 @@ pub(crate) struct Scoreboard {
 
 /// The master's end.
 impl Scoreboard {
-    /// With the descriptor that the worker inherits.
-    pub(crate) fn create() -> sys::Result<(Scoreboard, OwnedFd)> {
-        let (region, fd) = Region::create(WORDS)?;
+    /// With the descriptor that the worker inherits. `guarded`: with a
+    /// journal.
+    pub(crate) fn create(guarded: bool) -> sys::Result<(Scoreboard, OwnedFd)> {
+        let words = if guarded { journal::END } else { WORDS };
+        let (region, fd) = Region::create(words)?;
         region.word(LAYOUT).store(THIS_LAYOUT, SeqCst);
         Ok((Scoreboard { region }, fd))
     }
@@ -140,7 +148,7 @@ mod tests {
 
     #[test]
     fn each_end_sees_what_the_other_wrote() {
-        let (master, fd) = Scoreboard::create().unwrap();
+        let (master, fd) = Scoreboard::create(false).unwrap();
         let worker = Scoreboard::open(fd.as_fd()).unwrap().unwrap();
         worker.publish_received(7);
         worker.publish_closed(3);
@@ -159,7 +167,7 @@ mod tests {
 
     #[test]
     fn a_wake_up_is_asked_for_and_told_once() {
-        let (master, fd) = Scoreboard::create().unwrap();
+        let (master, fd) = Scoreboard::create(false).unwrap();
         let worker = Scoreboard::open(fd.as_fd()).unwrap().unwrap();
         assert!(!worker.must_wake());
         master.ask_to_be_woken();
@@ -179,7 +187,7 @@ mod tests {
     /// would be a round in which neither saw the other.
     #[test]
     fn no_wake_up_is_lost_between_two_threads() {
-        let (master, fd) = Scoreboard::create().unwrap();
+        let (master, fd) = Scoreboard::create(false).unwrap();
         let worker = Scoreboard::open(fd.as_fd()).unwrap().unwrap();
         let gate = std::sync::Barrier::new(2);
         const ROUNDS: u64 = 20_000;

@@ -49,6 +49,40 @@ fn what_is_not_there_is_not_found() {
 }
 
 #[test]
+fn methods_that_a_path_does_not_have_are_told_which_it_has() {
+    let server = Server::serve("--workers 1");
+    let mut connection = Connection::open(server.place()).unwrap();
+    let mut ask = |method: &str, target: &str| {
+        let head = format!("{method} {target} HTTP/1.1\r\nHost: x\r\n");
+        let request = head + "Content-Length: 3\r\n\r\nabc";
+        connection.send(request.as_bytes()).unwrap();
+        let answer = connection.receive().unwrap();
+        assert!(!answer.closes(), "{}", answer.head);
+        let kind = answer.field("content-type");
+        assert_eq!(kind.is_some(), !answer.body.is_empty());
+        let allow = answer.field("allow").map(str::to_owned);
+        (answer.status, allow.unwrap_or_default())
+    };
+    for (target, methods) in [
+        ("/", "GET, HEAD, OPTIONS"),
+        ("/plaintext", "GET, HEAD, OPTIONS"),
+        ("/sleep/0", "GET, HEAD, OPTIONS"),
+        ("/worker", "GET, HEAD, OPTIONS"),
+        ("/echo", "GET, HEAD, POST, OPTIONS"),
+    ] {
+        for method in ["PUT", "DELETE", "PATCH"] {
+            assert_eq!(ask(method, target), (405, methods.to_owned()));
+        }
+        assert_eq!(ask("OPTIONS", target), (200, methods.to_owned()));
+    }
+    let methods = "GET, HEAD, POST, OPTIONS".to_owned();
+    assert_eq!(ask("OPTIONS", "*"), (200, methods));
+    for method in ["GET", "POST", "PUT", "OPTIONS"] {
+        assert_eq!(ask(method, "/nothing"), (404, String::new()));
+    }
+}
+
+#[test]
 fn a_worker_tells_its_name_and_what_it_has_taken() {
     let server = Server::serve("--workers 2");
     let workers = server.wait_for_workers(2);

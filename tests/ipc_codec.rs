@@ -155,8 +155,11 @@ fn the_descriptor_may_come_with_either_half_of_its_line() {
 #[test]
 fn a_line_whose_descriptors_were_lost_leaves_the_next_line_its_own() {
     let connections = |first: u32, count: u32| {
-        let line =
-            Message::Connections { first: first.into(), count: count.into() };
+        let line = Message::Connections {
+            first: first.into(),
+            count: count.into(),
+            slots: Vec::new().into(),
+        };
         let mut bytes = Vec::new();
         line.encode(&mut bytes);
         (bytes, (first..first + count).collect::<Vec<_>>())

@@ -174,11 +174,11 @@ fn each_line_means_one_message() {
         ),
         (
             r#"{"cmd":"NODE_CLUSTER","act":"disconnect","seq":4}"#,
-            cluster(4, Act::Disconnect { idle: None }),
+            cluster(4, Act::Disconnect { idle: None, give: true }),
         ),
         (
             r#"{"cmd":"NODE_CLUSTER","act":"disconnect","idle":500,"seq":4}"#,
-            cluster(4, Act::Disconnect { idle: Some(500) }),
+            cluster(4, Act::Disconnect { idle: Some(500), give: false }),
         ),
         (
             r#"{"cmd":"NODE_CLUSTER","act":"close","key":"k\n"}"#,
@@ -193,7 +193,11 @@ fn each_line_means_one_message() {
         ),
         (
             r#"{"cmd":"NODE_HANDLE","first":18446744073709551362,"count":253}"#,
-            Message::Connections { first: u64::MAX - 253, count: 253 },
+            Message::Connections {
+                first: u64::MAX - 253,
+                count: 253,
+                slots: Vec::new().into(),
+            },
         ),
         (r#"{"cmd":"NODE_HANDLE_ACK"}"#, Message::HandleAck),
         (r#"{"cmd":"NODE_HANDLE_NACK"}"#, Message::HandleNack { first: None }),

@@ -6,7 +6,8 @@ mod common;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::process::Command;
+use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use common::http::Connection;
 use common::server::{Server, handoff, program, run};
@@ -168,4 +169,28 @@ fn ps_tells_the_master_from_each_worker() {
     let mut names: Vec<String> = workers.into_iter().map(name).collect();
     names.sort();
     assert_eq!(names, ["handoff: w1", "handoff: w2"]);
+}
+
+/// An app may call sudo or sendmail, but not to undo who it is to be.
+#[test]
+fn another_program_may_gain_privileges_unless_it_is_to_be_another_user() {
+    let may = |options: &str| {
+        let command = format!("run {options} --control off -- sleep 1000");
+        let server = Server::start_unheard(handoff(&command), Stdio::null());
+        let mut workers = Vec::new();
+        wait_until("it runs", || {
+            workers = server.workers();
+            workers.len() == 1
+        });
+        // Not before exec.
+        let name = |pid| fs::read_to_string(format!("/proc/{pid}/comm"));
+        wait_until("it is sleep", || {
+            name(workers[0]).is_ok_and(|name| name == "sleep\n")
+        });
+        status(workers[0], "NoNewPrivs:") == [0]
+    };
+    assert!(may("--workers 1"));
+    if users::is_root() {
+        assert!(!may("--workers 1 --user nobody"));
+    }
 }

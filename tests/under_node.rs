@@ -71,7 +71,7 @@ fn a_child_serves_every_socket_that_it_is_sent() {
     if !has_tool("node") {
         return;
     }
-    for how in ["socket", "native", "server"] {
+    for how in ["socket", "spawn", "native", "server"] {
         let server = start("sender.js", &format!("{how} serve"));
         let log = server.log();
         let first = log.lines().next().unwrap();

@@ -166,6 +166,7 @@ impl Flag {
     /// What it is called, and what it does with its default and bounds.
     fn row(&self, default: &Fallback) -> (String, String) {
         let name = format!("{} {}", self.name, self.value.name());
+        let name = name.trim_end().to_owned();
         let (Fallback::Typed(default) | Fallback::Found(default)) = default;
         let bounds = match self.value.bounds() {
             Some(bounds) => format!("; {bounds}"),

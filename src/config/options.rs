@@ -9,8 +9,8 @@ use log::LevelFilter;
 use super::{
     Schedule, Serve, Usage,
     value::Value::{
-        self, Address, Control, Count, Seconds, SecondsOrOff, Size, Text,
-        User, Word,
+        self, Address, Control, Count, Seconds, SecondsOrOff, Size, Switch,
+        Text, User, Word,
     },
 };
 
@@ -177,6 +177,14 @@ pub(super) static SERVE: &[Section] = &[
                 help: "how long a worker may not move, while it has \
                        something to do, before it is killed and replaced; \
                        off, or 0, for debugging",
+            },
+            Flag {
+                name: "--no-salvage",
+                value: Switch(|serve| serve.salvage = false),
+                default: Found("they go on with another"),
+                run: None,
+                help: "let the connections of a worker end with it, when it \
+                       dies or is replaced",
             },
             Flag {
                 name: "--max-requests",

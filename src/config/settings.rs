@@ -41,6 +41,8 @@ pub struct Serve {
     pub hang_timeout: Option<Duration>,
     /// Who the workers are; `None`: who the master is.
     pub user: Option<User>,
+    /// Connections outlive the worker that has them.
+    pub salvage: bool,
     /// The least important lines that are logged.
     pub log_level: LevelFilter,
     /// From a request's first byte to the end of its head.
@@ -162,6 +164,7 @@ impl Serve {
             idle_grace: Duration::ZERO,
             hang_timeout: None,
             user: None,
+            salvage: true,
             log_level: LevelFilter::Off,
             header_timeout: Duration::ZERO,
             idle_timeout: Duration::ZERO,

@@ -37,6 +37,7 @@ fn without_options_the_defaults_hold() {
         idle_grace: seconds(2),
         hang_timeout: Some(seconds(10)),
         user: None,
+        salvage: true,
         log_level: LevelFilter::Info,
         header_timeout: seconds(15),
         idle_timeout: seconds(60),
@@ -62,7 +63,7 @@ fn every_option_reaches_its_field() {
     let millis = Duration::from_millis;
     let line = "serve --listen 8080 --listen=unix:/a=b --workers 3 \
         --schedule ip-hash --window 7 --defer-accept off --boot-timeout 1.5 \
-        --grace 0 --idle-grace 0.25 --hang-timeout 1.25 --user www:web --log-level trace --header-timeout 0.1 --idle-timeout=2 \
+        --grace 0 --idle-grace 0.25 --hang-timeout 1.25 --user www:web --no-salvage --log-level trace --header-timeout 0.1 --idle-timeout=2 \
         --body-timeout 3 --write-timeout 4 --max-head 1K --max-fields 9 \
         --max-body 0 --max-requests-per-connection 5 --max-connections 6 \
         --max-requests 8 --max-rss 10M --control ./off";
@@ -80,6 +81,7 @@ fn every_option_reaches_its_field() {
         idle_grace: millis(250),
         hang_timeout: Some(millis(1250)),
         user: Some("www:web".parse().unwrap()),
+        salvage: false,
         log_level: LevelFilter::Trace,
         header_timeout: millis(100),
         idle_timeout: millis(2000),

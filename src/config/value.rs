@@ -37,6 +37,8 @@ pub(super) enum Value {
     User(fn(&mut Serve, User)),
     /// One of these words, and what each does.
     Word(&'static [Choice]),
+    /// Nothing: the option itself says it.
+    Switch(fn(&mut Serve)),
 }
 
 type Choice = (&'static str, fn(&mut Serve));
@@ -84,6 +86,7 @@ impl Value {
                 .iter()
                 .find(|(word, _)| text == Some(word))
                 .map(|(_, put)| put(serve)),
+            Self::Switch(put) => typed.is_empty().then(|| put(serve)),
         };
         stored.ok_or_else(|| {
             let near = match self {
@@ -109,6 +112,7 @@ impl Value {
             Self::Text(name, _) => (*name).into(),
             Self::User(_) => "USER[:GROUP]".into(),
             Self::Word(words) => listed(words, "|", "|"),
+            Self::Switch(_) => String::new(),
         }
     }
 
@@ -119,7 +123,8 @@ impl Value {
             | Self::Control(_)
             | Self::Text(..)
             | Self::User(_)
-            | Self::Word(_) => None,
+            | Self::Word(_)
+            | Self::Switch(_) => None,
             Self::Count(range, _) => Some(span(range, usize::to_string)),
             Self::Size(range, _) => Some(span(range, |n| short(*n))),
             Self::Seconds(range, _) | Self::SecondsOrOff(range, _) => {
@@ -146,6 +151,7 @@ impl Display for Value {
             Self::Text(name, _) => write!(f, "a {}", name.to_lowercase()),
             Self::User(_) => f.write_str("USER or USER:GROUP"),
             Self::Word(words) => f.write_str(&listed(words, ", ", " or ")),
+            Self::Switch(_) => f.write_str("no value"),
         }?;
         match self.bounds() {
             Some(bounds) => write!(f, " from {}", bounds),

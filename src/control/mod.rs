@@ -25,7 +25,7 @@ mod table;
 
 use std::fmt;
 
-pub use status::{Master, Phase, Status, Usage, Worker};
+pub use status::{Master, Phase, Salvage, Status, Usage, Worker};
 
 use crate::config::WORKERS;
 use crate::ipc::json::{self, ObjectWriter, Value, members, push_raw};

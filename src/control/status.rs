@@ -4,7 +4,9 @@
 //! {"master":{"pid":…,"version":…,"uptime":…,"phase":…,"generation":…,
 //!            "last_reload":…,"listeners":[…],"policy":…,
 //!            "wanted":…,"ready":…,
-//!            "handed_over":…,"redispatched":…,"requests":…},
+//!            "handed_over":…,"redispatched":…,"requests":…,
+//!            "salvage":{"connections":…,"replayed":…,"finished":…,
+//!                       "answered":…,"refused":…,"reset":…}},
 //!  "workers":[{"worker":…,"pid":…,"slot":…,"state":…,"age":…,
 //!              "generation":…,"open":…,"handed_over":…,"redispatched":…,
 //!              "skipped":…,"requests":…,"restarts":…,"rss":…,"cpu":…},…]}
@@ -57,6 +59,26 @@ pub struct Master {
     pub redispatched: u64,
     /// Requests answered, by gone workers too; `None` if they do not tell.
     pub requests: Option<u64>,
+    /// What became of connections that outlived their worker; `None` if they
+    /// do not.
+    pub salvage: Option<Salvage>,
+}
+
+/// Connections whose worker died, or gave them back.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Salvage {
+    /// Went on with another worker.
+    pub connections: u64,
+    /// Requests that were begun, and were asked again.
+    pub replayed: u64,
+    /// Answers that another worker finished.
+    pub finished: u64,
+    /// Answers that were written already, to the last byte.
+    pub answered: u64,
+    /// Requests that were answered with 502.
+    pub refused: u64,
+    /// Connections that could not be made whole.
+    pub reset: u64,
 }
 
 /// What a master is doing.
@@ -154,6 +176,23 @@ impl Master {
         object.literal("handed_over", self.handed_over);
         object.literal("redispatched", self.redispatched);
         object.literal("requests", or_null(self.requests));
+        match &self.salvage {
+            Some(salvage) => salvage.write(object.value("salvage")),
+            None => object.literal("salvage", "null"),
+        }
+        object.close();
+    }
+}
+
+impl Salvage {
+    fn write(&self, out: &mut Vec<u8>) {
+        let mut object = ObjectWriter::new(out);
+        object.literal("connections", self.connections);
+        object.literal("replayed", self.replayed);
+        object.literal("finished", self.finished);
+        object.literal("answered", self.answered);
+        object.literal("refused", self.refused);
+        object.literal("reset", self.reset);
         object.close();
     }
 }
@@ -260,6 +299,14 @@ pub(super) mod tests {
                 handed_over: 1300,
                 redispatched: 4,
                 requests: Some(40_000),
+                salvage: Some(Salvage {
+                    connections: 12,
+                    replayed: 3,
+                    finished: 1,
+                    answered: 2,
+                    refused: 1,
+                    reset: 0,
+                }),
             },
             workers: vec![worker, waiting],
         }
@@ -273,7 +320,9 @@ pub(super) mod tests {
             r#""last_reload":"a \"bad\"\nrelease","#,
             r#""listeners":["http://127.0.0.1:3000","unix:/run/app.sock"],"#,
             r#""policy":"round-robin","wanted":2,"ready":1,"#,
-            r#""handed_over":1300,"redispatched":4,"requests":40000},"#,
+            r#""handed_over":1300,"redispatched":4,"requests":40000,"#,
+            r#""salvage":{"connections":12,"replayed":3,"finished":1,"#,
+            r#""answered":2,"refused":1,"reset":0}},"#,
             r#""workers":[{"worker":3,"pid":4321,"slot":0,"state":"ready","#,
             r#""age":61.250,"generation":2,"open":5,"handed_over":1200,"#,
             r#""redispatched":1,"skipped":7,"requests":34567,"restarts":2,"#,

@@ -83,7 +83,10 @@ pub fn master(program: &[OsString], out: &mut impl Write) -> Result {
     let new = second.child.pid();
     writeln!(io::stderr(), "[{pid}] worker {new} has taken its place")?;
 
-    master.speaker.say(Act::Disconnect { idle: None }, &mut second.channel)?;
+    master.speaker.say(
+        Act::Disconnect { idle: None, give: false },
+        &mut second.channel,
+    )?;
     master.until(Step::Disconnected, &mut second)?;
     first.end()?;
     second.end()

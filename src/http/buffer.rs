@@ -14,12 +14,34 @@ use super::{Head, Limits, Refusal, chunked::Chunked};
 
 /// Bytes of one connection that are not answered yet, and what is understood
 /// of them so far.
+///
+/// An input that [keeps](Input::keep) what it was given changes no byte of it
+/// until its answer is [settled](Input::settle): another process may have to
+/// read it again.
 #[derive(Debug)]
 pub struct Input {
-    bytes: Vec<u8>,
+    bytes: Bytes,
+    /// The first byte that is kept.
+    kept: usize,
     start: usize,
     end: usize,
     head: Head,
+    keeps: bool,
+    /// Bytes taken since the last settling, as they were sent.
+    consumed: usize,
+    /// Bytes of the present request that were sent and have been cut out.
+    cut: usize,
+    /// The body so far, if what it is decoded from is kept, ...
+    decoded: Vec<u8>,
+    /// ... where that begins, and how much of it is decoded.
+    coded: std::ops::Range<usize>,
+}
+
+/// Whose buffer it is.
+#[derive(Debug)]
+enum Bytes {
+    Own(Vec<u8>),
+    Lent(&'static mut [u8]),
 }
 
 impl Default for Input {
@@ -32,15 +54,49 @@ impl Input {
     /// Bytes of a buffer that has not grown.
     pub const STANDARD: usize = 8 << 10;
 
+    /// Most bytes of [`space`](Self::space): what comes behind a large
+    /// request is not to take the room of another.
+    const PORTION: usize = 8 * Self::STANDARD;
+
     /// An empty buffer of the standard size.
     #[must_use]
     pub fn new() -> Self {
+        Self::with(Bytes::Own(vec![0; Self::STANDARD]))
+    }
+
+    /// An empty one in memory of the caller's.
+    #[must_use]
+    pub fn lent(buffer: &'static mut [u8]) -> Self {
+        Self::with(Bytes::Lent(buffer))
+    }
+
+    /// The buffer that was lent, if it is still in that.
+    #[must_use]
+    pub fn reclaim(self) -> Option<&'static mut [u8]> {
+        match self.bytes {
+            Bytes::Lent(buffer) => Some(buffer),
+            Bytes::Own(_) => None,
+        }
+    }
+
+    fn with(bytes: Bytes) -> Self {
         Input {
-            bytes: vec![0; Self::STANDARD],
+            bytes,
+            kept: 0,
             start: 0,
             end: 0,
             head: Head::default(),
+            keeps: false,
+            consumed: 0,
+            cut: 0,
+            decoded: Vec::new(),
+            coded: 0..0,
         }
+    }
+
+    /// From now on every byte is kept until it is settled.
+    pub fn keep(&mut self) {
+        self.keeps = true;
     }
 
     /// Where the next bytes of the client go; never empty. A full buffer
@@ -48,16 +104,19 @@ impl Input {
     /// by what it says it will send. It is bounded as long as bytes are read
     /// only when [`Flow::Read`](super::Flow::Read) asks for them.
     pub fn space(&mut self) -> &mut [u8] {
-        if self.end == self.bytes.len() {
-            if self.start > 0 {
-                self.bytes.copy_within(self.start..self.end, 0);
-                self.end -= self.start;
-                self.start = 0;
+        if self.is_full() {
+            if self.kept > 0 {
+                let kept = self.kept..self.end;
+                self.buffer_mut().copy_within(kept, 0);
+                self.shift();
             } else {
-                self.bytes.resize(2 * self.bytes.len(), 0);
+                let size = 2 * self.buffer().len();
+                self.grow(size);
             }
         }
-        &mut self.bytes[self.end..]
+        let end = self.end;
+        let portion = Self::PORTION.min(self.buffer().len() - end);
+        &mut self.buffer_mut()[end..][..portion]
     }
 
     /// The first `count` bytes of [`space`](Self::space) have been filled.
@@ -65,8 +124,76 @@ impl Input {
     /// # Panics
     /// If there were not so many.
     pub fn filled(&mut self, count: usize) {
-        assert!(count <= self.bytes.len() - self.end);
+        assert!(count <= self.buffer().len() - self.end);
         self.end += count;
+    }
+
+    /// The buffer has no room left, and [`space`](Self::space) would move or
+    /// grow it.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.end == self.buffer().len()
+    }
+
+    /// Whether room could be made by leaving behind what is settled.
+    #[must_use]
+    pub fn has_settled(&self) -> bool {
+        self.kept > 0
+    }
+
+    /// Goes on in another buffer of the caller's, with what is kept at its
+    /// beginning, and returns the one it was in; that is unchanged.
+    pub fn move_to(
+        &mut self,
+        buffer: &'static mut [u8],
+    ) -> Option<&'static mut [u8]> {
+        let kept = &self.buffer()[self.kept..self.end];
+        buffer[..kept.len()].copy_from_slice(kept);
+        let old = std::mem::replace(&mut self.bytes, Bytes::Lent(buffer));
+        self.shift();
+        match old {
+            Bytes::Lent(buffer) => Some(buffer),
+            Bytes::Own(_) => None,
+        }
+    }
+
+    /// Goes on in memory of its own, in which nothing is kept, and returns
+    /// the buffer that was lent; that is unchanged.
+    pub fn spill(&mut self) -> Option<&'static mut [u8]> {
+        let mut own = self.buffer()[self.kept..self.end].to_vec();
+        self.start -= self.kept;
+        if !self.coded.is_empty() {
+            let coded =
+                self.coded.start + self.start..self.coded.end + self.start;
+            self.cut = coded.len() - self.decoded.len();
+            own.splice(coded, self.decoded.drain(..));
+            self.coded = 0..0;
+        }
+        self.kept = 0;
+        self.end = own.len();
+        self.keeps = false;
+        let size = (2 * Self::STANDARD).max(own.len() + 1);
+        own.resize(size, 0);
+        match std::mem::replace(&mut self.bytes, Bytes::Own(own)) {
+            Bytes::Lent(buffer) => Some(buffer),
+            Bytes::Own(_) => None,
+        }
+    }
+
+    /// Bytes taken since the last [settling](Self::settle), as many as the
+    /// client sent for it.
+    #[must_use]
+    pub fn consumed(&self) -> usize {
+        self.consumed
+    }
+
+    /// All that was taken is answered for good, but for the last `waiting`
+    /// bytes of it.
+    pub fn settle(&mut self, waiting: usize) {
+        self.consumed = waiting;
+        if self.keeps {
+            self.kept = self.start - waiting;
+        }
     }
 
     /// No byte waits.
@@ -78,20 +205,42 @@ impl Input {
     /// Of the standard size, so worth keeping in a pool.
     #[must_use]
     pub fn is_standard(&self) -> bool {
-        self.bytes.len() == Self::STANDARD
+        self.buffer().len() == Self::STANDARD
+            && self.decoded.capacity() <= Self::STANDARD
     }
 
-    /// Forgets everything.
+    /// Forgets everything, and keeps nothing from now on.
     pub fn clear(&mut self) {
-        self.start = 0;
-        self.end = 0;
+        self.keeps = false;
+        self.drop_all();
+    }
+
+    /// Drops what waits, and what it knew of it.
+    pub(super) fn drop_all(&mut self) {
+        match self.keeps {
+            true => self.start = self.end,
+            false => self.rewind(),
+        }
+        self.consumed = 0;
+        self.cut = 0;
+        self.decoded.clear();
+        self.coded = 0..0;
         self.head.clear();
     }
 
     /// What waits, from the first byte of the current request.
     #[inline]
     pub(super) fn data(&self) -> &[u8] {
-        &self.bytes[self.start..self.end]
+        &self.buffer()[self.start..self.end]
+    }
+
+    /// So many bytes of a body, behind a head of so many.
+    #[inline]
+    pub(super) fn body(&self, head: usize, length: usize) -> &[u8] {
+        match self.coded.is_empty() {
+            true => &self.data()[head..head + length],
+            false => &self.decoded[..length],
+        }
     }
 
     pub(super) fn head(&self) -> &Head {
@@ -104,11 +253,16 @@ impl Input {
         &mut self,
         limits: &Limits,
     ) -> Result<Option<usize>, Refusal> {
-        self.head.parse(&self.bytes[self.start..self.end], limits)
+        let bytes: &[u8] = match &self.bytes {
+            Bytes::Own(bytes) => bytes,
+            Bytes::Lent(bytes) => bytes,
+        };
+        self.head.parse(&bytes[self.start..self.end], limits)
     }
 
     /// Decodes what stands behind the body so far, which begins `head` bytes
-    /// from here. `Some` is the length of the whole request as it was sent.
+    /// from here. `Some` is the length of the whole request as it now stands
+    /// in the buffer.
     pub(super) fn decode(
         &mut self,
         head: usize,
@@ -116,22 +270,108 @@ impl Input {
         limit: usize,
     ) -> Result<Option<usize>, Refusal> {
         let from = self.start + head;
-        let whole = body.decode(&mut self.bytes[from..self.end], limit)?;
+        if self.keeps {
+            let known = head + self.coded.len();
+            let new = self.start + known..self.end;
+            let bytes = match &self.bytes {
+                Bytes::Own(bytes) => &bytes[new],
+                Bytes::Lent(bytes) => &bytes[new],
+            };
+            self.decoded.extend_from_slice(bytes);
+            let whole = body.decode(&mut self.decoded, limit)?;
+            self.coded = head..self.end - self.start;
+            let behind = whole.map_or(0, |at| self.decoded.len() - at);
+            self.decoded.truncate(body.decoded());
+            return Ok(whole.map(|_| self.coded.end - behind));
+        }
+        let range = from..self.end;
+        let whole = body.decode(&mut self.buffer_mut()[range], limit)?;
         if whole.is_none() {
-            self.end = from + body.decoded();
+            let end = from + body.decoded();
+            self.cut += self.end - end;
+            self.end = end;
         }
         Ok(whole.map(|length| head + length))
     }
 
-    /// The request, so many bytes, is done with.
+    /// The request, so many bytes as it stands in the buffer, is done with,
+    /// and so is the room for a large one: its client may not take the answer
+    /// for a long time.
     #[inline]
     pub(super) fn consume(&mut self, count: usize) {
         self.start += count;
-        if self.start == self.end {
-            self.start = 0;
-            self.end = 0;
+        self.consumed += count + self.cut;
+        self.cut = 0;
+        if !self.coded.is_empty() {
+            self.decoded.clear();
+            self.coded = 0..0;
+        }
+        if !self.keeps {
+            self.kept = self.start;
+            if self.start == self.end {
+                self.rewind();
+            }
+            self.fit();
         }
         self.head.clear();
+    }
+
+    /// Gives the room back that what waits does not need.
+    #[inline]
+    fn fit(&mut self) {
+        if let Bytes::Own(bytes) = &mut self.bytes
+            && bytes.len() > Self::STANDARD
+        {
+            let rest = self.end - self.start;
+            let pieces = rest.div_ceil(Self::STANDARD).next_power_of_two();
+            let room = pieces * Self::STANDARD;
+            if room < bytes.len() {
+                let mut fitting = vec![0; room];
+                let waiting = &bytes[self.start..self.end];
+                fitting[..rest].copy_from_slice(waiting);
+                *bytes = fitting;
+                self.shift();
+            }
+        }
+    }
+
+    fn buffer(&self) -> &[u8] {
+        match &self.bytes {
+            Bytes::Own(bytes) => bytes,
+            Bytes::Lent(bytes) => bytes,
+        }
+    }
+
+    fn buffer_mut(&mut self) -> &mut [u8] {
+        match &mut self.bytes {
+            Bytes::Own(bytes) => bytes,
+            Bytes::Lent(bytes) => bytes,
+        }
+    }
+
+    fn rewind(&mut self) {
+        self.kept = 0;
+        self.start = 0;
+        self.end = 0;
+    }
+
+    /// What is kept stands at the beginning now.
+    fn shift(&mut self) {
+        self.start -= self.kept;
+        self.end -= self.kept;
+        self.kept = 0;
+    }
+
+    /// Makes the buffer so large, in memory of its own.
+    fn grow(&mut self, size: usize) {
+        match &mut self.bytes {
+            Bytes::Own(bytes) => bytes.resize(size, 0),
+            Bytes::Lent(bytes) => {
+                let mut own = bytes.to_vec();
+                own.resize(size, 0);
+                self.bytes = Bytes::Own(own);
+            }
+        }
     }
 }
 
@@ -198,6 +438,11 @@ impl Output {
         self.bytes.len() - self.gone >= Self::MARK
     }
 
+    /// Adds bytes that are an answer already.
+    pub fn put(&mut self, answer: &[u8]) {
+        self.bytes.extend_from_slice(answer);
+    }
+
     /// Where further bytes go.
     pub(super) fn tail(&mut self) -> &mut Vec<u8> {
         &mut self.bytes
@@ -235,6 +480,41 @@ mod tests {
         assert_eq!(input.space().len(), Input::STANDARD);
         assert_eq!(input.data(), &sent[100..]);
         assert!(!input.is_standard());
+    }
+
+    #[test]
+    fn room_for_a_large_request_goes_with_it() {
+        let sent: Vec<u8> =
+            (0..).map(|n: u32| n as u8).take(9 * Input::STANDARD).collect();
+        for (done, pieces) in [
+            (1, 16),
+            (2 * Input::STANDARD, 8),
+            (5 * Input::STANDARD - 1, 8),
+            (5 * Input::STANDARD, 4),
+            (8 * Input::STANDARD, 1),
+            (9 * Input::STANDARD, 1),
+        ] {
+            let mut input = Input::new();
+            put(&mut input, &sent);
+            input.consume(done);
+            assert_eq!(
+                input.buffer().len(),
+                pieces * Input::STANDARD,
+                "{done}"
+            );
+            assert_eq!(input.data(), &sent[done..]);
+            put(&mut input, b"more");
+            let wanted = [&sent[done..], b"more"].concat();
+            assert_eq!(input.data(), wanted);
+        }
+    }
+
+    #[test]
+    fn a_large_request_is_read_in_portions() {
+        let mut input = Input::new();
+        put(&mut input, &vec![b'x'; 20 * Input::STANDARD]);
+        assert_eq!(input.buffer().len(), 32 * Input::STANDARD);
+        assert_eq!(input.space().len(), Input::PORTION);
     }
 
     #[test]

@@ -50,6 +50,10 @@ pub struct Connection {
     served: u32,
     /// The client has said that it sends nothing more.
     ended: bool,
+    /// Bytes of the request that was taken and is not answered yet.
+    unanswered: usize,
+    /// What was answered last must not be asked twice.
+    alone: bool,
 }
 
 impl Default for Connection {
@@ -69,7 +73,9 @@ impl Connection {
     /// that there is to know about an idle one.
     #[must_use]
     pub fn resume(served: u32) -> Self {
-        Connection { state: State::Idle, served, ended: false }
+        let state = State::Idle;
+        let (ended, unanswered, alone) = (false, 0, false);
+        Connection { state, served, ended, unanswered, alone }
     }
 
     /// Requests answered so far.
@@ -83,6 +89,19 @@ impl Connection {
     #[must_use]
     pub fn is_idle(&self) -> bool {
         matches!(self.state, State::Idle) && !self.ended
+    }
+
+    /// How many of the bytes that were taken are those of a request whose
+    /// answer is not whole yet.
+    #[must_use]
+    pub fn unanswered(&self) -> usize {
+        self.unanswered
+    }
+
+    /// The client has said that it sends nothing more.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        self.ended
     }
 
     /// What is waited for.
@@ -214,7 +233,7 @@ impl Connection {
             let Service { preamble, reply, .. } = service;
             encode::whole(output.tail(), exchange, preamble, reply, true);
         }
-        input.clear();
+        input.drop_all();
         self.next(Some(End::Server));
     }
 
@@ -237,6 +256,13 @@ impl Connection {
         let bytes = input.data();
         let terms = terms::terms(input.head(), bytes, service.limits)?;
         let rest = bytes.len() - head;
+        if service.witness.is_some()
+            && (self.alone || !terms.method.is_idempotent())
+            && !output.is_empty()
+        {
+            self.state = State::Head;
+            return Ok(Some(Flow::Write));
+        }
         match terms.length {
             Length::Sized(length) if length <= rest => {
                 let request =
@@ -304,14 +330,21 @@ impl Connection {
         let exchange = Exchange { method, version, persist };
         service.reply.clear();
 
-        let body = whole.head..whole.head + whole.length;
-        let request = Request::new(input, method, body, service.peer);
+        let body = input.body(whole.head, whole.length);
         let Service { handler, reply, mailbox, ticket, .. } = service;
+        let (peer, witness) = (service.peer, service.witness);
+        if let Some(witness) = witness {
+            self.alone = !method.is_idempotent();
+            witness.begins(input.consumed(), !self.alone);
+        }
+        let request = Request::new(input, method, body, peer, witness);
         let mut response = Response::new(reply, mailbox, *ticket);
         let call = || handler.handle(&request, &mut response);
         let result = catch_unwind(AssertUnwindSafe(call));
         let course = response.course;
+        let before = input.consumed();
         input.consume(whole.end);
+        self.unanswered = input.consumed() - before;
 
         if result.is_err() {
             service.panicked = true;
@@ -412,12 +445,13 @@ impl Connection {
     }
 
     fn next(&mut self, end: Option<End>) {
+        self.unanswered = 0;
         self.state = end.map_or(State::Idle, State::Over);
     }
 
     fn close(&self, end: End, input: &mut Input) -> Flow {
         let quiet = end == End::Client && input.is_empty();
-        input.clear();
+        input.drop_all();
         Flow::Close(match quiet || self.ended {
             true => Closing::Plain,
             false => Closing::Staged,

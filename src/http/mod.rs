@@ -70,6 +70,6 @@ pub use mailbox::{Answer, Later, Mailbox};
 pub use reply::{BadField, Reply};
 pub use request::{Method, Request};
 pub use response::{Delayed, Response};
-pub use service::{Handler, Service};
+pub use service::{Handler, Service, Witness};
 pub use status::Refusal;
 pub use stream::{Chunk, Produce};

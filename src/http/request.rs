@@ -1,6 +1,6 @@
 //! A request as the handler sees it: borrowed from the buffer it arrived in.
 
-use super::{Head, Input, Version, target::Form};
+use super::{Head, Input, Version, Witness, target::Form};
 use std::{fmt, net::SocketAddr};
 
 /// The methods that are known here; any other is answered with 501.
@@ -38,6 +38,20 @@ impl Method {
         })
     }
 
+    /// Whether a client may repeat such a request by itself (RFC 9110
+    /// §9.2.2).
+    #[must_use]
+    pub fn is_idempotent(self) -> bool {
+        match self {
+            Method::Get
+            | Method::Head
+            | Method::Put
+            | Method::Delete
+            | Method::Options => true,
+            Method::Post | Method::Patch => false,
+        }
+    }
+
     /// As it stands in a request.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -60,6 +74,29 @@ impl fmt::Display for Method {
 }
 
 /// One whole request.
+///
+/// ```
+/// use handoff::{Method, Request, Response};
+///
+/// fn count(request: &Request<'_>, response: &mut Response<'_>) {
+///     match (request.method(), request.path()) {
+///         (Method::Get, "/length") => {
+///             let query = request.query().unwrap_or_default();
+///             response.body(format!("{}\n", query.len()));
+///         }
+///         (Method::Post, "/length") => {
+///             let text = request.field("content-type");
+///             match text.is_some_and(|kind| kind.starts_with(b"text/")) {
+///                 true => response.body(request.body().len().to_string()),
+///                 false => response.status(415),
+///             };
+///         }
+///         _ => {
+///             response.status(404);
+///         }
+///     }
+/// }
+/// ```
 #[derive(Clone, Copy)]
 pub struct Request<'a> {
     bytes: &'a [u8],
@@ -67,19 +104,33 @@ pub struct Request<'a> {
     method: Method,
     body: &'a [u8],
     peer: &'a dyn Fn() -> Option<SocketAddr>,
+    /// Where it begins, and who wants to know of it.
+    witness: (usize, Option<&'a dyn Witness>),
 }
 
 impl<'a> Request<'a> {
-    /// The request at the front of `input`, its body between two places.
+    /// The request at the front of `input`, with that body.
     pub(super) fn new(
         input: &'a Input,
         method: Method,
-        body: std::ops::Range<usize>,
+        body: &'a [u8],
         peer: &'a dyn Fn() -> Option<SocketAddr>,
+        witness: Option<&'a dyn Witness>,
     ) -> Self {
-        let bytes = input.data();
-        let body = &bytes[body];
-        Request { bytes, head: input.head(), method, body, peer }
+        let (bytes, head) = (input.data(), input.head());
+        let witness = (input.consumed(), witness);
+        Request { bytes, head, method, body, peer, witness }
+    }
+
+    /// Lets another worker answer this request again, should this one be
+    /// killed before it has. That is so anyhow for methods that are
+    /// [idempotent](Method::is_idempotent); say it of a POST or PATCH before
+    /// anything is done that must not be done twice. Without it the client of
+    /// a killed worker is told 502.
+    pub fn replayable(&self) {
+        if let (at, Some(witness)) = self.witness {
+            witness.begins(at, true);
+        }
     }
 
     /// What is to be done.

@@ -16,6 +16,19 @@ use std::{
 /// The answer to one request: [`Reply`]'s methods, to answer when the handler
 /// returns, and three to answer later or bit by bit. Of those the last one
 /// called counts.
+///
+/// ```
+/// use handoff::{Request, Response};
+///
+/// fn moved(request: &Request<'_>, response: &mut Response<'_>) {
+///     let place = format!("/new{}", request.path());
+///     match response.status(308).field("Location", place) {
+///         Ok(reply) => reply.body("moved\n"),
+///         // Such as a line feed, in a value that somebody else made.
+///         Err(error) => response.status(500).body(error.to_string()),
+///     };
+/// }
+/// ```
 pub struct Response<'a> {
     reply: &'a mut Reply,
     mailbox: &'a Arc<Mailbox>,
@@ -56,6 +69,16 @@ impl<'a> Response<'a> {
     /// Answers when `delay` is over, with what `compose` makes of a fresh
     /// reply then. What was set here before is dropped. The worker serves
     /// others meanwhile.
+    ///
+    /// ```
+    /// # use handoff::{Request, Response};
+    /// # use std::time::Duration;
+    /// # fn answer(_: &Request<'_>, response: &mut Response<'_>) {
+    /// response.after(Duration::from_millis(20), |reply| {
+    ///     reply.body("at last\n");
+    /// });
+    /// # }
+    /// ```
     pub fn after(
         &mut self,
         delay: Duration,
@@ -69,6 +92,21 @@ impl<'a> Response<'a> {
 
     /// Answers when the returned handle says so, from any thread. What was
     /// set here before is dropped.
+    ///
+    /// ```
+    /// # use handoff::{Reply, Request, Response};
+    /// # fn answer(request: &Request<'_>, response: &mut Response<'_>) {
+    /// let (later, body) = (response.later(), request.body().to_vec());
+    /// std::thread::spawn(move || {
+    ///     let sum: u64 = body.iter().map(|&byte| u64::from(byte)).sum();
+    ///     if !later.is_gone() {
+    ///         let mut reply = Reply::new();
+    ///         reply.body(format!("{sum}\n"));
+    ///         later.send(reply);
+    ///     }
+    /// });
+    /// # }
+    /// ```
     pub fn later(&mut self) -> Later {
         let promise = Promise::default();
         let claim = promise.claim();
@@ -81,6 +119,22 @@ impl<'a> Response<'a> {
     /// connection for HTTP/1.0. `producer` is called for the next piece
     /// whenever the client has taken enough of the ones before, and never for
     /// HEAD.
+    ///
+    /// ```
+    /// # use handoff::{Request, Response, http::Produce};
+    /// # fn answer(_: &Request<'_>, response: &mut Response<'_>) {
+    /// let mut numbers = 1..=1_000_000;
+    /// response.stream(move |chunk| {
+    ///     while chunk.room() > 0 {
+    ///         let Some(number) = numbers.next() else {
+    ///             return Produce::End;
+    ///         };
+    ///         chunk.push(format!("{number}\n"));
+    ///     }
+    ///     Produce::More
+    /// });
+    /// # }
+    /// ```
     pub fn stream(
         &mut self,
         producer: impl FnMut(&mut Chunk<'_>) -> Produce + 'static,

@@ -18,6 +18,15 @@ where
     }
 }
 
+/// Is told of a request before the handler is, so that somebody knows what
+/// was in hand should this process come to an end.
+pub trait Witness {
+    /// The handler is about to see the request that begins so many bytes
+    /// behind the last one that was answered for good. `replayable`: it may
+    /// be asked again. Said once more when the handler itself says that.
+    fn begins(&self, at: usize, replayable: bool);
+}
+
 /// All that a [`Connection`](super::Connection) needs to answer, lent to it
 /// for one call.
 pub struct Service<'a> {
@@ -37,6 +46,10 @@ pub struct Service<'a> {
     pub ticket: u64,
     /// Finds out who the client is.
     pub peer: &'a dyn Fn() -> Option<SocketAddr>,
+    /// Who is told of requests that are in hand. With one, a request that
+    /// must not be repeated is answered apart from those before and behind
+    /// it.
+    pub witness: Option<&'a dyn Witness>,
     /// The worker is going: every answer is the last of its connection.
     pub leaving: bool,
     /// Set when a handler panicked. Its client has been told (500), and the

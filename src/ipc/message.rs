@@ -18,10 +18,11 @@
 //! ```
 //!
 //! The words are those of Node 20 (`lib/internal/cluster`,
-//! `lib/internal/child_process.js`). Four are ours, and Node neither sends
-//! nor gets them: `handoff` in `online`, `capacity` in `listening`,
-//! [`Connections`](Message::Connections), and the number in a NACK with the
-//! [`Resume`](Message::Resume) that answers it; and `idle` in `disconnect`.
+//! `lib/internal/child_process.js`). Some are ours, and Node neither sends
+//! nor gets them: `handoff` in `online`, `capacity` in `listening`, `idle` and
+//! `give` in `disconnect`, [`Connections`](Message::Connections), the number
+//! in a NACK with the [`Resume`](Message::Resume) that answers it, and from
+//! master to master [`Bequest`](Message::Bequest).
 //!
 //! A message borrows from its line. A member that is `null` counts as absent,
 //! one of the wrong type makes the message [`Malformed`], one that nobody
@@ -55,7 +56,12 @@ pub enum Message<'a> {
         /// How many descriptors come with this line, 1 to
         /// [`MAX_DESCRIPTORS`](super::codec::MAX_DESCRIPTORS).
         count: u64,
+        /// One for each, if they are guarded.
+        slots: Cow<'a, [Seat]>,
     },
+    /// One connection for the master that follows this one, with what there
+    /// is to know of it; one descriptor comes with this line.
+    Bequest(Bequest<'a>),
     /// The descriptor of the oldest handle in flight has arrived. From a
     /// worker that takes [`Connections`](Message::Connections): look at what
     /// it has received.
@@ -106,7 +112,7 @@ impl Message<'_> {
     /// of the queue also when it wants neither them nor the message.
     pub fn descriptors(&self) -> usize {
         match *self {
-            Message::Handle { .. } => 1,
+            Message::Handle { .. } | Message::Bequest(_) => 1,
             Message::Connections { count, .. } => count as usize,
             Message::Cluster(_)
             | Message::HandleAck
@@ -120,6 +126,34 @@ impl Message<'_> {
             | Message::User(_) => 0,
         }
     }
+}
+
+/// Where a worker finds, and writes down, what there is to know of a
+/// connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Seat {
+    /// The number of its slot; `u32::MAX` if it has none.
+    pub slot: u32,
+    /// There is something to find: another worker has had it.
+    pub moved: bool,
+}
+
+/// A connection that changes its master: numbers and bytes as in the slot and
+/// on the sheet of a worker.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Bequest<'a> {
+    /// What is answered.
+    pub done: u64,
+    /// And up to where there is an answer.
+    pub next: u64,
+    /// What was read and is not answered, in hexadecimal.
+    pub input: Cow<'a, str>,
+    /// What is to be written first, in hexadecimal.
+    pub output: Cow<'a, str>,
+    /// After that the connection ends.
+    pub closing: bool,
+    /// How often what is in hand was begun, and what is held against it.
+    pub record: (u8, u8),
 }
 
 /// What a descriptor is, and what only that kind of it carries.
@@ -195,6 +229,8 @@ pub enum Act<'a> {
         /// How long a worker of ours may wait for one more request of each
         /// idle client, in milliseconds.
         idle: Option<u64>,
+        /// Other workers take over the connections of a worker of ours.
+        give: bool,
     },
     /// The worker is about to end because it wants to; wants a reply.
     ExitedAfterDisconnect,

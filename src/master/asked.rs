@@ -58,6 +58,29 @@ pub(super) fn key(listen: &Listen<'_>) -> String {
     format!("{address}:{port}:{kind}:{fd}:{}", listen.index)
 }
 
+/// Whether a server that was asked for by `key`, and has this port now, is
+/// what `listen` is about. Both its users name the real port, where the key
+/// has 0 or none: who tells that it listens, and an app that closes a server
+/// and wants another where that was.
+pub(super) fn is_meant(
+    listen: &Listen<'_>,
+    key: &str,
+    port: Option<u16>,
+) -> bool {
+    let at = |port| self::key(&Listen { port, ..listen.clone() });
+    if at(listen.port) == key {
+        return true;
+    }
+    let real = listen.port.and_then(|port| u16::try_from(port).ok());
+    let here = real.is_some() && real == port;
+    here && [at(Some(0)), at(None)].iter().any(|unnamed| {
+        // A port has one server: which one of several it was asked for as
+        // does not matter.
+        unnamed.rsplit_once(':').map(|(place, _)| place)
+            == key.rsplit_once(':').map(|(place, _)| place)
+    })
+}
+
 /// Takes over what an earlier master had under that key.
 pub(super) fn inherit(
     key: &str,
@@ -160,11 +183,17 @@ fn addresses(
             |error: io::Error| error.raw_os_error().unwrap_or(invalid());
         Ok(found.map_err(errno)?.collect())
     };
-    if let Some(address) = listen.address.as_deref() {
-        return resolve(address);
-    }
-    if let Some(host) = host {
-        return resolve(host);
+    // A datagram socket names every address where a server names none.
+    let address = listen.address.as_deref();
+    let ip = address.and_then(|address| address.parse::<IpAddr>().ok());
+    let every = address.is_none() || ip.is_some_and(|ip| ip.is_unspecified());
+    match (host, address) {
+        (Some(host), _) if every => {
+            let found = resolve(host)?.into_iter();
+            return Ok(found.filter(|found| fits(listen, found)).collect());
+        }
+        (_, Some(address)) => return resolve(address),
+        (_, None) => {}
     }
     let v4 = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), port);
     let v6 = SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), port);
@@ -177,12 +206,28 @@ fn addresses(
     })
 }
 
+/// A worker reads a shared socket itself, and knows its family. What is
+/// accepted here may come from any, but not where one was ruled out.
+fn fits(listen: &Listen<'_>, found: &SocketAddr) -> bool {
+    match listen.address_type {
+        AddressType::Udp4 => found.is_ipv4(),
+        AddressType::Udp6 => found.is_ipv6(),
+        AddressType::Tcp6 => {
+            let only = listen.flags.is_some_and(|set| set & IPV6_ONLY != 0);
+            !only || found.is_ipv6()
+        }
+        AddressType::Tcp4 | AddressType::Unix | AddressType::Unspecified => {
+            true
+        }
+    }
+}
+
 /// The first that works; else why the last did not.
 fn first<T>(
     addresses: &[SocketAddr],
     bind: impl Fn(SocketAddr) -> sys::Result<T>,
 ) -> Result<T, i32> {
-    let mut errno = invalid();
+    let mut errno = sys::Error::NO_ADDRESS.errno();
     for &address in addresses {
         match bind(address) {
             Ok(bound) => return Ok(bound),
@@ -220,6 +265,20 @@ mod tests {
     }
 
     #[test]
+    fn a_port_that_was_left_open_is_known_by_the_real_one() {
+        let mut asked = tcp(Some("127.0.0.1"), 0);
+        asked.index = 1;
+        let key = key(&asked);
+        let now = tcp(Some("127.0.0.1"), 4000);
+        assert!(is_meant(&now, &key, Some(4000)));
+        assert!(!is_meant(&now, &key, Some(4001)));
+        assert!(!is_meant(&tcp(None, 4000), &key, Some(4000)));
+        assert!(is_meant(&asked, &key, Some(4000)));
+        let other = tcp(Some("127.0.0.1"), 0);
+        assert!(!is_meant(&other, &key, Some(4000)), "asked for anew");
+    }
+
+    #[test]
     fn a_listen_on_every_address_takes_both_families_or_the_host_given() {
         let wide = tcp(None, 80);
         let both = addresses(&wide, None).unwrap();
@@ -227,6 +286,35 @@ mod tests {
         assert_eq!(both[1], "0.0.0.0:80".parse().unwrap());
         let one = addresses(&wide, Some("127.0.0.1")).unwrap();
         assert_eq!(one, ["127.0.0.1:80".parse().unwrap()]);
+    }
+
+    #[test]
+    fn every_address_by_its_number_is_every_address_too() {
+        let host = Some("127.0.0.1");
+        for (named, bound) in [
+            ("0.0.0.0", "127.0.0.1:80"),
+            ("::", "127.0.0.1:80"),
+            ("127.0.0.2", "127.0.0.2:80"),
+            ("::1", "[::1]:80"),
+        ] {
+            let asked = tcp(Some(named), 80);
+            let bound: SocketAddr = bound.parse().unwrap();
+            assert_eq!(addresses(&asked, host).unwrap(), [bound], "{named}");
+        }
+        let asked = tcp(Some("0.0.0.0"), 80);
+        let bound: SocketAddr = "0.0.0.0:80".parse().unwrap();
+        assert_eq!(addresses(&asked, None).unwrap(), [bound]);
+    }
+
+    #[test]
+    fn a_host_of_the_other_family_is_no_place_for_a_datagram_socket() {
+        let mut asked = tcp(Some("::"), 0);
+        asked.address_type = AddressType::Udp6;
+        let host = Some("127.0.0.1");
+        assert_eq!(addresses(&asked, host).unwrap(), []);
+        let errno = open("u", &asked, host).unwrap_err();
+        let error = io::Error::from_raw_os_error(errno);
+        assert_eq!(error.kind(), io::ErrorKind::AddrNotAvailable);
     }
 
     #[test]

@@ -16,7 +16,6 @@ use super::link::{Link, Tongue};
 use super::readiness::Readiness;
 use super::server::{Server, ServerId};
 use super::supervisor::{Action, Event, Exit};
-use super::traffic::look_at;
 use super::watch::Sight;
 use super::{Master, Source};
 use crate::WorkerId;
@@ -25,7 +24,7 @@ use crate::error::Error;
 use crate::event::Event as Told;
 use crate::ipc::Message;
 use crate::ipc::json::Reason;
-use crate::ipc::message::{Act, Answer, Cluster, Malformed};
+use crate::ipc::message::{Act, Cluster, Malformed};
 use crate::sys::signal;
 use crate::sys::{clock, epoll, process};
 
@@ -130,10 +129,11 @@ impl Master {
             Ok(Heard::Nothing) => false,
             Ok(Heard::End) => {
                 self.hang_up(worker);
+                self.cut_off(worker);
                 false
             }
             Err(fault) => {
-                error!("worker {worker} is not understood: {fault}");
+                error!("worker {worker}: {fault}");
                 self.condemn(worker);
                 false
             }
@@ -182,19 +182,17 @@ impl Master {
         let Some(link) = self.links.get_mut(&worker) else { return Ok(()) };
         let proven = link.is_proven();
         match message {
-            Message::Cluster(Cluster { seq, act }) => match act {
+            Message::Cluster(Cluster { act, .. }) => match act {
                 Act::Online { handoff: Some(_) } => {
                     self.tell_program(Told::Online { worker });
                 }
                 Act::Listening { .. } => self.note(Event::Ready { worker }),
                 Act::ExitedAfterDisconnect => {
                     self.note(Event::Leaving { worker, proven });
-                    // Out of the rotation first: the reply is the last that
-                    // it hears from us.
+                    // Out of the rotation first: this is the last that it
+                    // hears from us.
                     self.act();
-                    let (ack, answer) =
-                        (seq.unwrap_or_default(), Answer::Done);
-                    self.say(worker, Act::Reply { ack, answer });
+                    self.let_leave(worker);
                 }
                 Act::Online { handoff: None }
                 | Act::QueryServer(_)
@@ -212,17 +210,25 @@ impl Master {
                     server.dispatcher.nack(worker, first).map_err(
                         |fault| Error::protocol(&fault.to_string()),
                     )?;
+                    if let Tongue::Ours { scoreboard, custody, .. } =
+                        &mut link.tongue
+                    {
+                        let has = scoreboard.received();
+                        let before = first.saturating_sub(1 + has);
+                        custody.keep_sent(before as usize);
+                    }
                     self.cooling.push((self.now + COOL_DOWN, worker, id));
                 }
             }
-            // It was asked to wake us, and has.
-            Message::HandleAck => {}
+            // It was asked to wake us, or gives something back.
+            Message::HandleAck => self.look_at(worker)?,
             Message::User(json) => {
                 debug!("worker {worker} says {json}");
                 self.tell_program(Told::Message { worker, json });
             }
             Message::Handle { .. }
             | Message::Connections { .. }
+            | Message::Bequest(_)
             | Message::HandleNack { first: None }
             | Message::Resume { .. }
             | Message::SocketGetCount { .. }
@@ -259,11 +265,37 @@ impl Master {
         self.tell_program(Told::Disconnect { worker });
     }
 
+    /// A Node worker that closed its channel has not touched what it did not
+    /// say that it accepted. It may live on for long, and need not.
+    fn cut_off(&mut self, worker: WorkerId) {
+        let Some(link) = self.links.get_mut(&worker) else { return };
+        let Some(foreign) = link.foreign() else { return };
+        foreign.handles.clear();
+        let lost = |server: &mut Server| server.dispatcher.cut_off(worker);
+        let others: usize = self.servers.values_mut().map(lost).sum();
+        if others > 0 {
+            let had = "connections it had not accepted go to others";
+            warn!("worker {worker} has closed its channel; {others} {had}");
+        }
+        self.look_for_the_stranded();
+    }
+
+    /// Tells if connections wait for a worker and there may be none to come.
+    fn look_for_the_stranded(&mut self) {
+        if self.servers.values().any(|server| {
+            server.doors.are_closed() && server.dispatcher.parked() > 0
+        }) {
+            self.emptied = false;
+            self.note(Event::Stranded);
+        }
+    }
+
     /// A worker that breaks the rules: it costs its life, nobody else's.
     pub(super) fn condemn(&mut self, worker: WorkerId) {
         if let Some(link) = self.links.get(&worker) {
             link.child.kill();
         }
+        self.note(Event::Broken { worker });
         self.hang_up(worker);
     }
 
@@ -329,27 +361,21 @@ impl Master {
         self.hang_up(worker);
         let Some(link) = self.links.get(&worker) else { return Ok(()) };
         let Some(how) = link.reap(&self.epoll)? else { return Ok(()) };
-        let Some(link) = self.links.remove(&worker) else { return Ok(()) };
-        self.sources.remove(link.process_key);
-        if let Some(server) = self.servers.get_mut(&ServerId::OWN) {
-            match look_at(worker, &link, &mut server.dispatcher) {
-                Ok(released) => self.held -= released,
-                Err(fault) => {
-                    error!("worker {worker} left wrong counters: {fault}");
-                }
-            }
+        if let Err(fault) = self.look_at(worker) {
+            error!("worker {worker} left wrong counters: {fault}");
         }
+        let Some(mut link) = self.links.remove(&worker) else {
+            return Ok(());
+        };
+        self.sources.remove(link.process_key);
+        self.ward.lost(worker);
+        self.salvage(worker, &mut link, how);
         self.remember(worker, &link);
         let lost = |server: &mut Server| server.dispatcher.lost(worker);
         let others = self.servers.values_mut().map(lost).sum();
         self.forget_member(worker);
         obituary(worker, &link, how, others, self.now);
-        if self.servers.values().any(|server| {
-            server.doors.are_closed() && server.dispatcher.parked() > 0
-        }) {
-            self.emptied = false;
-            self.note(Event::Stranded);
-        }
+        self.look_for_the_stranded();
         let proven = link.is_proven();
         self.note(Event::Exited { worker, how, proven });
         let (code, signal) = match how {

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
+use super::guest::{Guest, Lent};
 use super::readiness::Readiness;
 use super::server::{Server, ServerId};
 use super::spawn::Started;
@@ -11,8 +12,9 @@ use super::supervisor::Exit;
 use crate::WorkerId;
 use crate::channel::Channel;
 use crate::ipc::Message;
-use crate::ipc::message::{Act, Cluster, HandleKind, Inner};
-use crate::scoreboard::Scoreboard;
+use crate::ipc::message::{Act, Cluster, HandleKind, Inner, Seat};
+use crate::salvage::custody::{Custody, UNGUARDED};
+use crate::scoreboard::{GIFTS, Piece, SLOTS, Scoreboard};
 use crate::slab::Key;
 use crate::sys;
 use crate::sys::epoll::{Epoll, Interest};
@@ -30,6 +32,8 @@ pub(super) struct Link {
     pub(super) missed: Option<u64>,
     /// It has done enough, and the supervisor knows.
     pub(super) worn: bool,
+    /// It was killed because it did not move.
+    pub(super) hung: bool,
     /// Numbers what is said to it.
     seq: u64,
     started: Instant,
@@ -43,6 +47,8 @@ pub(super) enum Tongue {
     /// instead of answers.
     Ours {
         scoreboard: Scoreboard,
+        /// The connections that it has, if they are guarded.
+        custody: Custody<Lent>,
         /// Most connections that it can have open, as it said itself.
         capacity: Option<u64>,
     },
@@ -96,7 +102,11 @@ impl Link {
     ) -> Link {
         let (process_key, channel_key) = keys;
         let tongue = match started.scoreboard {
-            Some(scoreboard) => Tongue::Ours { scoreboard, capacity: None },
+            Some(scoreboard) => {
+                let slots = if scoreboard.is_guarded() { SLOTS } else { 0 };
+                let custody = Custody::new(slots, GIFTS);
+                Tongue::Ours { scoreboard, custody, capacity: None }
+            }
             None => Tongue::Node(Foreign {
                 readiness,
                 admitted: None,
@@ -113,6 +123,7 @@ impl Link {
             tongue,
             missed: None,
             worn: false,
+            hung: false,
             seq: 0,
             started: now,
             line: Some(Line {
@@ -197,10 +208,26 @@ impl Link {
         while let Some(batch) = dispatcher.batch(worker) {
             let first = batch.first;
             let fds = || batch.connections().map(AsFd::as_fd);
-            let (all, message): (Vec<BorrowedFd<'_>>, _) = match self.tongue {
-                Tongue::Ours { .. } => {
-                    let count = fds().len() as u64;
-                    (fds().collect(), Message::Connections { first, count })
+            let mut seated = Vec::new();
+            let (all, message): (Vec<BorrowedFd<'_>>, _) = match &mut self
+                .tongue
+            {
+                Tongue::Ours { scoreboard, custody, .. } => {
+                    let mut count = fds().len();
+                    if custody.is_there() {
+                        let guests = batch.connections();
+                        seated = find_seats(guests, scoreboard, custody);
+                        count = seated.len();
+                    }
+                    if count == 0 {
+                        // Those on their way bring room when they arrive.
+                        return Ok(false);
+                    }
+                    let slots = seated.iter().map(|taken| taken.seat);
+                    let slots = slots.collect();
+                    let all = fds().take(count).collect();
+                    let count = count as u64;
+                    (all, Message::Connections { first, count, slots })
                 }
                 // One descriptor a message is all that Node can take.
                 Tongue::Node(_) => {
@@ -212,11 +239,26 @@ impl Link {
                     (fds().take(1).collect(), Message::Handle { kind, inner })
                 }
             };
-            if !line.channel.hand_over(&message, &all)? {
+            let sent = line.channel.hand_over(&message, &all);
+            let count = all.len();
+            drop((all, message));
+            if let Tongue::Ours { custody, .. } = &mut self.tongue {
+                let left = matches!(sent, Ok(true));
+                // Backwards, so that the next finds them in this order.
+                for Taken { seat, gift } in seated.iter().rev() {
+                    if !left {
+                        custody.unused(seat.slot, *gift);
+                    }
+                }
+                for Taken { seat, gift } in seated {
+                    if left {
+                        custody.sent(seat.slot, gift);
+                    }
+                }
+            }
+            if !sent? {
                 return Ok(true);
             }
-            let count = all.len();
-            drop(all);
             dispatcher.sent(worker, count);
             if let Tongue::Node(foreign) = &mut self.tongue {
                 foreign.handles.push_back(Handle::Connection {
@@ -303,6 +345,46 @@ impl Link {
     pub(super) fn age(&self, now: Instant) -> Duration {
         now - self.started
     }
+}
+
+/// A seat for a connection that is to be sent.
+struct Taken {
+    seat: Seat,
+    gift: Option<u32>,
+}
+
+/// Finds a slot for each, and puts there what another worker has left: for as
+/// many as there is room.
+fn find_seats<'a>(
+    guests: impl Iterator<Item = &'a Guest>,
+    scoreboard: &Scoreboard,
+    custody: &mut Custody<Lent>,
+) -> Vec<Taken> {
+    let mut seated = Vec::new();
+    for guest in guests {
+        let slot = custody.take();
+        let Some(bag) = &guest.bag else {
+            let seat = Seat { slot, moved: false };
+            seated.push(Taken { seat, gift: None });
+            continue;
+        };
+        let gift = match guest.is_heavy() {
+            true => custody.take_gift(),
+            false => None,
+        };
+        if slot == UNGUARDED || (guest.is_heavy() && gift.is_none()) {
+            custody.unused(slot, gift);
+            break;
+        }
+        if let Some(gift) = gift {
+            scoreboard.fill_gift(gift, Piece::Input, &bag.input);
+            scoreboard.fill_gift(gift, Piece::Output, &bag.output);
+        }
+        scoreboard.set_words(slot, bag.words(gift));
+        let seat = Seat { slot, moved: true };
+        seated.push(Taken { seat, gift });
+    }
+    seated
 }
 
 fn unregister(fd: BorrowedFd<'_>, epoll: &Epoll) {

@@ -23,6 +23,8 @@ pub(crate) mod control;
 mod crew;
 pub mod dispatcher;
 mod doors;
+mod guest;
+mod heir;
 mod identity;
 mod link;
 mod listener;
@@ -31,6 +33,7 @@ mod notify;
 mod orders;
 pub mod readiness;
 mod recycle;
+mod salvage;
 pub mod scheduler;
 mod server;
 mod servers;
@@ -52,6 +55,8 @@ use log::{error, info};
 
 use self::control::Control;
 use self::crew::Past;
+use self::guest::Guest;
+use self::heir::Heir;
 use self::link::Link;
 use self::notify::Notifier;
 use self::recycle::Recycling;
@@ -62,10 +67,13 @@ use self::supervisor::{Action, Outcome, Supervisor};
 use self::upgrade::{Inheritance, Successor};
 use self::watch::Watch;
 use crate::WorkerId;
+use crate::channel::Channel;
 use crate::config::Serve;
+use crate::control::Salvage;
 use crate::error::Error;
 use crate::event::Observer;
 use crate::ipc::Message;
+use crate::salvage::ward::Ward;
 use crate::slab::{Key, Slab};
 use crate::sys::epoll::{Epoll, Events};
 use crate::sys::signal::SignalFd;
@@ -91,6 +99,10 @@ enum Source {
     Process(WorkerId),
     /// The new master of an upgrade.
     Successor,
+    /// The same, when it is ready: it gets what our workers have.
+    Heir,
+    /// The old one: what its workers had comes from there.
+    Testator,
     /// The control socket.
     Control,
     /// A client of it.
@@ -112,7 +124,9 @@ pub(crate) fn run(
         loop {
             master.act();
             master.relieve_predecessor()?;
-            if let Some(outcome) = master.outcome.take() {
+            if master.has_handed_down()
+                && let Some(outcome) = master.outcome.take()
+            {
                 return Ok(master.exit(&outcome));
             }
             master.hand_over()?;
@@ -133,6 +147,8 @@ pub(crate) fn run(
                 Some(Source::Channel(worker)) => master.hear(worker, event),
                 Some(Source::Process(worker)) => master.bury(worker)?,
                 Some(Source::Successor) => master.watch_successor()?,
+                Some(Source::Heir) => master.attend_heir(event),
+                Some(Source::Testator) => master.inherit()?,
                 Some(Source::Control) => master.receive_operators()?,
                 Some(Source::Operator) => {
                     master.attend(key, event.is_gone())?;
@@ -164,6 +180,13 @@ struct Master {
     /// Copies of connections that we hold, and how many we may.
     held: usize,
     most_held: usize,
+    /// Of those: connections that workers have, and how many are kept. One
+    /// more is not guarded, so that there is room for new ones.
+    lent: usize,
+    most_lent: usize,
+    /// Suspects of a death, heard one by one.
+    ward: Ward<Guest>,
+    tally: Salvage,
     /// Descriptors that this process may have.
     limit: usize,
     /// Workers that ran out of descriptors, and until when they rest.
@@ -189,8 +212,12 @@ struct Master {
     boot_timeout: Duration,
     /// The master that is to follow this one, until it is ready.
     successor: Option<Successor>,
+    /// The one that follows this one, and gets what the workers have.
+    heir: Option<Heir>,
     /// To tell the master before this one that it may go.
     predecessor: Option<OwnedFd>,
+    /// It has gone, or is about to, and what it has left comes here.
+    testator: Option<(Channel, Key, usize)>,
     /// What it left that nobody has asked for yet.
     inheritance: Inheritance,
     /// `run`: the servers that the worker of each slot had when it began to
@@ -265,6 +292,7 @@ impl Master {
             self.recycling.deadline(),
             self.notifier.deadline(),
             self.next_look,
+            self.ward.deadline().map(|after| self.start + after),
         ]
         .into_iter()
         .flatten()
@@ -296,6 +324,7 @@ impl Master {
         self.look_for_the_hung();
         self.expire_operators();
         self.recycle();
+        self.attend_ward();
         self.notifier.tick(self.now);
         self.supervisor.tick(self.elapsed(), &mut self.actions);
         Ok(())

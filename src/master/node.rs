@@ -94,7 +94,9 @@ impl Master {
                 }
                 self.tell_program(Told::Message { worker, json });
             }
-            Message::Connections { .. } | Message::Resume { .. } => {
+            Message::Connections { .. }
+            | Message::Bequest(_)
+            | Message::Resume { .. } => {
                 return Err(Error::protocol("a master's own words"));
             }
         }

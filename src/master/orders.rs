@@ -8,7 +8,7 @@ use log::{debug, error, info, warn};
 use super::Master;
 use super::link::Tongue;
 use super::server::ServerId;
-use super::supervisor::{Action, Event, Report};
+use super::supervisor::{Action, Event, Reason, Report};
 use crate::WorkerId;
 use crate::error::Error;
 use crate::event::{Event as Told, Post};
@@ -97,6 +97,7 @@ impl Master {
         let (slot, window) = (link.slot, self.window);
         if let Some(server) = self.servers.get_mut(&ServerId::OWN) {
             server.dispatcher.admit(worker, slot, window, capacity);
+            self.appoint_nurse(worker);
         }
     }
 
@@ -123,16 +124,11 @@ impl Master {
                 for server in self.servers.values_mut() {
                     server.dispatcher.withdraw(worker);
                 }
+                self.ward.lost(worker);
                 self.forget_member(worker);
             }
             Action::Disconnect { worker } => {
-                debug!("worker {worker} is asked to leave");
-                let link = self.links.get_mut(&worker);
-                let node = link.is_some_and(|link| link.foreign().is_some());
-                let idle =
-                    (self.told_to_stop && !node).then_some(IDLE_AT_STOP);
-                let idle = idle.map(|idle| idle.as_millis() as u64);
-                self.say(worker, Act::Disconnect { idle });
+                self.let_leave(worker);
             }
             Action::Terminate { worker, why } => {
                 if let Some(link) = self.links.get(&worker) {
@@ -141,8 +137,9 @@ impl Master {
                 }
             }
             Action::Kill { worker, why } => {
-                if let Some(link) = self.links.get(&worker) {
+                if let Some(link) = self.links.get_mut(&worker) {
                     warn!("worker {worker} is killed: {why}");
+                    link.hung |= why == Reason::Hung;
                     link.child.kill();
                 }
             }
@@ -159,6 +156,24 @@ impl Master {
             }
             Action::Exit(outcome) => self.outcome = Some(outcome),
         }
+    }
+}
+
+impl Master {
+    /// The last word to a worker: it is to finish, and to go. If others
+    /// serve on, here or at the master that follows, it gives them what it
+    /// has.
+    pub(super) fn let_leave(&mut self, worker: WorkerId) {
+        debug!("worker {worker} is asked to leave");
+        let Some(link) = self.links.get(&worker) else { return };
+        let (ours, guarded) = match &link.tongue {
+            Tongue::Ours { scoreboard, .. } => (true, scoreboard.is_guarded()),
+            Tongue::Node(_) => (false, false),
+        };
+        let give = guarded && (!self.stopping || self.heir.is_some());
+        let idle = (self.told_to_stop && ours)
+            .then_some(IDLE_AT_STOP.as_millis() as u64);
+        self.say(worker, Act::Disconnect { idle, give });
     }
 }
 

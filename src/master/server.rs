@@ -8,9 +8,12 @@ use std::collections::BTreeSet;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
+use super::asked;
 use super::dispatcher::Dispatcher;
 use super::doors::Doors;
+use super::guest::Guest;
 use crate::WorkerId;
+use crate::ipc::message::Listen;
 
 /// Names a server to the master itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -25,7 +28,7 @@ impl ServerId {
 #[derive(Debug)]
 pub(super) struct Server {
     pub(super) doors: Doors,
-    pub(super) dispatcher: Dispatcher<OwnedFd>,
+    pub(super) dispatcher: Dispatcher<Guest>,
     pub(super) asked: Option<Asked>,
 }
 
@@ -46,6 +49,14 @@ pub(super) struct Asked {
     pub(super) keep: Duration,
     /// Since when nobody has it, and nobody is expected to want it.
     pub(super) deserted: Option<Instant>,
+}
+
+impl Asked {
+    /// Whether this is what a worker speaks of.
+    pub(super) fn is_meant_by(&self, listen: &Listen<'_>) -> bool {
+        let port = self.bound.map(|bound| bound.port());
+        asked::is_meant(listen, &self.key, port)
+    }
 }
 
 impl Server {

@@ -58,7 +58,11 @@ impl Master {
     ) {
         let key = asked::key(listen);
         let known = self.servers.iter().find_map(|(&id, server)| {
-            (server.key() == Some(&key)).then_some(id)
+            let asked = server.asked.as_ref()?;
+            // By one name a worker knows one server.
+            let free = !asked.members.contains(&worker);
+            let it = asked.key == key || free && asked.is_meant_by(listen);
+            it.then_some(id)
         });
         let id = match known {
             Some(id) => id,
@@ -184,15 +188,9 @@ impl Master {
     /// Its server is ready. The port is the real one by now, while a key has
     /// the one that was asked for: 0, or none with a descriptor.
     pub(super) fn listening(&mut self, worker: WorkerId, listen: &Listen<'_>) {
-        let exact = asked::key(listen);
-        let any = asked::key(&Listen { port: Some(0), ..listen.clone() });
-        let none = asked::key(&Listen { port: None, ..listen.clone() });
-        let port = listen.port.and_then(|port| u16::try_from(port).ok());
         let found = self.servers.iter().find_map(|(&id, server)| {
             let asked = server.asked.as_ref()?;
-            let here = asked.bound.map(|bound| bound.port()) == port;
-            let it = asked.key == exact
-                || (here && (asked.key == any || asked.key == none));
+            let it = asked.is_meant_by(listen);
             it.then(|| (id, asked.key.clone()))
         });
         let Some((id, key)) = found else { return };

@@ -43,6 +43,8 @@ pub(crate) struct Launcher {
     itself: Program,
     /// What the workers are, if that is another program.
     foreign: Option<Program>,
+    /// Connections survive a worker of ours.
+    guarded: bool,
 }
 
 /// A worker that has just been started.
@@ -56,16 +58,24 @@ pub(crate) struct Started {
 }
 
 impl Launcher {
-    /// Workers that are this very program with the same arguments.
-    pub(crate) fn this_program() -> io::Result<Launcher> {
-        Ok(Launcher { itself: itself()?, foreign: None })
+    /// Workers that are this very program with the same arguments. `guarded`:
+    /// their scoreboards have a journal.
+    pub(crate) fn this_program(guarded: bool) -> io::Result<Launcher> {
+        Ok(Launcher { itself: itself()?, foreign: None, guarded })
     }
 
     /// Workers that are another program, which speaks as Node does.
     pub(crate) fn another(words: &[OsString]) -> io::Result<Launcher> {
         let name = words.first().cloned().unwrap_or_default();
-        let foreign = program(&candidates(&name), words)?;
-        Ok(Launcher { itself: itself()?, foreign: Some(foreign) })
+        let mut foreign = program(&candidates(&name), words)?;
+        foreign.bond = Bond::Guest;
+        let (itself, foreign) = (itself()?, Some(foreign));
+        Ok(Launcher { itself, foreign, guarded: false })
+    }
+
+    /// Whether connections survive a worker.
+    pub(crate) fn is_guarded(&self) -> bool {
+        self.guarded
     }
 
     /// What the workers are called, if they are another program.
@@ -116,7 +126,7 @@ impl Launcher {
             let child = spawn::spawn(program, &[theirs.as_fd()])?;
             return Ok(Started { child, channel, scoreboard: None });
         }
-        let (scoreboard, region) = Scoreboard::create()?;
+        let (scoreboard, region) = Scoreboard::create(self.guarded)?;
         let number = FIRST_DESCRIPTOR + 1;
         self.itself.environment =
             workers_environment(worker, slot, Some(number));

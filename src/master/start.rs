@@ -25,7 +25,9 @@ use super::upgrade::Inheritance;
 use super::watch::Watch;
 use super::{Job, Master, Source, activation};
 use crate::config::Serve;
+use crate::control::Salvage;
 use crate::error::Error;
+use crate::salvage::ward::Ward;
 use crate::slab::Slab;
 use crate::sys;
 use crate::sys::clock;
@@ -55,7 +57,10 @@ impl Master {
         scheduler: Box<dyn Scheduler>,
     ) -> Result<Master, Error> {
         let (mut launcher, passed) = match &job {
-            Job::Serve => (Launcher::this_program()?, activation::take()?),
+            Job::Serve => {
+                let launcher = Launcher::this_program(settings.salvage)?;
+                (launcher, activation::take()?)
+            }
             Job::Run(program) => (Launcher::another(program)?, Vec::new()),
         };
         process::set_name("handoff: master");
@@ -123,6 +128,10 @@ impl Master {
             outcome: None,
             held: 0,
             most_held: 1,
+            lent: 0,
+            most_lent: 0,
+            ward: Ward::new(),
+            tally: Salvage::default(),
             limit,
             cooling: Vec::new(),
             congested_until: None,
@@ -138,7 +147,9 @@ impl Master {
             next_look: None,
             boot_timeout: settings.boot_timeout,
             successor: None,
+            heir: None,
             predecessor: inheritance.ready.take(),
+            testator: None,
             inheritance,
             wanted: BTreeMap::new(),
             host: settings.host.clone(),
@@ -175,6 +186,7 @@ impl Master {
         let listeners = listeners.sum::<usize>() + 1;
         let ours = 8 + RESERVE + listeners + control::CLIENTS + 3 * workers;
         self.most_held = self.limit.saturating_sub(ours).max(1);
+        self.most_lent = self.most_held / 8 * 7;
         // One worker that takes none must leave room for the others'.
         let share = (self.most_held / workers).max(1);
         self.window = self.widest.min(share as u64);

@@ -6,9 +6,10 @@
 //!      └── room ◀── look_at_counters ◀── scoreboard ◀──────┘
 //! ```
 //!
-//! Our copy of a connection is closed when the worker's counter covers it, and
-//! not before: until then it may still have to go to another. Node's workers
-//! have no counters and answer for each (`node`).
+//! Our copy of a connection is kept until the worker says that it has ended,
+//! so that it can go to another whatever becomes of the worker. With
+//! `--no-salvage` it is closed when the worker's counter covers it, and not
+//! before. Node's workers have no counters and answer for each (`node`).
 
 use std::os::fd::OwnedFd;
 use std::time::Duration;
@@ -16,8 +17,10 @@ use std::time::Duration;
 use log::{debug, error, warn};
 
 use super::Master;
-use super::dispatcher::{self, Dispatcher};
-use super::link::{Link, Tongue};
+use super::dispatcher::Fault;
+use super::guest::Guest;
+use super::link::Tongue;
+use super::salvage::given_back;
 use super::server::ServerId;
 use super::supervisor::Event;
 use crate::WorkerId;
@@ -36,6 +39,15 @@ const LOOK_AGAIN: (Duration, Duration) =
 
 /// The same while somebody does wait: a net under the wake-up.
 const LOOK_SOON: Duration = Duration::from_millis(1);
+
+/// What a look at a worker has brought to light.
+#[derive(Default)]
+struct Seen {
+    /// Copies that are not needed any more.
+    over: Vec<OwnedFd>,
+    /// Connections that go to another worker.
+    given: Vec<Guest>,
+}
 
 impl Master {
     /// Whether any server may accept, as far as the whole is concerned.
@@ -65,7 +77,8 @@ impl Master {
             let next = server.doors.accept(key, &self.epoll, self.now);
             let Some((socket, peer)) = next else { break };
             self.held += 1;
-            server.dispatcher.offer(socket, peer, &mut *self.scheduler);
+            let guest = Guest::from(socket);
+            server.dispatcher.offer(guest, peer, &mut *self.scheduler);
         }
     }
 
@@ -180,23 +193,69 @@ impl Master {
     /// Reads what the workers have published, and lets go of the connections
     /// that they have.
     fn look_at_counters(&mut self) {
-        let Some(server) = self.servers.get_mut(&ServerId::OWN) else {
-            return;
-        };
-        let mut liars = Vec::new();
-        for (&worker, link) in &self.links {
-            let dispatcher = &mut server.dispatcher;
-            match look_at(worker, link, dispatcher) {
-                Ok(released) => self.held -= released,
-                Err(fault) => {
-                    error!("worker {worker} cannot be trusted: {fault}");
-                    liars.push(worker);
-                }
+        let workers: Vec<WorkerId> = self.links.keys().copied().collect();
+        for worker in workers {
+            if let Err(fault) = self.look_at(worker) {
+                error!("worker {worker} cannot be trusted: {fault}");
+                self.condemn(worker);
             }
         }
-        for worker in liars {
-            self.condemn(worker);
+    }
+
+    /// Takes over what one worker has published.
+    pub(super) fn look_at(&mut self, worker: WorkerId) -> Result<(), Error> {
+        let mut seen = Seen::default();
+        let result = self.see(worker, &mut seen);
+        self.held -= seen.over.len();
+        close_all(seen.over);
+        self.take_in(seen.given);
+        result
+    }
+
+    fn see(&mut self, worker: WorkerId, seen: &mut Seen) -> Result<(), Error> {
+        let own = self.servers.get_mut(&ServerId::OWN);
+        let link = self.links.get_mut(&worker);
+        let (Some(server), Some(link)) = (own, link) else { return Ok(()) };
+        let Tongue::Ours { scoreboard, custody, .. } = &mut link.tongue else {
+            return Ok(());
+        };
+        // In this order: it counts what it received before what it closed,
+        // and gives back only what it has received.
+        let mut list = scoreboard.take_returned();
+        let closed = scoreboard.closed();
+        let received = scoreboard.received();
+        let dispatcher = &mut server.dispatcher;
+        let lie = |fault: Fault| Error::protocol(&fault.to_string());
+        for guest in dispatcher.received(worker, received).map_err(lie)? {
+            let may_keep = self.lent < self.most_lent;
+            if !custody.is_there() {
+                seen.over.push(guest.socket);
+                continue;
+            }
+            let (lent, socket) = guest.lend(may_keep);
+            seen.over.extend(socket);
+            let kept = lent.socket.is_some();
+            match custody.received(lent) {
+                None => self.lent += usize::from(kept),
+                Some(lent) => seen.over.extend(lent.socket),
+            }
         }
+        dispatcher.closed(worker, closed).map_err(lie)?;
+        while let Some(back) = scoreboard.next_returned(&mut list) {
+            let Some(lent) = custody.released(back.slot) else {
+                return Err(Error::protocol("it gives back what it has not"));
+            };
+            self.lent -= usize::from(lent.socket.is_some());
+            if !back.lives {
+                seen.over.extend(lent.socket);
+                continue;
+            }
+            match given_back(scoreboard, back.slot, lent, &mut self.tally) {
+                Ok(guest) => seen.given.push(guest),
+                Err(socket) => seen.over.extend(socket),
+            }
+        }
+        Ok(())
     }
 
     /// The look at the counters of every turn. The less it finds, the longer
@@ -222,22 +281,4 @@ impl Master {
         let matters = self.held > 0 || self.is_waiting();
         (counted && matters).then_some(self.patience)
     }
-}
-
-/// Hands a worker's counters to the dispatcher. How many copies were let go.
-pub(super) fn look_at(
-    worker: WorkerId,
-    link: &Link,
-    dispatcher: &mut Dispatcher<OwnedFd>,
-) -> Result<usize, dispatcher::Fault> {
-    let Tongue::Ours { scoreboard, .. } = &link.tongue else { return Ok(0) };
-    // In this order: it counts what it received before what it closed.
-    let closed = scoreboard.closed();
-    let received = scoreboard.received();
-    let released: Vec<OwnedFd> =
-        dispatcher.received(worker, received)?.collect();
-    let count = released.len();
-    close_all(released);
-    dispatcher.closed(worker, closed)?;
-    Ok(count)
 }

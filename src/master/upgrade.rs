@@ -7,7 +7,8 @@
 //!     │                    a pair           a new build, if there is one
 //!     │ accepts alone                       starts its workers
 //!     │ ◀──────────────── "ready" ───────── all of them are ready
-//!   stops: its workers finish, it exits     accepts too, then alone
+//!   stops: its workers give back ─────────▶ accepts too, then alone,
+//!   what they have, it exits                and goes on with those
 //! ```
 //!
 //! A listener is one socket with two owners in between, so its queue is never
@@ -179,7 +180,7 @@ impl Master {
         if ready && matches!(ended, None | Some(Ended::Code(0))) {
             let pid = successor.child.pid();
             info!("upgrade: the new master, pid {pid}, is ready");
-            self.forget_successor()?;
+            self.pass_on_to_successor()?;
             self.stopping = true;
             for server in self.servers.values_mut() {
                 server.doors.bequeath();
@@ -215,6 +216,16 @@ impl Master {
             }
         }
         self.forget_successor()
+    }
+
+    /// It is the master now, and the heir of what our workers have.
+    fn pass_on_to_successor(&mut self) -> Result<(), Error> {
+        if let Some(successor) = self.successor.take() {
+            self.epoll.remove(successor.child.as_fd())?;
+            self.sources.remove(successor.process_key);
+            self.name_heir(successor.channel, successor.channel_key);
+        }
+        Ok(())
     }
 
     fn forget_successor(&mut self) -> Result<(), Error> {
@@ -257,10 +268,13 @@ impl Master {
         self.inheritance.discard_rest();
         self.open_control()?;
         info!("ready: the old master may go");
-        if let Some(channel) = self.predecessor.take()
-            && let Err(error) = socket::send(channel.as_fd(), WORD)
-        {
-            warn!("the old master is gone already: {error}");
+        if let Some(channel) = self.predecessor.take() {
+            match socket::send(channel.as_fd(), WORD) {
+                Ok(_) => self.expect_heritage(channel)?,
+                Err(error) => {
+                    warn!("the old master is gone already: {error}");
+                }
+            }
         }
         for server in self.servers.values_mut() {
             server.doors.take_over();

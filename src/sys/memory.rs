@@ -1,25 +1,35 @@
-//! memfd_create(2): a page that two processes share.
+//! memfd_create(2): memory that two processes share.
 //!
 //! The region is sealed against resizing before anybody else sees it, so a
 //! worker that went mad cannot shrink it and have the master killed by
-//! SIGBUS. It is reached through atomics only: to each side the other is a
-//! stranger, and a reference to plain memory would promise the compiler that
-//! nobody else writes.
+//! SIGBUS. It is reached through atomics and checked copies: to each side the
+//! other is a stranger, and a reference to plain memory would promise the
+//! compiler that nobody else writes. The one exception is a [`Carver`]'s: the
+//! process whose memory it is works in its pieces as in any other.
+//!
+//! A page that nobody has touched does not exist, so a region may be far
+//! larger than what will be used of it.
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::ptr::NonNull;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::{Relaxed, SeqCst};
+use std::sync::atomic::{AtomicU64, AtomicUsize};
 
 use super::{Result, syscall};
+
+const WORD: usize = size_of::<u64>();
 
 /// Shared memory as an array of 64-bit words.
 #[derive(Debug)]
 pub(crate) struct Region {
     start: NonNull<AtomicU64>,
     words: usize,
+    /// Words that are reached as such: all, or those that were not carved.
+    shared: AtomicUsize,
 }
 
-// SAFETY: all access is by atomics, and the mapping lives until drop.
+// SAFETY: all access is by atomics, or by the one owner of a carved piece, and
+// the mapping lives until drop.
 unsafe impl Send for Region {}
 // SAFETY: as above.
 unsafe impl Sync for Region {}
@@ -34,7 +44,7 @@ impl Region {
         let fd = unsafe { syscall!(memfd_create(name.as_ptr(), flags)) }?;
         // SAFETY: the descriptor is new, so nobody else owns it.
         let fd = unsafe { OwnedFd::from_raw_fd(fd) };
-        let size = (words * size_of::<u64>()) as libc::off_t;
+        let size = (words * WORD) as libc::off_t;
         // SAFETY: no pointers are involved.
         unsafe { syscall!(ftruncate(fd.as_raw_fd(), size)) }?;
         let seals =
@@ -44,20 +54,22 @@ impl Region {
         Ok((Region::map(fd.as_fd(), words)?, fd))
     }
 
-    /// The region behind an inherited descriptor, if it has at least `words`.
-    pub(crate) fn open(fd: BorrowedFd<'_>, words: usize) -> Result<Region> {
+    /// The region behind an inherited descriptor, if it has at least `least`
+    /// words.
+    pub(crate) fn open(fd: BorrowedFd<'_>, least: usize) -> Result<Region> {
         // SAFETY: `stat` is plain data; all zeroes is a value of it.
         let mut stat: libc::stat = unsafe { std::mem::zeroed() };
         // SAFETY: `stat` is writable and lives through the call.
         unsafe { syscall!(fstat(fd.as_raw_fd(), &mut stat)) }?;
-        if (stat.st_size as u64) < (words * size_of::<u64>()) as u64 {
+        let words = usize::try_from(stat.st_size).unwrap_or_default() / WORD;
+        if words < least {
             return Err(super::Error { call: "fstat", errno: libc::EINVAL });
         }
         Region::map(fd, words)
     }
 
     fn map(fd: BorrowedFd<'_>, words: usize) -> Result<Region> {
-        let size = words * size_of::<u64>();
+        let size = words * WORD;
         let access = libc::PROT_READ | libc::PROT_WRITE;
         // SAFETY: a new mapping at an address of the kernel's choice.
         let start = unsafe {
@@ -73,15 +85,22 @@ impl Region {
         if start == libc::MAP_FAILED {
             return Err(super::Error::last("mmap"));
         }
+        // A core dump need not have it, nor a child that executes nothing.
+        for advice in [libc::MADV_DONTDUMP, libc::MADV_DONTFORK] {
+            // SAFETY: this is the mapping just made.
+            unsafe { syscall!(madvise(start, size, advice)) }?;
+        }
+        let shared = AtomicUsize::new(words);
         match NonNull::new(start.cast()) {
-            Some(start) => Ok(Region { start, words }),
+            Some(start) => Ok(Region { start, words, shared }),
             None => Err(super::Error { call: "mmap", errno: libc::ENOMEM }),
         }
     }
 
-    /// Word number `index`; panics beyond the end.
+    /// Word number `index`; panics beyond the end, and in what was carved.
     pub(crate) fn word(&self, index: usize) -> &AtomicU64 {
-        assert!(index < self.words, "word {index} of {}", self.words);
+        let shared = self.shared.load(Relaxed);
+        assert!(index < shared, "word {index} of {shared}");
         // SAFETY: `index` lies within the mapping, which lives as long as
         // `self`; mmap(2) aligns it to a page.
         let word = unsafe { self.start.add(index) };
@@ -90,9 +109,88 @@ impl Region {
     }
 }
 
+impl Region {
+    /// How many words there are.
+    pub(crate) fn words(&self) -> usize {
+        self.words
+    }
+
+    /// A copy of `length` bytes from word number `index` on, whatever the
+    /// other side does meanwhile; panics beyond the end.
+    pub(crate) fn copy_out(&self, index: usize, length: usize) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(length.next_multiple_of(WORD));
+        for at in 0..length.div_ceil(WORD) {
+            let word = self.word(index + at).load(Relaxed);
+            bytes.extend_from_slice(&word.to_ne_bytes());
+        }
+        bytes.truncate(length);
+        bytes
+    }
+
+    /// Writes bytes from word number `index` on, and zeros up to the end of
+    /// the last word; panics beyond the end.
+    pub(crate) fn copy_in(&self, index: usize, bytes: &[u8]) {
+        for (at, part) in bytes.chunks(WORD).enumerate() {
+            let mut word = [0; WORD];
+            word[..part.len()].copy_from_slice(part);
+            let word = u64::from_ne_bytes(word);
+            self.word(index + at).store(word, Relaxed);
+        }
+    }
+
+    /// The pieces of `piece` words each that the words from `first` on make,
+    /// for the process that uses them as its own memory. The other may look
+    /// at them when this one is dead. Panics when there is one already.
+    pub(crate) fn carve(&'static self, first: usize, piece: usize) -> Carver {
+        assert!(first <= self.words && piece > 0);
+        let shared = self.shared.swap(first, SeqCst);
+        assert_eq!(shared, self.words, "carved already");
+        Carver { region: self, next: first, piece }
+    }
+}
+
+/// Hands out pieces of a region, each once and for ever.
+#[derive(Debug)]
+pub(crate) struct Carver {
+    region: &'static Region,
+    next: usize,
+    piece: usize,
+}
+
+impl Carver {
+    /// The next one, if there is another.
+    pub(crate) fn carve(&mut self) -> Option<&'static mut [u8]> {
+        let (start, end) = (self.next, self.next + self.piece);
+        if end > self.region.words {
+            return None;
+        }
+        self.next = end;
+        // SAFETY: within the mapping, which lives for ever: the region is
+        // borrowed for so long.
+        let start = unsafe { self.region.start.add(start) };
+        let length = self.piece * WORD;
+        // SAFETY: as above; and nobody else in this process has these bytes:
+        // there is one carver, which never goes back, and `Region::word`
+        // refuses what it was made of. All bit patterns are values of `u8`.
+        Some(unsafe {
+            std::slice::from_raw_parts_mut(start.as_ptr().cast(), length)
+        })
+    }
+}
+
+/// Gives the memory of carved pieces back to the system, as far as they are
+/// whole pages; they read as zeros from then on (MADV_REMOVE).
+pub(crate) fn discard(piece: &mut [u8]) -> Result<()> {
+    let (start, length) = (piece.as_mut_ptr(), piece.len());
+    // SAFETY: the bytes are the caller's alone, and zeros are values of them.
+    // The kernel refuses what is no page of shared memory.
+    unsafe { syscall!(madvise(start.cast(), length, libc::MADV_REMOVE)) }?;
+    Ok(())
+}
+
 impl Drop for Region {
     fn drop(&mut self) {
-        let size = self.words * size_of::<u64>();
+        let size = self.words * WORD;
         // SAFETY: this is the mapping made in `map`, and no reference into it
         // outlives `self`. It cannot fail for a whole mapping.
         unsafe { libc::munmap(self.start.as_ptr().cast(), size) };
@@ -132,5 +230,31 @@ mod tests {
     fn a_region_that_is_too_small_is_refused() {
         let (_region, fd) = Region::create(8).unwrap();
         assert!(Region::open(fd.as_fd(), 9).is_err());
+    }
+
+    #[test]
+    fn bytes_go_in_and_come_out_at_any_length() {
+        let (ours, fd) = Region::create(64).unwrap();
+        let theirs = Region::open(fd.as_fd(), 64).unwrap();
+        for length in 0..40 {
+            let bytes: Vec<u8> = (1..=length).collect();
+            ours.copy_in(5, &bytes);
+            assert_eq!(theirs.copy_out(5, bytes.len()), bytes);
+        }
+    }
+
+    #[test]
+    fn pieces_are_handed_out_once_and_seen_from_the_other_side() {
+        let (ours, fd) = Region::create(1024 + 2 * 512).unwrap();
+        let region = Region::open(fd.as_fd(), ours.words()).unwrap();
+        let mut carver = Box::leak(Box::new(region)).carve(1024, 512);
+        let (a, b) = (carver.carve().unwrap(), carver.carve().unwrap());
+        assert!(carver.carve().is_none());
+        a[..3].copy_from_slice(b"abc");
+        b[4095] = b'z';
+        assert_eq!(ours.copy_out(1024, 3), b"abc");
+        assert_eq!(ours.copy_out(1024 + 1023, 8)[7], b'z');
+        discard(a).unwrap();
+        assert_eq!(ours.copy_out(1024, 3), [0; 3]);
     }
 }

@@ -11,6 +11,7 @@
 //!   process  pidfd, waitid            clock    since boot
 //!   poll     one descriptor, no loop  user     getpwnam, getgrnam
 //!   stderr   that cannot block         close    many at once
+//!   tcp      what the kernel counted
 //!   lock     taking turns
 //! ```
 //!
@@ -36,6 +37,7 @@ pub(crate) mod signal;
 pub(crate) mod socket;
 pub(crate) mod spawn;
 pub(crate) mod stderr;
+pub(crate) mod tcp;
 pub(crate) mod unix;
 pub(crate) mod user;
 
@@ -52,6 +54,10 @@ impl Error {
     /// An argument that makes no sense, found before the system saw it.
     pub(crate) const INVALID: Error =
         Error { call: "argument", errno: libc::EINVAL };
+
+    /// No address that could be meant is one of this machine.
+    pub(crate) const NO_ADDRESS: Error =
+        Error { call: "argument", errno: libc::EADDRNOTAVAIL };
 
     /// More than this process may have open, found before the system was
     /// asked.

@@ -87,6 +87,18 @@ pub(crate) fn name_of(number: i32) -> String {
     name.to_owned()
 }
 
+/// Whether it is a process's own doing that this signal ended it.
+pub(crate) fn is_own_fault(number: i32) -> bool {
+    [libc::SIGILL, libc::SIGTRAP, libc::SIGABRT, libc::SIGFPE, libc::SIGSYS]
+        .contains(&number)
+        || is_memory_fault(number)
+}
+
+/// Whether it was an access to memory that ended it.
+pub(crate) fn is_memory_fault(number: i32) -> bool {
+    [libc::SIGSEGV, libc::SIGBUS].contains(&number)
+}
+
 /// A queue of the signals that this process is sent.
 #[derive(Debug)]
 pub(crate) struct SignalFd {

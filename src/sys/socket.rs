@@ -128,6 +128,15 @@ pub(crate) fn set_no_delay(connection: BorrowedFd<'_>) -> Result<()> {
     set_option(connection, libc::IPPROTO_TCP, libc::TCP_NODELAY, 1)
 }
 
+/// `TCP_NOTSENT_LOWAT`: takes no more to send from us while so many bytes
+/// wait for the client to have room. Without it the kernel takes megabytes.
+pub(crate) fn limit_unsent(
+    connection: BorrowedFd<'_>,
+    bytes: i32,
+) -> Result<()> {
+    set_option(connection, libc::IPPROTO_TCP, libc::TCP_NOTSENT_LOWAT, bytes)
+}
+
 /// `TCP_DEFER_ACCEPT`: a connection is accepted when its first bytes are
 /// there, or after about `seconds` without any; 0 turns it off. It halves the
 /// price of a hand-off, and is wrong where the server speaks first.

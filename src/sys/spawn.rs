@@ -38,6 +38,10 @@ pub(crate) enum Bond {
     /// is ours alone, and it dies by `SIGKILL` when we die. It gains no
     /// privileges by exec.
     Worker,
+    /// The same, but it is somebody else's program, which may need what exec
+    /// gives: sudo, sendmail, a browser's sandbox. Only where it is to be
+    /// another user, that is not to be undone.
+    Guest,
     /// It is to outlive us, in our place.
     Successor,
 }
@@ -126,7 +130,7 @@ impl Start<'_> {
     }
 
     fn prepare(&mut self) -> std::result::Result<(), Failure> {
-        if self.bond == Bond::Worker {
+        if self.bond != Bond::Successor {
             // SAFETY: here and below, plain system calls on numbers and on C
             // strings that live as long as `self`.
             check(Step::ProcessGroup, unsafe { libc::setpgid(0, 0) })?;
@@ -174,7 +178,16 @@ impl Start<'_> {
         match self.bond {
             Bond::Worker => {
                 self.become_user()?;
-                self.die_with_parent()
+                self.die_with_parent()?;
+                gain_no_privileges()
+            }
+            Bond::Guest => {
+                self.become_user()?;
+                self.die_with_parent()?;
+                match self.user {
+                    Some(_) => gain_no_privileges(),
+                    None => Ok(()),
+                }
             }
             Bond::Successor => Ok(()),
         }
@@ -206,10 +219,7 @@ impl Start<'_> {
             // SAFETY: as above.
             unsafe { libc::_exit(0) };
         }
-        // SAFETY: as above.
-        let set =
-            unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) };
-        check(Step::NoNewPrivileges, set)
+        Ok(())
     }
 
     /// execve(2) on one candidate after the other. As in execvp(3), one that
@@ -253,6 +263,12 @@ fn reset_signals() {
 
 fn last_errno() -> i32 {
     std::io::Error::last_os_error().raw_os_error().unwrap_or(0)
+}
+
+fn gain_no_privileges() -> std::result::Result<(), Failure> {
+    // SAFETY: no pointers are involved.
+    let set = unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) };
+    check(Step::NoNewPrivileges, set)
 }
 
 fn check(step: Step, result: i32) -> std::result::Result<(), Failure> {

@@ -1,7 +1,7 @@
 //! One client of a worker: its socket, and what of it is in hand.
 //!
 //! Most clients of a busy server are idle, so an idle one is only a
-//! [`Client`] of 24 bytes. What a request needs is a [`Work`] from a pool,
+//! [`Client`] of 32 bytes. What a request needs is a [`Work`] from a pool,
 //! which goes back there as soon as nothing is in hand.
 //!
 //! ```text
@@ -15,8 +15,11 @@
 //!
 //! Other processes may hold copies of the socket, so close(2) alone would
 //! neither end the connection nor its registration: whoever ends one takes it
-//! out of the epoll set and shuts it down first.
+//! out of the epoll set and shuts it down first. A guarded connection, of which
+//! the master has a copy all the time, can also be left to another worker:
+//! [`Client::let_go`].
 
+use std::num::NonZeroU32;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
@@ -24,6 +27,7 @@ use super::clock::Tick;
 use super::desk::{Desk, Timeouts};
 use super::work::{Alarm, Next, Step, Work};
 use crate::http::{Answer, Closing, Expects, Flow};
+use crate::salvage::bag::Bag;
 use crate::slab::Key;
 use crate::sys::epoll::{Epoll, Event, Interest};
 use crate::sys::socket::{self, Direction};
@@ -50,8 +54,25 @@ pub(super) struct Client {
     since: Tick,
     /// Requests answered before the work in hand was taken.
     served: u32,
+    /// Where the master looks what there is to know of it.
+    slot: Option<Slot>,
     registered: Registered,
     work: Option<Box<Work>>,
+}
+
+/// The number of a slot, in four bytes also if there is none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Slot(NonZeroU32);
+
+impl Slot {
+    /// `None` for a number that is no slot's.
+    pub(super) fn new(number: u32) -> Option<Slot> {
+        NonZeroU32::new(number.wrapping_add(1)).map(Slot)
+    }
+
+    pub(super) fn number(self) -> u32 {
+        self.0.get() - 1
+    }
 }
 
 /// What epoll watches for.
@@ -85,9 +106,66 @@ pub(super) enum Outcome {
 }
 
 impl Client {
-    pub(super) fn new(socket: OwnedFd, now: Tick) -> Client {
-        let registered = Registered::Not;
-        Client { socket, since: now, served: 0, registered, work: None }
+    pub(super) fn new(
+        socket: OwnedFd,
+        slot: Option<Slot>,
+        now: Tick,
+    ) -> Client {
+        Client {
+            socket,
+            since: now,
+            served: 0,
+            slot,
+            registered: Registered::Not,
+            work: None,
+        }
+    }
+
+    /// One that another worker had something of in hand.
+    pub(super) fn take_over(&mut self, bag: &Bag, desk: &mut Desk) {
+        if let Some(slot) = self.slot
+            && (bag.closing || !bag.is_light())
+        {
+            self.work = Some(desk.take_over(slot.number(), bag));
+        }
+    }
+
+    /// Its first step here: reads once, or goes on with what it brought.
+    pub(super) fn begin(&mut self, turn: &mut Turn<'_>) -> Outcome {
+        match self.work.take() {
+            None => self.read(turn),
+            Some(work) => {
+                let writes = work.waiting() > 0 || !work.goes_on();
+                let step = (!writes).then_some(Step::GoOn);
+                self.go_on(work, step, turn)
+            }
+        }
+    }
+
+    pub(super) fn slot(&self) -> Option<u32> {
+        self.slot.map(Slot::number)
+    }
+
+    /// Another worker could have it now.
+    pub(super) fn can_be_given(&self) -> bool {
+        self.slot.is_some()
+            && self.work.as_ref().is_none_or(|work| work.can_be_given())
+    }
+
+    /// Closes our copy of the connection, which goes on. What was in hand
+    /// stays written down, on a sheet that is not used again.
+    pub(super) fn let_go(self, desk: &mut Desk, epoll: &Epoll) {
+        let served = self.work.as_ref().map(|work| work.served());
+        desk.requests += served.map_or(0, |n| u64::from(n - self.served));
+        self.unregister(epoll);
+    }
+
+    fn unregister(&self, epoll: &Epoll) {
+        if let Registered::For(_) = self.registered
+            && let Err(error) = epoll.remove(self.socket.as_fd())
+        {
+            log::error!("a connection stays registered: {error}");
+        }
     }
 
     /// Nothing of it is in hand: it could be let go without a loss.
@@ -122,7 +200,7 @@ impl Client {
     pub(super) fn read(&mut self, turn: &mut Turn<'_>) -> Outcome {
         let work = match self.work.take() {
             Some(work) => work,
-            None => turn.desk.take_work(self.served),
+            None => turn.desk.take_work(self.served, self.slot()),
         };
         self.read_into(work, turn)
     }
@@ -140,7 +218,7 @@ impl Client {
                 return self.watch(work, turn);
             }
         }
-        match work.read(self.socket.as_fd()) {
+        match work.read(self.socket.as_fd(), &mut turn.desk.sheets) {
             Ok(None) => self.watch(work, turn),
             Ok(Some(0)) => self.go_on(work, Some(Step::EndOfInput), turn),
             Ok(Some(_)) => self.go_on(work, Some(Step::GoOn), turn),
@@ -182,9 +260,12 @@ impl Client {
         mut step: Option<Step>,
         turn: &mut Turn<'_>,
     ) -> Outcome {
-        for _ in 0..ROUNDS {
+        for round in 0..ROUNDS {
             if let Some(step) = step {
                 self.converse(&mut work, step, turn);
+            }
+            if round > 0 && work.next == Next::GoOn {
+                work.hold(self.socket.as_fd());
             }
             let waiting = work.waiting();
             let Ok(written) = work.write(self.socket.as_fd()) else {
@@ -244,7 +325,7 @@ impl Client {
 
     /// Keeps the client, without its work if nothing is in hand, and has
     /// epoll watch for what is waited for.
-    fn watch(&mut self, work: Box<Work>, turn: &mut Turn<'_>) -> Outcome {
+    fn watch(&mut self, mut work: Box<Work>, turn: &mut Turn<'_>) -> Outcome {
         let interest = match work.next {
             // With nothing to write, others have their turn first.
             _ if work.is_writing() => Interest::Write,
@@ -253,6 +334,7 @@ impl Client {
         };
         if work.is_over() {
             let served = work.served();
+            work.close();
             turn.desk.put_away(work, self.served);
             self.served = served;
         } else {
@@ -344,19 +426,16 @@ impl Client {
         }
     }
 
-    /// Ends the connection, now and for everybody who holds a copy.
+    /// Ends the connection, now and for everybody who holds a copy. Before
+    /// anything that was written down of it is forgotten: one that is over is
+    /// nobody else's to go on with.
     pub(super) fn end(self, desk: &mut Desk, epoll: &Epoll) {
+        self.unregister(epoll);
+        // It fails where the client was quicker: the same end.
+        let _ = socket::shutdown(self.socket.as_fd(), Direction::Both);
         if let Some(work) = self.work {
             desk.put_away(work, self.served);
         }
-        let socket = self.socket.as_fd();
-        if let Registered::For(_) = self.registered
-            && let Err(error) = epoll.remove(socket)
-        {
-            log::error!("a connection stays registered: {error}");
-        }
-        // It fails where the client was quicker: the same end.
-        let _ = socket::shutdown(socket, Direction::Both);
     }
 }
 
@@ -366,7 +445,7 @@ mod tests {
 
     #[test]
     fn an_idle_client_is_small() {
-        assert_eq!(size_of::<Client>(), 24);
-        assert_eq!(size_of::<Option<Client>>(), 24);
+        assert_eq!(size_of::<Client>(), 32);
+        assert_eq!(size_of::<Option<Client>>(), 32);
     }
 }

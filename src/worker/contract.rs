@@ -95,7 +95,7 @@ impl Contract {
                 || Error::contract("a master of another version"),
             )?
         } else {
-            Scoreboard::create()?.0
+            Scoreboard::create(false)?.0
         };
         Ok(Contract {
             worker: WorkerId(number_if_any(&id)?),

@@ -3,9 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::guard::Guard;
 use super::work::Work;
 use crate::config::Serve;
 use crate::http::{Handler, Limits, Mailbox, Preamble, Reply};
+use crate::salvage::bag::Bag;
+use crate::scoreboard::{Scoreboard, Sheets};
 
 /// Most pairs of buffers that are kept for the next requests.
 const POOL: usize = 64;
@@ -20,6 +23,8 @@ pub(super) struct Desk {
     pub(super) reply: Reply,
     /// The worker is going: every answer is the last on its connection.
     pub(super) leaving: bool,
+    /// Who leaves is given to another worker, if that can be.
+    pub(super) giving: bool,
     /// A handler has panicked.
     pub(super) panicked: bool,
     /// Requests answered, not counting those of clients that have something
@@ -28,6 +33,9 @@ pub(super) struct Desk {
     /// The last put away is the first taken: it is still in the cache.
     #[expect(clippy::vec_box, reason = "a work changes hands as a pointer")]
     pool: Vec<Box<Work>>,
+    board: &'static Scoreboard,
+    /// If connections are guarded.
+    pub(super) sheets: Option<Sheets>,
 }
 
 /// How long a client may keep us waiting.
@@ -54,6 +62,7 @@ impl Desk {
         handler: Box<dyn Handler>,
         settings: &Serve,
         mailbox: Arc<Mailbox>,
+        board: &'static Scoreboard,
         unix_seconds: u64,
     ) -> Desk {
         let requests = settings
@@ -77,27 +86,65 @@ impl Desk {
             mailbox,
             reply: Reply::default(),
             leaving: false,
+            giving: false,
             panicked: false,
             requests: 0,
             pool: Vec::new(),
+            board,
+            sheets: board.is_guarded().then(|| board.sheets()),
         }
     }
 
     /// Buffers for a client on whose connection so many requests have been
-    /// answered.
-    pub(super) fn take_work(&mut self, served: u32) -> Box<Work> {
-        let mut work = self.pool.pop().unwrap_or_default();
+    /// answered, and whose slot this is.
+    pub(super) fn take_work(
+        &mut self,
+        served: u32,
+        slot: Option<u32>,
+    ) -> Box<Work> {
+        let mut work = self.new_work();
         work.begin(served);
+        if let Some(slot) = slot {
+            work.guard(Guard::open(self.board, slot, work.sheet()));
+        }
         work
+    }
+
+    /// The same for one that another worker had in hand.
+    pub(super) fn take_over(&mut self, slot: u32, bag: &Bag) -> Box<Work> {
+        let mut work = self.new_work();
+        work.begin(0);
+        let (sheet, output) = (work.sheet(), bag.output.len());
+        work.unpack(bag);
+        work.guard(Guard::take_over(
+            self.board,
+            slot,
+            sheet,
+            output,
+            bag.closing,
+        ));
+        work
+    }
+
+    fn new_work(&mut self) -> Box<Work> {
+        self.pool.pop().unwrap_or_else(|| {
+            let sheet = self.sheets.as_mut().and_then(Sheets::take);
+            Box::new(Work::new(sheet))
+        })
     }
 
     /// Nothing is in hand any more of a client that had so many requests
     /// answered when the work was taken.
     pub(super) fn put_away(&mut self, mut work: Box<Work>, served: u32) {
         self.requests += u64::from(work.served() - served);
-        if self.pool.len() < POOL && work.is_worth_keeping() {
-            work.clear();
+        work.clear();
+        let is_whole = work.sheet().is_some() == self.sheets.is_some();
+        if self.pool.len() < POOL && is_whole && work.is_worth_keeping() {
             self.pool.push(work);
+        } else if let Some(sheet) = work.into_sheet()
+            && let Some(sheets) = &mut self.sheets
+        {
+            sheets.put_away(sheet);
         }
     }
 }

@@ -13,6 +13,10 @@
 //! taken by then. What is in hand is answered, and one more request of each
 //! idle client, each with `Connection: close`; who has nothing more to ask is
 //! let go after `--idle-grace`.
+//!
+//! If there are others who can serve, a client that is guarded notices
+//! nothing: it is given to one of them, as it is, as soon as no handler is
+//! busy with it and all it was answered is written.
 
 use log::warn;
 
@@ -20,6 +24,7 @@ use super::client::Client;
 use super::parent::{Dismissal, Leave};
 use super::{Phase, Worker};
 use crate::error::Error;
+use crate::scoreboard::Return;
 use crate::slab::Key;
 
 impl Worker {
@@ -31,10 +36,10 @@ impl Worker {
                 Leave::Asked => 0,
                 Leave::Panicked => 1,
             };
-            self.desk.leaving = true;
+            self.desk.leaving = !self.contract.scoreboard.is_guarded();
             self.phase = Phase::Announced;
             let news = self.parent.leave(why, &self.epoll)?;
-            self.heed(news);
+            self.heed(news)?;
         }
         Ok(())
     }
@@ -44,7 +49,8 @@ impl Worker {
         self.desk.leaving = true;
         match self.phase {
             Phase::Serving | Phase::Announced => {
-                let Dismissal { idle, grace } = dismissal;
+                let Dismissal { giving, idle, grace } = dismissal;
+                self.desk.giving = giving;
                 self.phase = Phase::Finishing { idle_until: self.now + idle };
                 self.over_at = grace.map(|grace| self.now + grace);
             }
@@ -57,6 +63,11 @@ impl Worker {
     pub(super) fn finish(&mut self) -> Option<u8> {
         match self.phase {
             Phase::Serving | Phase::Announced => return None,
+            Phase::Finishing { .. } | Phase::Closing
+                if self.clients.len() == 0 =>
+            {
+                return Some(self.exit_code);
+            }
             Phase::Finishing { idle_until } => {
                 if idle_until <= self.now {
                     self.close_idle();
@@ -71,6 +82,28 @@ impl Worker {
             warn!("{left} connections are cut: their time is over");
         }
         (is_over || left == 0).then_some(self.exit_code)
+    }
+
+    /// Leaves every client to another worker that can be.
+    pub(super) fn give_all(&mut self) {
+        let ready: Vec<Key> = self
+            .clients
+            .iter()
+            .filter(|(_, client)| client.can_be_given())
+            .map(|(key, _)| key)
+            .collect();
+        for key in ready {
+            self.give(key);
+        }
+    }
+
+    /// Leaves this one.
+    pub(super) fn give(&mut self, key: Key) {
+        let Some(client) = self.clients.remove(key) else { return };
+        let slot = client.slot();
+        let returned = slot.map(|slot| Return { slot, lives: true });
+        client.let_go(&mut self.desk, &self.epoll);
+        self.parent.ended(key, returned);
     }
 
     /// Looks at each idle client once more: a request that has come just now

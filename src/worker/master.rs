@@ -7,13 +7,16 @@ use std::time::{Duration, Instant};
 
 use log::debug;
 
+use super::client::Slot;
 use super::parent::{self, Arrival, Dismissal, Leave, News, Parent};
 use super::wire::Wire;
 use crate::channel::Heard;
 use crate::config::Serve;
 use crate::error::Error;
-use crate::ipc::message::{Act, Cluster, Listen, Message};
-use crate::scoreboard::Scoreboard;
+use crate::ipc::message::{Act, Cluster, Listen, Message, Seat};
+use crate::salvage::bag::{self, Bag};
+use crate::salvage::ledger::{Place, Position};
+use crate::scoreboard::{Piece, Return, SLOTS, Scoreboard, Word};
 use crate::slab::Key;
 use crate::sys::epoll::{Epoll, Event};
 
@@ -30,8 +33,16 @@ pub(super) struct Master {
     /// A connection got lost on the way: everything up to the master's
     /// `Resume` is somebody else's.
     discarding: bool,
+    /// The first of those, if the master is yet to hear of it.
+    missing: Option<u64>,
+    /// The master has said its last word, ...
+    dismissed: bool,
+    /// ... and we are to say no more either.
+    hangs_up: bool,
     closed: u64,
     published: u64,
+    /// Slots of clients that are gone.
+    returned: Vec<Return>,
     /// Numbers what we say.
     seq: u64,
     /// How long idle clients are waited for, unless the master says less.
@@ -51,8 +62,12 @@ impl Master {
             scoreboard,
             received: 0,
             discarding: false,
+            missing: None,
+            dismissed: false,
+            hangs_up: false,
             closed: 0,
             published: 0,
+            returned: Vec::new(),
             seq: 0,
             idle_grace: settings.idle_grace,
         };
@@ -81,7 +96,7 @@ impl Master {
         let mut dismissed = None;
         while let Some((line, descriptors)) = channel.line()? {
             match Message::parse(line)? {
-                Message::Connections { first, count } => {
+                Message::Connections { first, count, slots } => {
                     let came = descriptors.take(count as usize);
                     if self.discarding {
                         // The master has copies of these.
@@ -92,6 +107,11 @@ impl Master {
                     let before = arrivals.len();
                     arrivals.extend(came.map(Arrival::from));
                     let taken = (arrivals.len() - before) as u64;
+                    for (arrival, seat) in
+                        arrivals[before..].iter_mut().zip(slots.iter())
+                    {
+                        find_seat(&self.scoreboard, arrival, *seat)?;
+                    }
                     self.received += taken;
                     if taken < count {
                         self.discarding = true;
@@ -103,12 +123,12 @@ impl Master {
                     self.discarding = false;
                 }
                 Message::Cluster(Cluster { act, .. }) => match act {
-                    Act::Disconnect { idle } => {
-                        dismissed = Some(idle.map(Duration::from_millis));
+                    Act::Disconnect { idle, give } => {
+                        let idle = idle.map(Duration::from_millis);
+                        dismissed = Some((idle, give));
                     }
-                    // Only the announcement that we go is ever answered.
-                    Act::Reply { .. } => dismissed = Some(None),
-                    Act::Online { .. }
+                    Act::Reply { .. }
+                    | Act::Online { .. }
                     | Act::QueryServer(_)
                     | Act::Listening { .. }
                     | Act::NewConnection { .. }
@@ -121,21 +141,20 @@ impl Master {
                 other => debug!("passed over: {other:?}"),
             }
         }
-        if !news.arrivals.is_empty() {
-            // They are ours from here on.
-            self.scoreboard.publish_received(self.received);
-            self.wake_if_asked(epoll)?;
-        }
-        if missing.is_some() {
-            self.wire.tell(&Message::HandleNack { first: missing }, epoll)?;
-        }
+        self.missing = missing;
         match dismissed {
-            Some(idle) => {
-                self.wire.hang_up(epoll)?;
+            Some((idle, giving)) => {
                 // The master kills whoever takes too long.
                 let idle = idle
                     .map_or(self.idle_grace, |idle| idle.min(self.idle_grace));
-                news.dismissal = Some(Dismissal { idle, grace: None });
+                let grace = None;
+                self.dismissed = true;
+                // Of those that are left to others it is to hear.
+                self.hangs_up = !giving;
+                news.dismissal = Some(Dismissal { giving, idle, grace });
+            }
+            None if self.dismissed && heard == Heard::End => {
+                self.wire.hang_up(epoll)?;
             }
             None if heard == Heard::End => return Err(Error::MasterGone),
             None => {}
@@ -160,8 +179,22 @@ impl Parent for Master {
         Ok(News::default())
     }
 
-    fn ended(&mut self, _client: Key) {
+    fn all_seated(&mut self, epoll: &Epoll) -> Result<(), Error> {
+        self.scoreboard.publish_received(self.received);
+        self.wake_if_asked(epoll)?;
+        if let Some(first) = self.missing.take() {
+            let first = Some(first);
+            self.wire.tell(&Message::HandleNack { first }, epoll)?;
+        }
+        if std::mem::take(&mut self.hangs_up) {
+            self.wire.hang_up(epoll)?;
+        }
+        Ok(())
+    }
+
+    fn ended(&mut self, _client: Key, slot: Option<Return>) {
         self.closed += 1;
+        self.returned.extend(slot);
     }
 
     fn send(&mut self, json: &str, epoll: &Epoll) -> Result<(), Error> {
@@ -175,18 +208,66 @@ impl Parent for Master {
         epoll: &Epoll,
     ) -> Result<(), Error> {
         self.scoreboard.publish_requests(requests);
-        if self.closed != self.published {
-            self.published = self.closed;
-            self.scoreboard.publish_closed(self.closed);
-            self.wake_if_asked(epoll)?;
+        if self.closed == self.published {
+            return Ok(());
         }
-        Ok(())
+        self.scoreboard.give_back(&self.returned);
+        self.published = self.closed;
+        self.scoreboard.publish_closed(self.closed);
+        // Somebody may be about to ask on a connection that nobody has.
+        let urgent = self.returned.iter().any(|returned| returned.lives);
+        self.returned.clear();
+        if urgent {
+            self.wire.tell(&Message::HandleAck, epoll)?;
+            return Ok(());
+        }
+        self.wake_if_asked(epoll)
     }
 
     fn leave(&mut self, _why: Leave, epoll: &Epoll) -> Result<News, Error> {
         self.say(Act::ExitedAfterDisconnect, epoll)?;
         Ok(News::default())
     }
+}
+
+/// What the master has noted of a connection, and where we are to.
+fn find_seat(
+    board: &Scoreboard,
+    arrival: &mut Arrival,
+    seat: Seat,
+) -> Result<(), Error> {
+    let Seat { slot, moved } = seat;
+    arrival.slot = Slot::new(slot);
+    if arrival.slot.is_none() {
+        return Ok(());
+    }
+    if slot >= SLOTS {
+        return Err(Error::protocol("a slot that does not exist"));
+    }
+    if !moved {
+        for word in [Word::Done, Word::Next, Word::Begun, Word::Place] {
+            board.write(slot, word, 0);
+        }
+        return Ok(());
+    }
+    let place = Place::from_word(board.read(slot, Word::Place));
+    let lengths = board.read(slot, Word::Begun);
+    let (input, output) = bag::lengths_from_word(lengths);
+    let open = |piece, length| match place.sheet {
+        Some(gift) => board.open_gift(gift, piece, length),
+        None => Vec::new(),
+    };
+    arrival.bag = Some(Box::new(Bag {
+        done: Position::from_word(board.read(slot, Word::Done)),
+        next: Position::from_word(board.read(slot, Word::Next)),
+        input: open(Piece::Input, input),
+        output: open(Piece::Output, output),
+        closing: place.closing,
+        ..Bag::default()
+    }));
+    board.write(slot, Word::Begun, 0);
+    board.write(slot, Word::Place, 0);
+    Ok(())
 }
 
 fn expect_number(number: u64, expected: u64) -> Result<(), Error> {

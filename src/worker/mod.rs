@@ -24,6 +24,7 @@ mod client;
 mod clock;
 pub(crate) mod contract;
 mod desk;
+mod guard;
 mod leave;
 mod master;
 mod node;
@@ -49,7 +50,7 @@ use crate::config::Serve;
 use crate::error::Error;
 use crate::event::Listener;
 use crate::http::{Handler, Mailbox};
-use crate::scoreboard::Scoreboard;
+use crate::scoreboard::{Return, Scoreboard};
 use crate::slab::{Key, Slab};
 use crate::sys::epoll::{Epoll, Event, Events, Interest};
 use crate::sys::event::WakeUp;
@@ -174,7 +175,13 @@ impl Worker {
             parent,
             phase: Phase::Serving,
             over_at: None,
-            desk: Desk::new(handler, settings, mailbox, unix_seconds()),
+            desk: Desk::new(
+                handler,
+                settings,
+                mailbox,
+                &contract.scoreboard,
+                unix_seconds(),
+            ),
             clients: Slab::new(),
             alarms: BTreeSet::new(),
             start,
@@ -217,33 +224,51 @@ impl Worker {
     /// Something about the channel.
     fn hear(&mut self, event: Event) -> Result<(), Error> {
         let news = self.parent.hear(event, &self.epoll)?;
-        self.heed(news);
-        Ok(())
+        self.heed(news)
     }
 
     /// Somebody waits at a door of our own.
     fn answer_doors(&mut self) -> Result<(), Error> {
         let news = self.parent.answer_doors()?;
-        self.heed(news);
-        Ok(())
+        self.heed(news)
     }
 
-    fn heed(&mut self, news: News) {
+    fn heed(&mut self, news: News) -> Result<(), Error> {
         for json in &news.messages {
             self.hear_message(json);
         }
-        for Arrival { socket, list } in news.arrivals {
-            let key = self.clients.insert(Client::new(socket, self.tick));
-            if let Some(list) = list {
-                self.parent.seated(key, list);
-            }
+        let came = !news.arrivals.is_empty() || news.dismissal.is_some();
+        let seated: Vec<Key> =
+            news.arrivals.into_iter().map(|one| self.seat(one)).collect();
+        if came {
+            // They are ours from here on.
+            self.parent.all_seated(&self.epoll)?;
+        }
+        for key in seated {
             // The request is usually there already, and with
             // `Connection: close` epoll never hears of this connection.
-            self.step(key, Client::read);
+            self.step(key, Client::begin);
         }
         if let Some(dismissal) = news.dismissal {
             self.disconnect(dismissal);
+            if self.desk.giving {
+                self.give_all();
+            }
         }
+        Ok(())
+    }
+
+    fn seat(&mut self, arrival: Arrival) -> Key {
+        let Arrival { socket, slot, bag, list } = arrival;
+        let mut client = Client::new(socket, slot, self.tick);
+        if let Some(bag) = bag {
+            client.take_over(&bag, &mut self.desk);
+        }
+        let key = self.clients.insert(client);
+        if let Some(list) = list {
+            self.parent.seated(key, list);
+        }
+        key
     }
 
     /// Something about a client; or about none, if it is gone already.
@@ -274,6 +299,9 @@ impl Worker {
             }
             Outcome::Over => return self.end(key),
         }
+        if self.desk.giving && client.can_be_given() {
+            return self.give(key);
+        }
         if let Some(deadline) = client.deadline(&self.desk.timeouts) {
             self.sweep_at = self.sweep_at.earlier(deadline);
         }
@@ -289,8 +317,10 @@ impl Worker {
             if let Some(at) = client.alarm() {
                 self.alarms.remove(&(at, key));
             }
+            let slot = client.slot();
+            let returned = slot.map(|slot| Return { slot, lives: false });
             client.end(&mut self.desk, &self.epoll);
-            self.parent.ended(key);
+            self.parent.ended(key, returned);
         }
     }
 

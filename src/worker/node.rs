@@ -30,7 +30,7 @@ use crate::channel::Heard;
 use crate::config::Serve;
 use crate::error::Error;
 use crate::ipc::message::{Malformed, Message};
-use crate::scoreboard::Scoreboard;
+use crate::scoreboard::{Return, Scoreboard};
 use crate::slab::Key;
 use crate::sys::epoll::{self, Epoll};
 use crate::sys::socket::{self, Direction};
@@ -218,7 +218,7 @@ impl Node {
         let _ = socket::set_no_delay(socket.as_fd());
         self.taken += 1;
         self.scoreboard.publish_received(self.taken);
-        news.arrivals.push(Arrival { socket, list });
+        news.arrivals.push(Arrival { list, ..Arrival::from(socket) });
     }
 
     /// Takes who waits at the doors, and closes them.
@@ -253,7 +253,11 @@ impl Node {
     }
 
     fn dismissal(&self) -> Dismissal {
-        Dismissal { idle: self.idle_grace, grace: Some(self.grace) }
+        Dismissal {
+            giving: false,
+            idle: self.idle_grace,
+            grace: Some(self.grace),
+        }
     }
 }
 
@@ -286,7 +290,7 @@ impl Parent for Node {
         self.dialogue.seated(client, list);
     }
 
-    fn ended(&mut self, client: Key) {
+    fn ended(&mut self, client: Key, _slot: Option<Return>) {
         self.dialogue.ended(client);
     }
 
@@ -366,7 +370,8 @@ mod tests {
         let (theirs, ours) = unix::pair().unwrap();
         let mut settings = Serve::with_defaults(1);
         settings.max_connections = std::num::NonZero::new(max_connections);
-        let (board, epoll) = (Scoreboard::create().unwrap().0, Epoll::new());
+        let (board, epoll) =
+            (Scoreboard::create(false).unwrap().0, Epoll::new());
         let (board, epoll) = (Arc::new(board), epoll.unwrap());
         let node = Node::join_process(ours, board, &settings, &epoll);
         (node.unwrap(), theirs, epoll)

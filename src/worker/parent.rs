@@ -12,12 +12,15 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::client::Slot;
 use super::contract::{self, Contract};
 use super::master::Master;
 use super::node::Node;
 use super::node::lists::List;
 use crate::config::Serve;
 use crate::error::Error;
+use crate::salvage::bag::Bag;
+use crate::scoreboard::Return;
 use crate::slab::Key;
 use crate::sys::epoll::{Epoll, Event};
 
@@ -34,8 +37,15 @@ pub(super) trait Parent {
     /// An arrival that is counted in this list has become that client.
     fn seated(&mut self, _client: Key, _list: List) {}
 
-    /// A client is gone.
-    fn ended(&mut self, client: Key);
+    /// All arrivals of the last news are clients now, and were not looked at
+    /// yet.
+    fn all_seated(&mut self, _epoll: &Epoll) -> Result<(), Error> {
+        Ok(())
+    }
+
+    /// A client is gone; its slot, if it had one, and whether its connection
+    /// lives on.
+    fn ended(&mut self, client: Key, slot: Option<Return>);
 
     /// A turn of the loop is over; so many requests are answered.
     fn turn_ends(
@@ -94,19 +104,25 @@ pub(super) struct News {
 #[derive(Debug)]
 pub(super) struct Arrival {
     pub(super) socket: OwnedFd,
+    /// If it is guarded.
+    pub(super) slot: Option<Slot>,
+    /// What another worker has left of it.
+    pub(super) bag: Option<Box<Bag>>,
     /// Where the parent wants it counted, if it does.
     pub(super) list: Option<List>,
 }
 
 impl From<OwnedFd> for Arrival {
     fn from(socket: OwnedFd) -> Arrival {
-        Arrival { socket, list: None }
+        Arrival { socket, slot: None, bag: None, list: None }
     }
 }
 
 /// The worker is to finish what it has, and to go.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Dismissal {
+    /// Clients are to be left to other workers, those that can be.
+    pub(super) giving: bool,
     /// How long to wait for one more request of each idle client.
     pub(super) idle: Duration,
     /// How long for everything. `None`: somebody else sees to that.

@@ -1,17 +1,28 @@
 //! What a client has while something of it is in hand: two buffers, and where
 //! its conversation stands.
+//!
+//! If the connection is guarded, the input's buffer is the sheet's, so that
+//! what is read stands there from the first instant. Answers are copied to it
+//! when they are whole: they are short, and most are never looked at.
 
 use std::os::fd::BorrowedFd;
 use std::time::Instant;
 
 use super::desk::Desk;
+use super::guard::Guard;
 use crate::http::{
     Answer, Closing, Connection, Delayed, Expects, Flow, Input, Output,
-    Refusal, Service,
+    Refusal, Service, Witness,
 };
+use crate::salvage::bag::Bag;
+use crate::scoreboard::{Sheet, Sheets};
 use crate::slab::Key;
 use crate::sys;
 use crate::sys::socket;
+
+/// Bytes that wait in the kernel for a client that does not read, and whose
+/// next request is therefore not looked at.
+const UNSENT: i32 = 64 << 10;
 
 /// See the [module](self).
 #[derive(Debug, Default)]
@@ -21,9 +32,23 @@ pub(super) struct Work {
     output: Output,
     /// The last read took all there was room for: the kernel may have more.
     filled: bool,
+    /// The kernel keeps little of what this client does not take.
+    held: bool,
     pub(super) next: Next,
     /// When the conversation goes on by itself. It goes with the client.
     pub(super) alarm: Option<Alarm>,
+    /// Buffers that the master can read, in as far as there are any.
+    paper: Option<Paper>,
+    guard: Option<Guard>,
+}
+
+/// A sheet of which the input has one half.
+#[derive(Debug)]
+struct Paper {
+    number: u32,
+    output: &'static mut [u8],
+    /// That half, while the input is elsewhere.
+    spare: Option<&'static mut [u8]>,
 }
 
 /// What is to be done at a certain time.
@@ -63,10 +88,57 @@ pub(super) enum Step {
     Late,
 }
 
+/// Its beginning and its end.
 impl Work {
+    /// A work whose buffers are the sheet's, or its own if there is none.
+    pub(super) fn new(sheet: Option<Sheet>) -> Work {
+        let mut work = Work::default();
+        if let Some(Sheet { number, input, output }) = sheet {
+            work.input = Input::lent(input);
+            work.paper = Some(Paper { number, output, spare: None });
+        }
+        work
+    }
+
     pub(super) fn begin(&mut self, served: u32) {
         self.http = Connection::resume(served);
+        self.held = false;
         self.next = Next::Read;
+    }
+
+    /// Which sheet it is on.
+    pub(super) fn sheet(&self) -> Option<u32> {
+        self.paper.as_ref().map(|paper| paper.number)
+    }
+
+    /// From now on all is written down.
+    pub(super) fn guard(&mut self, guard: Guard) {
+        if guard.is_whole() {
+            self.input.keep();
+        }
+        self.guard = Some(guard);
+    }
+
+    /// Goes on where another worker stopped.
+    pub(super) fn unpack(&mut self, bag: &Bag) {
+        let mut rest = bag.input.as_slice();
+        while !rest.is_empty() {
+            let space = self.input.space();
+            let count = space.len().min(rest.len());
+            space[..count].copy_from_slice(&rest[..count]);
+            self.input.filled(count);
+            rest = &rest[count..];
+        }
+        self.output.put(&bag.output);
+        if let Some(paper) = &mut self.paper
+            && bag.output.len() <= paper.output.len()
+        {
+            paper.output[..bag.output.len()].copy_from_slice(&bag.output);
+        }
+        self.next = match bag.closing {
+            true => Next::Close(Closing::Staged),
+            false => Next::GoOn,
+        };
     }
 
     /// Forgets everything: whoever prepares an answer is to know that nobody
@@ -74,8 +146,28 @@ impl Work {
     pub(super) fn clear(&mut self) {
         self.http = Connection::new();
         self.alarm = None;
+        self.guard = None;
+        if let Some(paper) = &mut self.paper
+            && let Some(input) = paper.spare.take()
+        {
+            self.input = Input::lent(input);
+        }
         self.input.clear();
         self.output.clear();
+    }
+
+    /// Nothing is in hand, and it is written down.
+    pub(super) fn close(&mut self) {
+        if let Some(guard) = &mut self.guard {
+            guard.close();
+        }
+    }
+
+    /// The sheet that it was on, after [`clear`](Work::clear).
+    pub(super) fn into_sheet(self) -> Option<Sheet> {
+        let Paper { number, output, .. } = self.paper?;
+        let input = self.input.reclaim()?;
+        Some(Sheet { number, input, output })
     }
 
     /// Its buffers have not grown.
@@ -83,6 +175,22 @@ impl Work {
         self.input.is_standard() && self.output.is_standard()
     }
 
+    /// Another worker could go on with it.
+    pub(super) fn can_be_given(&self) -> bool {
+        let waits_for_bytes = match self.expects() {
+            Expects::Idle | Expects::Head | Expects::Body => true,
+            Expects::Answer | Expects::Stream | Expects::Close => false,
+        };
+        self.next == Next::Read
+            && waits_for_bytes
+            && !self.http.has_ended()
+            && self.output.is_empty()
+            && self.guard.as_ref().is_some_and(Guard::is_whole)
+    }
+}
+
+/// Bytes in, bytes out.
+impl Work {
     pub(super) fn served(&self) -> u32 {
         self.http.served()
     }
@@ -104,6 +212,11 @@ impl Work {
         self.output.pending().len()
     }
 
+    /// It was not at its end.
+    pub(super) fn goes_on(&self) -> bool {
+        self.next == Next::GoOn
+    }
+
     /// The client is to take something, or is about to be given more when
     /// its socket takes it: that may be never, although nothing waits here.
     pub(super) fn is_writing(&self) -> bool {
@@ -114,13 +227,43 @@ impl Work {
     pub(super) fn read(
         &mut self,
         socket: BorrowedFd<'_>,
+        sheets: &mut Option<Sheets>,
     ) -> sys::Result<Option<usize>> {
+        if self.input.is_full() {
+            self.make_room(sheets);
+        }
         let space = self.input.space();
         let room = space.len();
         let count = socket::receive(socket, space)?;
         self.filled = count == Some(room);
         self.input.filled(count.unwrap_or(0));
         Ok(count)
+    }
+
+    /// What is kept goes to the beginning of another sheet, or, if it is too
+    /// much for one, to where nobody else can read it. It is never moved
+    /// within its sheet: half moved, it would be nothing.
+    fn make_room(&mut self, sheets: &mut Option<Sheets>) {
+        let Some(guard) = self.guard.as_mut().filter(|g| g.is_whole()) else {
+            return;
+        };
+        let Some(paper) = &mut self.paper else { return };
+        let other = match self.input.has_settled() {
+            true => sheets.as_mut().and_then(Sheets::take),
+            false => None,
+        };
+        let Some(other) = other else {
+            guard.spill();
+            paper.spare = self.input.spill();
+            return;
+        };
+        let input = self.input.move_to(other.input);
+        let output = std::mem::replace(&mut paper.output, other.output);
+        let number = std::mem::replace(&mut paper.number, other.number);
+        guard.move_to(paper.number);
+        if let (Some(sheets), Some(input)) = (sheets, input) {
+            sheets.put_away(Sheet { number, input, output });
+        }
     }
 
     /// Nothing has come that was not read, so that closing resets nothing.
@@ -142,13 +285,52 @@ impl Work {
         &mut self,
         socket: BorrowedFd<'_>,
     ) -> sys::Result<bool> {
+        self.announce();
         while !self.output.is_empty() {
             match socket::send(socket, self.output.pending())? {
                 None => return Ok(false),
-                Some(count) => self.output.written(count),
+                Some(count) => {
+                    self.output.written(count);
+                    if let Some(guard) = &mut self.guard {
+                        guard.wrote(count);
+                    }
+                }
             }
         }
+        self.settle();
         Ok(true)
+    }
+
+    /// Writes down what is about to be written.
+    fn announce(&mut self) {
+        let Some(guard) = &mut self.guard else { return };
+        let sheet = self.paper.as_mut().map(|paper| &mut *paper.output);
+        let closing = matches!(self.next, Next::Close(_));
+        let partial = self.http.expects() == Expects::Stream;
+        let answered = self.input.consumed() - self.http.unanswered();
+        let pending = self.output.pending();
+        guard.answer(pending, answered, sheet, partial, closing);
+    }
+
+    /// Writes down that it is written, if those were whole answers.
+    fn settle(&mut self) {
+        let Some(guard) = &mut self.guard else { return };
+        let unanswered = self.http.unanswered();
+        let answered = self.input.consumed() - unanswered;
+        if self.http.expects() != Expects::Stream && guard.settle(answered) {
+            self.input.settle(unanswered);
+        }
+    }
+
+    /// Bounds what waits in the kernel for a client that is given one output
+    /// after another: it would take megabytes before it made us wait. One
+    /// large answer may lie there whole, and outlive its worker.
+    pub(super) fn hold(&mut self, socket: BorrowedFd<'_>) {
+        if !self.held {
+            self.held = true;
+            // A Unix socket has no such thing, and bounds it by itself.
+            let _ = socket::limit_unsent(socket, UNSENT);
+        }
     }
 
     /// Goes on with the conversation. `None`: the step was meant for somebody
@@ -169,8 +351,10 @@ impl Work {
             reply: &mut desk.reply,
             ticket: key.bits(),
             peer: &peer,
-            leaving: desk.leaving,
+            // Who can be given to another need not be sent away.
+            leaving: desk.leaving && !(desk.giving && self.guard.is_some()),
             panicked: false,
+            witness: self.guard.as_ref().map(|guard| guard as &dyn Witness),
         };
         let (http, service_) = (&mut self.http, &mut service);
         let (input, output) = (&mut self.input, &mut self.output);

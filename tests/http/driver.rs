@@ -95,6 +95,7 @@ impl<H: Handler> Driver<H> {
             peer: &|| None,
             leaving: self.leaving,
             panicked: false,
+            witness: None,
         };
         let value = act(
             &mut self.connection,

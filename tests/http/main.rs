@@ -5,6 +5,7 @@ mod cases;
 mod client;
 mod conformance;
 mod conversation;
+mod courses;
 mod dice;
 mod driver;
 mod files;

@@ -21,6 +21,7 @@ mod driver;
 #[path = "../programs/answers/echo.rs"]
 mod echo;
 mod figures;
+mod kernel;
 mod late;
 mod limits;
 mod peer;

@@ -61,6 +61,12 @@ impl Client {
         Client { socket, ahead: Vec::new() }
     }
 
+    /// Where it is bound, over TCP.
+    pub(crate) fn port(&self) -> u16 {
+        let address = self.socket.local_addr().unwrap();
+        address.as_socket().expect("an address of IP").port()
+    }
+
     pub(crate) fn send(&mut self, bytes: impl AsRef<[u8]>) {
         self.socket.write_all(bytes.as_ref()).unwrap();
     }

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use crate::answering;
 use crate::common::server::Server;
+use crate::common::wait_until;
+use crate::kernel::server_end;
 use crate::peer::{CONTINUE, Client, End, get, post, timed};
 
 #[test]
@@ -76,6 +78,28 @@ fn who_never_reads_is_held_and_goes_on_when_it_does() {
     let answers = client.answers();
     assert_eq!(answers.len(), whole);
     assert!(answers.iter().all(|answer| answer.body.len() == 1000));
+}
+
+#[test]
+fn little_waits_in_the_kernel_for_who_never_reads() {
+    let server = Server::serve("--workers 1");
+    let mut client = Client::open(server.place());
+    let all = get("/").repeat(100_000);
+    let sent = client.send_what_fits(all.as_bytes());
+    pause_and_send(&mut client, &all.as_bytes()[sent..]);
+    // Megabytes, if the kernel decides alone.
+    let waiting = server_end(server.place(), &client).unwrap().waiting;
+    assert!((1..256 << 10).contains(&waiting), "{waiting} bytes");
+
+    // One large answer is the kernel's as soon as it is made.
+    let server = answering();
+    let mut client = Client::open(server.place());
+    client.send(get("/big/1000000"));
+    wait_until("it waits", || {
+        let end = server_end(server.place(), &client);
+        end.is_some_and(|end| end.waiting > 256 << 10)
+    });
+    assert_eq!(client.answer().body.len(), 1_000_000);
 }
 
 /// Until nothing is taken any more.

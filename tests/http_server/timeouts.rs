@@ -4,7 +4,8 @@ use std::thread;
 use std::time::Duration;
 
 use crate::common::server::Server;
-use crate::common::{at_some_pace, process, wait_until};
+use crate::common::{at_some_pace, wait_until};
+use crate::kernel::server_end;
 use crate::peer::{Client, End, get, post, timed};
 
 /// The shortest pause between two bytes of a slow client.
@@ -132,14 +133,16 @@ fn a_client_that_takes_nothing_is_given_up() {
     let server = Server::serve(
         "--workers 1 --write-timeout 0.5 --max-body 64M --idle-timeout 30",
     );
-    let worker = server.ask_worker();
     let mut client = Client::open(server.place());
     // The kernels of both together take no half of it.
     let body = vec![b'x'; 40 << 20];
     client.send(post("/echo", body.len() as u64));
     client.send(&body);
     // Its own kernel takes some; then it stands still for too long.
-    wait_until("it is let go", || process::clients(worker) == 0);
+    wait_until("it is given up", || {
+        let end = server_end(server.place(), &client);
+        end.is_none_or(|end| !end.is_established)
+    });
     let (taken, end) = client.rest();
     assert!(taken.len() < body.len() / 2, "{}", taken.len());
     // The rest, in the server's kernel, is not to keep a socket either.

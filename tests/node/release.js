@@ -4,4 +4,5 @@
 const fs = require('node:fs');
 const { listen } = require('./site.js');
 
-new Function('listen', fs.readFileSync(process.argv[2], 'utf8'))(listen);
+const source = fs.readFileSync(process.argv[2], 'utf8');
+new Function('listen', 'require', source)(listen, require);

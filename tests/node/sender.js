@@ -1,17 +1,19 @@
 // A Node process that listens and sends what comes to a child: HOW is
-// `socket` (each connection), `native` (its handle), `server` (the listener).
+// `socket` (each connection), `spawn` (the same, the child not being forked),
+// `native` (its handle), `server` (the listener).
 //
 //   node sender.js HOW COMMAND [WORD…]
 'use strict';
 
-const { fork } = require('child_process');
+const { fork, spawn } = require('child_process');
 const net = require('net');
 const control = require('./control.js');
 
 const [how, ...words] = process.argv.slice(2);
-const child = fork(words[0], words.slice(1), {
-  execPath: process.env.HANDOFF,
-});
+// The channel of one that is spawned need not be descriptor 3.
+const child = how === 'spawn' ? spawn(process.env.HANDOFF, words, {
+  stdio: ['ignore', 'inherit', 'inherit', 'pipe', 'pipe', 'ipc'],
+}) : fork(words[0], words.slice(1), { execPath: process.env.HANDOFF });
 let exited;
 let onExit = () => {};
 child.on('exit', (code, signal) => {

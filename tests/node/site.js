@@ -20,16 +20,23 @@ const deeds = {
   leave: () => cluster.worker.disconnect(),
   kill: () => cluster.worker.kill(),
   spin: () => setTimeout(() => { for (;;); }, 50),
+  // What is sent to it meanwhile is never read, but it lives on.
+  deafen: () => setTimeout(() => {
+    const end = Date.now() + 1000;
+    while (Date.now() < end);
+    fs.closeSync(channel);
+    setInterval(() => {}, 1000);
+  }, 50),
   send: (text) => process.send(JSON.parse(decodeURIComponent(text))),
   big: (size) => process.send('x'.repeat(Number(size))),
   surrogate: () => process.send('half \ud83d of one'),
-  garbage: () => fs.writeSync(3, 'no json at all\n'),
+  garbage: () => fs.writeSync(channel, 'no json at all\n'),
   flood: (bytes) => {
     const part = Buffer.alloc(1 << 20, 'x');
     const write = (left) => {
       if (left <= 0) return;
       try {
-        left -= fs.writeSync(3, part);
+        left -= fs.writeSync(channel, part);
       } catch (error) {
         if (error.code !== 'EAGAIN') return;
       }
@@ -39,6 +46,11 @@ const deeds = {
   },
   close: () => server.close(),
   relisten: () => server.close(() => server.listen(server.asked)),
+  // Where it was, whatever was asked for.
+  resume: () => {
+    const { address: host, port } = server.address();
+    server.close(() => server.listen({ host, port }));
+  },
 };
 
 function answer(request, response) {

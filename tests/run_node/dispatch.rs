@@ -79,6 +79,20 @@ fn a_frozen_worker_that_is_killed_costs_no_client_anything() {
 }
 
 #[test]
+fn what_a_worker_leaves_unread_in_its_channel_goes_to_others_at_once() {
+    need_node!();
+    let server = app("--workers 2 --grace 60");
+    let old = server.wait_for_workers(2);
+    let answer = server.ask("/deafen");
+    assert_eq!(answer.text(), "done");
+    std::thread::sleep(Duration::from_millis(200));
+    let crowd = Crowd::ask(server.place(), 20, "/echo?a");
+    crowd.expect_all_answered();
+    assert!(server.log().contains("had not accepted go to others"));
+    assert!(old.iter().all(|pid| process::lives(*pid)), "it has died");
+}
+
+#[test]
 fn a_worker_out_of_descriptors_gives_back_and_recovers() {
     need_node!();
     // Worker 0 alone has few descriptors.

@@ -90,8 +90,10 @@ fn all_addresses_are_those_of_both_families() {
 #[test]
 fn ipv6_alone_is_that_alone() {
     need_node!();
-    let asked = r#"[{"port":0,"host":"::","ipv6Only":true}]"#;
-    let server = app_on("--workers 1", asked);
+    // Without --host, which would rule it out.
+    let mut command = handoff("run --workers 1 -- node tests/node/site.js");
+    command.arg(r#"[{"port":0,"host":"::","ipv6Only":true}]"#);
+    let server = Server::start(command);
     let port = server.place().address().port();
     let v6 = Place::parse(&format!("http://[::1]:{port}")).unwrap();
     assert_eq!(ask(&v6, "/").unwrap().status, 200);
@@ -106,6 +108,30 @@ fn the_host_that_the_app_gives_goes_before_the_operators() {
     let server = app_on("--workers 1", asked);
     assert_eq!(server.place().address().ip().to_string(), "127.0.0.2");
     assert_eq!(server.ask("/").status, 200);
+}
+
+#[test]
+fn all_addresses_are_the_operators_host_however_they_are_named() {
+    need_node!();
+    let asked = r#"[{"port":0,"host":"0.0.0.0"},{"port":0,"host":"::"}]"#;
+    let server = app_on("--workers 1", asked);
+    for place in places(&server, 2) {
+        assert_eq!(place.address().ip().to_string(), "127.0.0.1");
+        assert_eq!(ask(&place, "/").unwrap().status, 200);
+    }
+    // A datagram socket always names them.
+    let udp = "require('node:dgram').createSocket('udp4').bind(0, \
+               function () { console.error(`udp ${this.address().address}`); \
+               });";
+    let mut command = handoff("run --host 127.0.0.1 --workers 1 -- node -e");
+    command
+        .arg(format!("{udp} require('node:http').createServer().listen(0)"));
+    // Without a word after its script Node is no cluster's worker.
+    command.arg("word");
+    let server = Server::start(command);
+    wait_until("the app says where", || {
+        server.log().contains("udp 127.0.0.1")
+    });
 }
 
 #[test]
@@ -192,6 +218,28 @@ fn a_server_can_be_closed_and_opened_again() {
     assert_eq!(server.ask_worker(), pid);
     // The very same socket, kept by the master in between.
     assert_eq!(server.log().matches("listening on").count(), 1);
+}
+
+/// Node's own primary lets a worker have the port that it had by asking for
+/// none (nodejs/node#13526).
+#[test]
+fn the_port_that_the_master_chose_can_be_asked_for_by_its_number() {
+    need_node!();
+    let asked = r#"[{"host":"127.0.0.1","port":0}]"#;
+    let server = app_on("--workers 2", asked);
+    let pids = server.wait_for_workers(2);
+    for _ in 0..4 {
+        assert_eq!(server.ask("/resume").text(), "done");
+    }
+    let now = server.wait_for_workers(2);
+    assert!(now.iter().all(|pid| pids.contains(pid)), "{}", server.log());
+    let log = server.log();
+    assert_eq!(log.matches("listening on").count(), 1, "{log}");
+    assert!(!log.contains("EADDRINUSE"), "{log}");
+    // And it is measured by its predecessor, who knew it by the other name.
+    server.signal("HUP");
+    wait_until("the reload is over", || server.log().contains("finished"));
+    assert!(!server.log().contains("does not listen"));
 }
 
 #[test]

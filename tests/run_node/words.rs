@@ -65,6 +65,25 @@ fn what_nobody_can_read_costs_who_wrote_it() {
 }
 
 #[test]
+fn who_writes_what_nobody_can_read_at_once_and_always_is_a_crash_loop() {
+    need_node!();
+    let folder = Scratch::new("loop");
+    let path = folder.path("release.js");
+    let source = "listen({ port: 0 }).on('listening', () => setImmediate( \
+                  () => require('node:fs').writeSync(3, 'garbage\\n')));";
+    std::fs::write(&path, source).unwrap();
+    let word = path.display().to_string();
+    let server = Server::start(node("--workers 1", "release.js", &word));
+    let starts = || server.log().matches(": pid ").count();
+    wait_until("it has failed a few times", || starts() >= 5);
+    assert!(server.log().contains("expected a value"));
+    // By now the pause between two is longer than that.
+    let before = starts();
+    within(Duration::from_secs(1), || false);
+    assert!(starts() <= before + 2, "{}", server.log());
+}
+
+#[test]
 fn a_worker_is_ready_when_it_says_so_if_that_is_asked_for() {
     need_node!();
     // It listens at once, and says so after a while.

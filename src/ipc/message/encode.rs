@@ -1,7 +1,10 @@
 //! From a [`Message`] to a line, members in Node's order.
 
+use std::io::Write as _;
+
 use super::{
     Act, AddressType, Answer, Cluster, HandleKind, Inner, Listen, Message,
+    Seat,
 };
 use crate::ipc::json::{ObjectWriter, push_raw};
 
@@ -13,10 +16,24 @@ impl Message<'_> {
         match self {
             Message::Cluster(message) => cluster(message, out),
             Message::Handle { kind, inner } => handle(kind, inner, out),
-            Message::Connections { first, count } => {
+            Message::Connections { first, count, slots } => {
                 let mut line = internal("NODE_HANDLE", out);
                 line.literal("first", first);
                 line.literal("count", count);
+                if !slots.is_empty() {
+                    seats(slots, line.value("slots"));
+                }
+                line.close();
+            }
+            Message::Bequest(bequest) => {
+                let mut line = internal("NODE_HANDLE_BEQUEST", out);
+                line.literal("done", bequest.done);
+                line.literal("next", bequest.next);
+                line.string("input", &bequest.input);
+                line.string("output", &bequest.output);
+                line.literal("closing", bequest.closing);
+                line.literal("replays", bequest.record.0);
+                line.literal("tries", bequest.record.1);
                 line.close();
             }
             Message::HandleAck => internal("NODE_HANDLE_ACK", out).close(),
@@ -59,6 +76,23 @@ impl Message<'_> {
         }
         out.push(b'\n');
     }
+}
+
+/// A number for each: 0 for none, else the slot's from 1 on, negative if
+/// there is something to find.
+fn seats(seats: &[Seat], out: &mut Vec<u8>) {
+    out.push(b'[');
+    for (index, seat) in seats.iter().enumerate() {
+        if index > 0 {
+            out.push(b',');
+        }
+        if seat.moved {
+            out.push(b'-');
+        }
+        // Writing into memory does not fail.
+        let _ = write!(out, "{}", seat.slot.wrapping_add(1));
+    }
+    out.push(b']');
 }
 
 fn internal<'o>(cmd: &str, out: &'o mut Vec<u8>) -> ObjectWriter<'o> {
@@ -124,10 +158,13 @@ fn cluster(message: &Cluster<'_>, out: &mut Vec<u8>) {
             line.string("act", "close");
             line.string("key", key);
         }
-        Act::Disconnect { idle } => {
+        Act::Disconnect { idle, give } => {
             line.string("act", "disconnect");
             if let Some(idle) = idle {
                 line.literal("idle", idle);
+            }
+            if *give {
+                line.literal("give", true);
             }
         }
         Act::ExitedAfterDisconnect => {

@@ -8,8 +8,8 @@ use std::borrow::Cow;
 use std::fmt;
 
 use super::{
-    Act, AddressType, Answer, Cluster, HandleKind, Inner, Listen, Message,
-    Server, Sockname,
+    Act, AddressType, Answer, Bequest, Cluster, HandleKind, Inner, Listen,
+    Message, Seat, Server, Sockname,
 };
 use crate::ipc::codec::MAX_DESCRIPTORS;
 use crate::ipc::json;
@@ -37,6 +37,7 @@ impl<'a> Message<'a> {
                 let [first] = read(text, ["first"])?;
                 Message::HandleNack { first: first.unsigned()? }
             }
+            Some("NODE_HANDLE_BEQUEST") => bequest(text)?,
             Some("NODE_HANDLE_RESUME") => {
                 let [first] = read(text, ["first"])?;
                 Message::Resume { first: first.must(Member::unsigned)? }
@@ -70,8 +71,10 @@ fn command(text: &str) -> Result<Option<Cow<'_, str>>, Malformed> {
 }
 
 fn handle(text: &str) -> Result<Message<'_>, Malformed> {
-    let [kind, msg, key, dgram, first, count] =
-        read(text, ["type", "msg", "key", "dgramType", "first", "count"])?;
+    let [kind, msg, key, dgram, first, count, slots] = read(
+        text,
+        ["type", "msg", "key", "dgramType", "first", "count", "slots"],
+    )?;
     let kind = match kind.string()?.as_deref() {
         None => {
             let first = first.must(Member::unsigned)?;
@@ -82,7 +85,14 @@ fn handle(text: &str) -> Result<Message<'_>, Malformed> {
             if first.checked_add(many).is_none() {
                 return Err(count.wrong("a number that can be counted to"));
             }
-            return Ok(Message::Connections { first, count: many });
+            let slots = match slots.value {
+                None => Vec::new(),
+                Some(list) => seats(list.text())
+                    .filter(|seats| seats.len() as u64 == many)
+                    .ok_or(slots.wrong("a slot for each"))?,
+            };
+            let slots = Cow::Owned(slots);
+            return Ok(Message::Connections { first, count: many, slots });
         }
         Some("net.Native") => HandleKind::NetNative,
         Some("net.Socket") => HandleKind::NetSocket { key: key.string()? },
@@ -107,6 +117,33 @@ fn handle(text: &str) -> Result<Message<'_>, Malformed> {
     Ok(Message::Handle { kind, inner })
 }
 
+/// What `encode::seats` has written: whole numbers in brackets.
+fn seats(list: &str) -> Option<Vec<Seat>> {
+    let list = list.strip_prefix('[')?.strip_suffix(']')?;
+    let seat = |text: &str| {
+        let number: i64 = text.trim().parse().ok()?;
+        let from_one = u32::try_from(number.unsigned_abs()).ok()?;
+        let (slot, moved) = (from_one.wrapping_sub(1), number < 0);
+        Some(Seat { slot, moved })
+    };
+    list.split(',').map(seat).collect()
+}
+
+fn bequest(text: &str) -> Result<Message<'_>, Malformed> {
+    let [done, next, input, output, closing, replays, tries] = read(
+        text,
+        ["done", "next", "input", "output", "closing", "replays", "tries"],
+    )?;
+    Ok(Message::Bequest(Bequest {
+        done: done.must(Member::unsigned)?,
+        next: next.must(Member::unsigned)?,
+        input: input.must(Member::string)?,
+        output: output.must(Member::string)?,
+        closing: closing.must(Member::boolean)?,
+        record: (replays.must(Member::integer)?, tries.must(Member::integer)?),
+    }))
+}
+
 /// `None` is an act that nobody here knows. An `ack` makes it a reply; Node
 /// never sends both.
 fn cluster(text: &str) -> Result<Option<Cluster<'_>>, Malformed> {
@@ -126,8 +163,9 @@ fn cluster(text: &str) -> Result<Option<Cluster<'_>>, Malformed> {
         (None, Some("newconn")) => Act::NewConnection { key: key(text)? },
         (None, Some("close")) => Act::Close { key: key(text)? },
         (None, Some("disconnect")) => {
-            let [idle] = read(text, ["idle"])?;
-            Act::Disconnect { idle: idle.unsigned()? }
+            let [idle, give] = read(text, ["idle", "give"])?;
+            let (idle, give) = (idle.unsigned()?, give.boolean()?);
+            Act::Disconnect { idle, give: give.unwrap_or(false) }
         }
         (None, Some("exitedAfterDisconnect")) => Act::ExitedAfterDisconnect,
         (None, Some(_) | None) => return Ok(None),

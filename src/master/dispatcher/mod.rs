@@ -150,6 +150,16 @@ impl<C> Dispatcher<C> {
         taken
     }
 
+    /// `worker` has closed its channel unread and lives on: what it is not
+    /// known to have received goes to others, as if it were
+    /// [`lost`](Self::lost). Returns how many those are.
+    pub fn cut_off(&mut self, worker: WorkerId) -> usize {
+        let Ok(place) = self.place_of(worker) else { return 0 };
+        let skipped = self.leave(place);
+        self.workers[place].standing = Standing::Leaving { skipped };
+        self.take_back(place, self.workers[place].ledger.first_pending())
+    }
+
     /// `worker` did not get connection number `first_missing`, nor any after
     /// it: they go to others, first in line, and this worker gets none until
     /// [`resume`](Self::resume). Returns how many those are.
@@ -188,6 +198,29 @@ impl<C> Dispatcher<C> {
         self.workers[place].redispatched += 1;
         self.redispatched += 1;
         true
+    }
+
+    /// A connection that a worker had goes to another: first in line, behind
+    /// those taken back before.
+    pub fn put_back(&mut self, handle: C, peer: Peer) {
+        self.line_may_move = true;
+        self.again.push_back(Connection { handle, peer });
+    }
+
+    /// Hands this connection to this worker, in rotation or not.
+    ///
+    /// # Errors
+    /// There is no such worker; the connection is given back.
+    pub fn assign(
+        &mut self,
+        worker: WorkerId,
+        handle: C,
+        peer: Peer,
+    ) -> Result<(), C> {
+        let Ok(place) = self.place_of(worker) else { return Err(handle) };
+        self.workers[place].ledger.push(Connection { handle, peer });
+        self.refresh(place);
+        Ok(())
     }
 
     /// `worker` was withdrawn, and takes connections again.

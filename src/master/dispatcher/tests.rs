@@ -207,6 +207,20 @@ fn a_withdrawn_worker_keeps_what_was_sent_and_gets_no_more() {
 }
 
 #[test]
+fn who_is_cut_off_keeps_only_what_it_has_received() {
+    let mut d = dispatcher(2, 9);
+    offer(&mut d, 1..=4);
+    send(&mut d, W1);
+    received(&mut d, W1, 1);
+    offer(&mut d, 5..=6); // 5 is worker 1's, unsent
+    assert_eq!((d.cut_off(W1), d.cut_off(W1)), (2, 0));
+    d.dispatch_parked(&mut RoundRobin);
+    assert_eq!(send(&mut d, W2), [2, 4, 6, 3, 5]);
+    assert_eq!((counts(&d, W1).handed, counts(&d, W1).open), (1, 1));
+    assert_eq!(d.lost(W1), 0);
+}
+
+#[test]
 fn a_nack_moves_everything_from_the_first_missing_on() {
     let mut d = dispatcher(2, 9);
     offer(&mut d, 1..=8);

@@ -33,6 +33,7 @@ enum WorkerEvent {
     Nack(i64),
     Resume,
     Withdraw,
+    CutOff,
     Lost,
 }
 
@@ -48,6 +49,7 @@ fn events() -> impl Strategy<Value = Vec<Event>> {
         3 => (-1..5_i64).prop_map(WorkerEvent::Nack),
         2 => Just(WorkerEvent::Resume),
         2 => Just(WorkerEvent::Withdraw),
+        1 => Just(WorkerEvent::CutOff),
         1 => Just(WorkerEvent::Lost),
     ];
     let event = prop_oneof![
@@ -171,6 +173,12 @@ impl Walk {
             WorkerEvent::Withdraw => {
                 let back = model.count(id, &[Unsent]) as usize;
                 prop_assert_eq!(dispatcher.withdraw(worker), back);
+                model.withdraw(id);
+            }
+            WorkerEvent::CutOff => {
+                let back = model.of(id, &[Sent, Unsent]);
+                prop_assert_eq!(dispatcher.cut_off(worker), back.len());
+                model.take_back(&back);
                 model.withdraw(id);
             }
             WorkerEvent::Lost => {

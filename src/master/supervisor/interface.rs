@@ -87,6 +87,12 @@ pub enum Event {
         /// Which.
         worker: WorkerId,
     },
+    /// It breaks the rules of its channel: nothing that it says or counts can
+    /// be believed any more.
+    Broken {
+        /// Which.
+        worker: WorkerId,
+    },
     /// It has served its number of requests or outgrown its memory: replace
     /// it when a successor is ready.
     Recycle {
@@ -191,6 +197,8 @@ pub enum Failure {
     ChannelEnded,
     /// It stopped moving too early.
     Hung,
+    /// It broke the rules of its channel too early.
+    Broken,
 }
 
 /// Why a worker gets a signal.
@@ -202,6 +210,8 @@ pub enum Reason {
     ChannelEnded,
     /// It does not move.
     Hung,
+    /// It broke the rules of its channel.
+    Broken,
     /// It had its time to leave.
     GraceOver,
     /// It has outlived its SIGTERM.
@@ -301,6 +311,7 @@ impl fmt::Display for Failure {
             Failure::Left => f.write_str("left as soon as it had come"),
             Failure::ChannelEnded => f.write_str("closed its channel"),
             Failure::Hung => f.write_str("hung as soon as it was ready"),
+            Failure::Broken => f.write_str("broke the rules of its channel"),
         }
     }
 }
@@ -311,6 +322,7 @@ impl fmt::Display for Reason {
             Reason::NotReady => "it was not ready in time",
             Reason::ChannelEnded => "it closed its channel and did not exit",
             Reason::Hung => "it hangs",
+            Reason::Broken => "it breaks the rules of its channel",
             Reason::GraceOver => "its grace is over",
             Reason::TerminateIgnored => "it did not heed SIGTERM",
             Reason::Crowded => "too many workers of its slot are leaving",

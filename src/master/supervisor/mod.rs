@@ -105,7 +105,13 @@ impl Supervisor {
             Event::Exited { worker, how, proven } => {
                 self.exited(now, worker, how, proven, out);
             }
-            Event::Hung { worker } => self.hung(now, worker, out),
+            Event::Hung { worker } => {
+                self.condemn(now, worker, Reason::Hung, Failure::Hung, out);
+            }
+            Event::Broken { worker } => {
+                let (why, failure) = (Reason::Broken, Failure::Broken);
+                self.condemn(now, worker, why, failure, out);
+            }
             Event::Recycle { worker } => self.recycle(worker),
             Event::Reload => self.ask_reload(now, out),
             Event::Resize(workers) => self.resize(now, workers, out),
@@ -324,13 +330,21 @@ impl Supervisor {
         self.judge(now, slot, removed.worker(), verdict, out);
     }
 
-    fn hung(&mut self, now: Duration, id: WorkerId, out: &mut Vec<Action>) {
+    /// Kills a worker wherever it is.
+    fn condemn(
+        &mut self,
+        now: Duration,
+        id: WorkerId,
+        why: Reason,
+        failure: Failure,
+        out: &mut Vec<Action>,
+    ) {
         for gone in &mut self.departed {
             if gone.worker.id == id && !gone.doom.is_killed() {
-                gone.doom = kill(id, Reason::Hung, out);
+                gone.doom = kill(id, why, out);
             }
         }
-        self.put_down(now, id, Reason::Hung, Failure::Hung, out);
+        self.put_down(now, id, why, failure, out);
     }
 
     fn resize(

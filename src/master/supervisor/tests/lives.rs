@@ -296,6 +296,24 @@ fn a_hung_worker_is_withdrawn_killed_and_replaced_at_once() {
     assert_eq!(desk.dies(1, 9), NOTHING);
 }
 
+/// Its SIGKILL is ours, and no excuse as one from outside would be.
+#[test]
+fn who_breaks_the_rules_again_and_again_is_a_crash_loop() {
+    let mut desk = Desk::new(policy(1));
+    desk.pass(0);
+    for (worker, pause) in [(1, 100), (2, 200), (3, 400)] {
+        desk.ready(worker);
+        let killed = desk.tell(Event::Broken { worker: WorkerId(worker) });
+        let kill =
+            format!("kill {worker}: it breaks the rules of its channel");
+        assert_eq!(killed[..2], [format!("withdraw {worker}"), kill]);
+        assert_eq!(desk.hangs_up(worker), NOTHING);
+        assert_eq!(desk.dies(worker, 9), NOTHING);
+        assert_eq!(desk.due(), Some(pause));
+        desk.pass(pause);
+    }
+}
+
 #[test]
 fn a_leaving_worker_that_hangs_does_not_get_its_whole_grace() {
     let mut desk = Desk::serving(policy(1));

@@ -40,6 +40,7 @@ enum Deed {
     Exit(Exit, bool),
     NeverStart,
     Hang,
+    Break,
     Wear,
 }
 
@@ -55,6 +56,7 @@ fn deed() -> impl Strategy<Value = Deed> {
         5 => (how, any::<bool>()).prop_map(|(how, yes)| Deed::Exit(how, yes)),
         1 => Just(Deed::NeverStart),
         1 => Just(Deed::Hang),
+        1 => Just(Deed::Break),
         2 => Just(Deed::Wear),
     ]
 }
@@ -349,6 +351,7 @@ impl World {
                 }
             }
             Deed::Hang => self.tell_loss(Event::Hung { worker }),
+            Deed::Break => self.tell_loss(Event::Broken { worker }),
             Deed::Wear => {
                 process.worn = true;
                 self.tell(Event::Recycle { worker });

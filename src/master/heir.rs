@@ -1,0 +1,184 @@
+//! The connections of an old master's workers, on their way to the master
+//! that follows it.
+//!
+//! ```text
+//!   old worker ── gives back ─▶ old master ═══ channel ══▶ new master ─▶ …
+//!                                waiting      one a line
+//! ```
+//!
+//! It is the channel on which the new master has said that it is ready. The
+//! old one goes when all is handed over; an heir that goes first leaves
+//! nobody to hand it to.
+
+use std::collections::VecDeque;
+use std::os::fd::{AsFd, OwnedFd};
+
+use log::{debug, info, warn};
+
+use super::guest::Guest;
+use super::server::ServerId;
+use super::{Master, Source};
+use crate::channel::{Channel, Heard};
+use crate::error::Error;
+use crate::ipc::Message;
+use crate::salvage::bag::Bag;
+use crate::slab::Key;
+use crate::sys::epoll::{Event, Interest};
+
+/// See the [module](self).
+#[derive(Debug)]
+pub(super) struct Heir {
+    channel: Channel,
+    key: Key,
+    interest: Interest,
+    waiting: VecDeque<Guest>,
+    handed: u64,
+}
+
+/// The old master's side.
+impl Master {
+    /// The new master is ready. `socket` is known to epoll by this key.
+    pub(super) fn name_heir(&mut self, socket: OwnedFd, key: Key) {
+        if let Some(source) = self.sources.get_mut(key) {
+            *source = Source::Heir;
+        }
+        self.heir = Some(Heir {
+            channel: Channel::new(socket),
+            key,
+            interest: Interest::Read,
+            waiting: VecDeque::new(),
+            handed: 0,
+        });
+    }
+
+    /// The heir is to have this connection.
+    pub(super) fn bequeath(&mut self, guest: Guest) {
+        if let Some(heir) = &mut self.heir {
+            heir.waiting.push_back(guest);
+        }
+        self.hand_down();
+    }
+
+    /// Sends what the channel takes.
+    fn hand_down(&mut self) {
+        let Some(heir) = &mut self.heir else { return };
+        if let Err(error) = heir.channel.flush() {
+            return self.lose_heir(&error.to_string());
+        }
+        while let Some(guest) = heir.waiting.front() {
+            let bag = guest.bag.as_deref().cloned().unwrap_or_default();
+            let message = Message::Bequest(bag.to_bequest());
+            match heir.channel.hand_over(&message, &[guest.as_fd()]) {
+                Ok(true) => {
+                    heir.waiting.pop_front();
+                    heir.handed += 1;
+                    self.held -= 1;
+                }
+                Ok(false) => break,
+                Err(error) => return self.lose_heir(&error.to_string()),
+            }
+        }
+        let blocked = !heir.waiting.is_empty() || heir.channel.is_waiting();
+        let interest = match blocked {
+            true => Interest::ReadWrite,
+            false => Interest::Read,
+        };
+        if interest != heir.interest {
+            let (fd, key) = (heir.channel.as_fd(), heir.key.bits());
+            match self.epoll.modify(fd, interest, key) {
+                Ok(()) => heir.interest = interest,
+                Err(error) => warn!("the heir is not watched: {error}"),
+            }
+        }
+    }
+
+    /// Something about the heir: it takes more, or is gone.
+    pub(super) fn attend_heir(&mut self, event: Event) {
+        self.hand_down();
+        let Some(heir) = &mut self.heir else { return };
+        if event.is_readable() || event.is_gone() {
+            match heir.channel.hear() {
+                Ok(Heard::Something | Heard::Nothing) => {}
+                Ok(Heard::End) => self.lose_heir("it has ended"),
+                Err(error) => self.lose_heir(&error.to_string()),
+            }
+        }
+    }
+
+    /// Whether the heir has all that there was for it.
+    pub(super) fn has_handed_down(&self) -> bool {
+        self.heir.as_ref().is_none_or(|heir| {
+            heir.waiting.is_empty() && !heir.channel.is_waiting()
+        })
+    }
+
+    fn lose_heir(&mut self, why: &str) {
+        let Some(heir) = self.heir.take() else { return };
+        if let Err(error) = self.epoll.remove(heir.channel.as_fd()) {
+            debug!("the heir stays registered: {error}");
+        }
+        self.sources.remove(heir.key);
+        self.held -= heir.waiting.len();
+        warn!(
+            "the new master cannot be given connections, {} are closed: {why}",
+            heir.waiting.len()
+        );
+    }
+}
+
+/// The new master's side.
+impl Master {
+    /// The old master may go; what its workers had comes over this socket.
+    pub(super) fn expect_heritage(
+        &mut self,
+        socket: OwnedFd,
+    ) -> Result<(), Error> {
+        let key = self.sources.insert(Source::Testator);
+        self.epoll.add(socket.as_fd(), Interest::Read, key.bits())?;
+        self.testator = Some((Channel::new(socket), key, 0));
+        Ok(())
+    }
+
+    /// Takes over what the old master has sent.
+    pub(super) fn inherit(&mut self) -> Result<(), Error> {
+        let Some((channel, key, count)) = &mut self.testator else {
+            return Ok(());
+        };
+        let heard = match channel.hear() {
+            Err(error) if error.is_peer_gone() => Heard::End,
+            result => result?,
+        };
+        let mut guests = Vec::new();
+        while let Some((line, descriptors)) = channel.line()? {
+            let message = Message::parse(line)?;
+            let mut came = descriptors.take(message.descriptors());
+            if let Message::Bequest(bequest) = message
+                && let Some(socket) = came.next()
+            {
+                let bag = Bag::from_bequest(&bequest).map(Box::new);
+                guests.push(Guest { socket, bag });
+            }
+        }
+        *count += guests.len();
+        if heard == Heard::End {
+            if *count > 0 {
+                info!("{count} connections came from the old master");
+            }
+            self.epoll.remove(channel.as_fd())?;
+            self.sources.remove(*key);
+            self.testator = None;
+        }
+        for guest in guests {
+            if guest.bag.is_none()
+                || !self.servers.contains_key(&ServerId::OWN)
+            {
+                debug!("a connection of the old master is not understood");
+                continue;
+            }
+            self.held += 1;
+            self.tally.connections += 1;
+            self.place(guest);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,291 @@
+//! The master and the connections that its workers have: what they give back,
+//! and what they leave when they die.
+//!
+//! ```text
+//!   given back ─┐                      ┌─▶ first in line for another worker
+//!               ├─▶ assess ── judge ───┼─▶ the ward, if it may have killed
+//!   left behind ┘                      ├─▶ the master that follows this one
+//!                                      └─▶ the end
+//! ```
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use log::{debug, info, warn};
+
+use super::Master;
+use super::guest::{Guest, Lent};
+use super::link::{Link, Tongue};
+use super::server::ServerId;
+use super::supervisor::Exit;
+use crate::WorkerId;
+use crate::control::Salvage;
+use crate::salvage::bag::{Bag, Record};
+use crate::salvage::ledger::{Kernel, Place, Transfer, Verdict, judge};
+use crate::scoreboard::{Piece, Scoreboard};
+use crate::sys::close::close_all;
+use crate::sys::signal;
+use crate::sys::socket::{self, Direction};
+use crate::sys::tcp::{self, Counters};
+
+/// What is to become of one connection.
+enum Fate {
+    Moves {
+        guest: Guest,
+        /// What it brings was begun by a handler.
+        begun: bool,
+    },
+    Ends(OwnedFd),
+    /// There was no copy.
+    Unknown,
+}
+
+impl Master {
+    /// Takes back what a worker gives, by slots.
+    pub(super) fn take_in(&mut self, returned: Vec<Guest>) {
+        for guest in returned {
+            self.tally.connections += 1;
+            self.place(guest);
+        }
+    }
+
+    /// A worker is dead: what it had goes to others, as far as that can be.
+    pub(super) fn salvage(
+        &mut self,
+        worker: WorkerId,
+        link: &mut Link,
+        how: Exit,
+    ) {
+        let Tongue::Ours { scoreboard, custody, .. } = &mut link.tongue else {
+            return;
+        };
+        let guilty = link.hung || is_guilty(how);
+        let sound = !is_wild(how);
+        let mut ended = Vec::new();
+        let mut moved = Vec::new();
+        for (slot, lent) in custody.take_all() {
+            match assess(scoreboard, slot, lent, sound, &mut self.tally) {
+                Fate::Moves { guest, begun } => moved.push((guest, begun)),
+                Fate::Ends(socket) => ended.push(socket),
+                Fate::Unknown => {}
+            }
+        }
+        self.lent -= moved.len() + ended.len();
+        self.held -= ended.len();
+        close_all(ended);
+        let suspects = moved.iter().filter(|(_, begun)| *begun).count();
+        let count = moved.len();
+        for (mut guest, begun) in moved {
+            if begun {
+                self.hold_against(&mut guest, guilty && suspects == 1);
+            }
+            let is_suspect = begun && guest_is_open(&guest);
+            if guilty && is_suspect && self.hears_suspects() {
+                self.ward.add(guest);
+            } else {
+                self.place(guest);
+            }
+        }
+        self.tally.connections += count as u64;
+        if count > 0 {
+            debug!("worker {worker}: {count} connections go on elsewhere");
+        }
+    }
+
+    /// Notes that a request was in hand when its worker died.
+    fn hold_against(&mut self, guest: &mut Guest, alone: bool) {
+        let Some(bag) = &mut guest.bag else { return };
+        bag.record.replays = bag.record.replays.saturating_add(1);
+        if alone {
+            bag.record.tries = bag.record.tries.saturating_add(1);
+        }
+        if bag.record.is_convicted() {
+            let Record { replays, tries } = bag.record;
+            warn!(
+                "a request is refused (502): {replays} workers died with it, \
+                 {tries} of them with nothing else"
+            );
+            **bag = Bag::apology(bag.done);
+            self.tally.refused += 1;
+        } else {
+            self.tally.replayed += 1;
+        }
+    }
+
+    /// There will be a worker to hear them.
+    fn hears_suspects(&self) -> bool {
+        !self.stopping
+    }
+
+    /// First in line for a worker; or for the next master, or nobody.
+    pub(super) fn place(&mut self, guest: Guest) {
+        if self.heir.is_some() {
+            return self.bequeath(guest);
+        }
+        let idle = !guest.is_heavy();
+        let server = self.servers.get_mut(&ServerId::OWN);
+        match server.filter(|_| !(self.stopping && idle)) {
+            Some(server) => {
+                let peer = guest.peer();
+                server.dispatcher.put_back(guest, peer);
+            }
+            None => {
+                // Nobody comes after us, and it has asked for nothing.
+                let _ = socket::shutdown(guest.as_fd(), Direction::Both);
+                self.held -= 1;
+            }
+        }
+    }
+
+    /// A new worker that is to hear suspects first: the dispatcher has it,
+    /// and gives it nothing.
+    pub(super) fn appoint_nurse(&mut self, worker: WorkerId) {
+        if self.ward.appoint(worker) {
+            info!("worker {worker} hears suspects before it serves");
+            if let Some(server) = self.servers.get_mut(&ServerId::OWN) {
+                server.dispatcher.withdraw(worker);
+            }
+        }
+    }
+
+    /// Suspects that wait, those that are heard, and the end of it.
+    pub(super) fn attend_ward(&mut self) {
+        let now = self.elapsed();
+        for guest in self.ward.dissolve_if_deserted(now) {
+            self.place(guest);
+        }
+        let Some(nurse) = self.ward.nurse() else { return };
+        let progress = match self.links.get(&nurse).map(|link| &link.tongue) {
+            Some(Tongue::Ours { scoreboard, .. }) => {
+                scoreboard.requests().wrapping_add(scoreboard.closed())
+            }
+            Some(Tongue::Node(_)) | None => return,
+        };
+        self.ward.look(now, progress);
+        let Some(server) = self.servers.get_mut(&ServerId::OWN) else {
+            return;
+        };
+        if let Some(guest) = self.ward.next(now, progress) {
+            let peer = guest.peer();
+            if let Err(guest) = server.dispatcher.assign(nurse, guest, peer) {
+                server.dispatcher.put_back(guest, peer);
+            }
+        }
+        if let Some(nurse) = self.ward.discharge() {
+            server.dispatcher.rejoin(nurse);
+        }
+    }
+}
+
+/// It has not been refused already.
+fn guest_is_open(guest: &Guest) -> bool {
+    guest.bag.as_ref().is_some_and(|bag| !bag.closing)
+}
+
+/// What a worker that lives gives back: nothing of it is in a handler's hands.
+pub(super) fn given_back(
+    scoreboard: &Scoreboard,
+    slot: u32,
+    lent: Lent,
+    tally: &mut Salvage,
+) -> Result<Guest, Option<OwnedFd>> {
+    match assess(scoreboard, slot, lent, true, tally) {
+        Fate::Moves { guest, .. } => Ok(guest),
+        Fate::Ends(socket) => Err(Some(socket)),
+        Fate::Unknown => Err(None),
+    }
+}
+
+/// Looks at the words, asks the kernel, and does what the judge says.
+fn assess(
+    scoreboard: &Scoreboard,
+    slot: u32,
+    lent: Lent,
+    sound: bool,
+    tally: &mut Salvage,
+) -> Fate {
+    let Lent { socket: Some(socket), at, record } = lent else {
+        return Fate::Unknown;
+    };
+    let words = scoreboard.words(slot);
+    let kernel = match tcp::counters(socket.as_fd()) {
+        Ok(Counters::Open { given, taken }) => Kernel::Open { given, taken },
+        Ok(Counters::None) => Kernel::Uncounted,
+        Ok(Counters::Over) | Err(_) => Kernel::Over,
+    };
+    match judge(words, kernel, sound) {
+        Verdict::Moves(transfer) => {
+            let sheet = Place::from_word(words.place).sheet;
+            let Some(mut bag) = pack(scoreboard, sheet, &transfer) else {
+                return reset(socket, tally);
+            };
+            // What is held against a request is its own.
+            let same = transfer.begun && bag.done.input == at;
+            bag.record = if same { record } else { Record::default() };
+            tally.finished += u64::from(transfer.output.length > 0);
+            tally.answered += u64::from(transfer.answered);
+            let guest = Guest { socket, bag: Some(Box::new(bag)) };
+            Fate::Moves { guest, begun: transfer.begun }
+        }
+        Verdict::Lost { done } => {
+            tally.refused += 1;
+            let bag = Some(Box::new(Bag::apology(done)));
+            Fate::Moves { guest: Guest { socket, bag }, begun: false }
+        }
+        Verdict::End => {
+            // It fails where the client was quicker: the same end.
+            let _ = socket::shutdown(socket.as_fd(), Direction::Both);
+            Fate::Ends(socket)
+        }
+        Verdict::Gone => Fate::Ends(socket),
+        Verdict::Reset => reset(socket, tally),
+    }
+}
+
+/// The client is to see that this is no end of an answer.
+fn reset(socket: OwnedFd, tally: &mut Salvage) -> Fate {
+    tally.reset += 1;
+    if let Err(error) = tcp::reset_at_close(socket.as_fd()) {
+        debug!("a connection ends without a reset: {error}");
+    }
+    Fate::Ends(socket)
+}
+
+/// `None`: what it says of its sheet is not so.
+fn pack(
+    scoreboard: &Scoreboard,
+    sheet: Option<u32>,
+    transfer: &Transfer,
+) -> Option<Bag> {
+    let mut whole = true;
+    let mut read = |piece, stretch| {
+        let bytes =
+            sheet.and_then(|s| scoreboard.read_sheet(s, piece, stretch));
+        whole &= bytes.is_some();
+        bytes.unwrap_or_default()
+    };
+    let input = match transfer.input.length {
+        0 => Vec::new(),
+        _ => read(Piece::Input, transfer.input),
+    };
+    let output = match transfer.output.length {
+        0 => Vec::new(),
+        _ => read(Piece::Output, transfer.output),
+    };
+    whole.then(|| Bag::of(transfer, input, output))
+}
+
+/// The worker has ended of itself, and not well.
+fn is_guilty(how: Exit) -> bool {
+    match how {
+        Exit::Code(code) => code != 0,
+        Exit::Signal(number) => signal::is_own_fault(number),
+    }
+}
+
+/// It has touched memory that was not its own.
+fn is_wild(how: Exit) -> bool {
+    match how {
+        Exit::Code(_) => false,
+        Exit::Signal(number) => signal::is_memory_fault(number),
+    }
+}

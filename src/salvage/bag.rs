@@ -1,0 +1,195 @@
+//! A connection on its way from one worker to another: all that the next one
+//! has to know of it, and nothing else.
+
+use super::ledger::{INPUT, OUTPUT, Place, Position, Transfer, Words};
+use crate::ipc::message::Bequest;
+
+/// What a client is told whose request was lost. No length but 0 fits every
+/// method, HEAD among them.
+const BAD_GATEWAY: &[u8] = b"HTTP/1.1 502 Bad Gateway\r\n\
+    Content-Length: 0\r\nConnection: close\r\n\r\n";
+
+/// How often a request may be begun anew, whatever its workers died of: a
+/// request that draws the OOM killer is killed each time.
+const MOST_REPLAYS: u8 = 10;
+
+/// How many workers one request may kill.
+const MOST_TRIES: u8 = 3;
+
+/// See the [module](self).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Bag {
+    pub(crate) done: Position,
+    /// Beyond `done` when `output` is the rest of an answer.
+    pub(crate) next: Position,
+    /// What was read from the client and is not answered.
+    pub(crate) input: Vec<u8>,
+    /// What is to be written before anything else.
+    pub(crate) output: Vec<u8>,
+    /// After that the connection ends.
+    pub(crate) closing: bool,
+    pub(crate) record: Record,
+}
+
+/// What is held against the request that is in hand.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Record {
+    /// How often it was begun and not finished.
+    pub(crate) replays: u8,
+    /// How often it was the only one that can have killed its worker.
+    pub(crate) tries: u8,
+}
+
+impl Record {
+    /// Whether it has had all its chances.
+    pub(crate) fn is_convicted(self) -> bool {
+        self.replays >= MOST_REPLAYS || self.tries >= MOST_TRIES
+    }
+}
+
+impl Bag {
+    /// What a transfer speaks of, with the bytes that it names.
+    pub(crate) fn of(
+        transfer: &Transfer,
+        input: Vec<u8>,
+        output: Vec<u8>,
+    ) -> Bag {
+        let Transfer { done, next, closing, .. } = *transfer;
+        let record = Record::default();
+        Bag { done, next, input, output, closing, record }
+    }
+
+    /// What a client gets instead of an answer to what was lost.
+    pub(crate) fn apology(done: Position) -> Bag {
+        Bag {
+            done,
+            next: done.plus(BAD_GATEWAY.len(), 0),
+            output: BAD_GATEWAY.to_vec(),
+            closing: true,
+            ..Bag::default()
+        }
+    }
+
+    /// In the words in which one master tells another.
+    pub(crate) fn to_bequest(&self) -> Bequest<'static> {
+        Bequest {
+            done: self.done.to_word(),
+            next: self.next.to_word(),
+            input: to_hex(&self.input).into(),
+            output: to_hex(&self.output).into(),
+            closing: self.closing,
+            record: (self.record.replays, self.record.tries),
+        }
+    }
+
+    /// `None`: it is not what a master says, or more than a sheet holds.
+    pub(crate) fn from_bequest(bequest: &Bequest<'_>) -> Option<Bag> {
+        let input = from_hex(&bequest.input)?;
+        let output = from_hex(&bequest.output)?;
+        let (replays, tries) = bequest.record;
+        let fits = input.len() <= INPUT && output.len() <= OUTPUT;
+        fits.then_some(Bag {
+            done: Position::from_word(bequest.done),
+            next: Position::from_word(bequest.next),
+            input,
+            output,
+            closing: bequest.closing,
+            record: Record { replays, tries },
+        })
+    }
+
+    /// Nothing has to be carried but two numbers.
+    pub(crate) fn is_light(&self) -> bool {
+        self.input.is_empty() && self.output.is_empty()
+    }
+
+    /// The words of its slot, for the worker that is to have it; `gift` is
+    /// where its bytes are. In place of a mark there are the lengths.
+    pub(crate) fn words(&self, gift: Option<u32>) -> Words {
+        let (input, output) = (self.input.len(), self.output.len());
+        Words {
+            done: self.done.to_word(),
+            next: self.next.to_word(),
+            begun: lengths_to_word(input, output),
+            place: self.place(gift).to_word(),
+        }
+    }
+
+    fn place(&self, sheet: Option<u32>) -> Place {
+        Place {
+            sheet,
+            base: self.done.input,
+            spilled: false,
+            unbacked: false,
+            closing: self.closing,
+        }
+    }
+}
+
+fn to_hex(bytes: &[u8]) -> String {
+    let digit = |nibble: u8| char::from(b"0123456789abcdef"[nibble as usize]);
+    bytes.iter().flat_map(|b| [digit(b >> 4), digit(b & 15)]).collect()
+}
+
+fn from_hex(text: &str) -> Option<Vec<u8>> {
+    let nibble = |digit: u8| char::from(digit).to_digit(16);
+    let pair = |pair: &[u8]| match pair {
+        [high, low] => Some((nibble(*high)? << 4 | nibble(*low)?) as u8),
+        _ => None,
+    };
+    text.as_bytes().chunks(2).map(pair).collect()
+}
+
+/// The lengths of a bag's two parts in one word.
+fn lengths_to_word(input: usize, output: usize) -> u64 {
+    (output as u64) << 32 | input as u64
+}
+
+/// And back.
+pub(crate) fn lengths_from_word(word: u64) -> (usize, usize) {
+    (word as u32 as usize, (word >> 32) as usize)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_apology_is_an_answer_like_any_other() {
+        let done = Position { output: u32::MAX, input: 7 };
+        let bag = Bag::apology(done);
+        assert!(bag.closing);
+        let length = bag.next.output.wrapping_sub(bag.done.output);
+        assert_eq!(length as usize, bag.output.len());
+        assert_eq!(bag.next.input, 7);
+    }
+
+    #[test]
+    fn a_bag_survives_the_way_to_another_master() {
+        let bag = Bag {
+            done: Position { output: 1, input: 2 },
+            next: Position { output: 4, input: 2 },
+            input: (0..=255).collect(),
+            output: vec![b'x'; 3],
+            closing: true,
+            record: Record { replays: 3, tries: 1 },
+        };
+        assert_eq!(Bag::from_bequest(&bag.to_bequest()), Some(bag));
+        for odd in ["0", "0g", "é0", "000"] {
+            let input = odd.into();
+            let bequest = Bequest { input, ..Bequest::default() };
+            assert_eq!(Bag::from_bequest(&bequest), None, "{odd}");
+        }
+        let output = "00".repeat(OUTPUT + 1).into();
+        let large = Bequest { output, ..Bequest::default() };
+        assert_eq!(Bag::from_bequest(&large), None);
+    }
+
+    #[test]
+    fn lengths_survive_their_word() {
+        for lengths in [(0, 0), (8192, 0), (0, 24576), (1, 2)] {
+            let word = lengths_to_word(lengths.0, lengths.1);
+            assert_eq!(lengths_from_word(word), lengths);
+        }
+    }
+}

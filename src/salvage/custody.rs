@@ -1,0 +1,227 @@
+//! Which connection of a worker has which slot.
+//!
+//! ```text
+//!   free ──▶ sent ──── received ────▶ lent ──▶ released: free
+//!              └ not received: free     └────▶ the worker is dead: judged
+//! ```
+//!
+//! A slot is the worker's from the sending on, until the worker gives it
+//! back. What the worker says of it is checked: it can give back what it has,
+//! once.
+
+use std::collections::VecDeque;
+
+/// A slot that does not exist: its connection is not guarded.
+pub(crate) const UNGUARDED: u32 = u32::MAX;
+
+/// The slots of one worker. `C` is the master's copy of a connection, and
+/// what is known of it.
+#[derive(Debug)]
+pub(crate) struct Custody<C> {
+    /// Slots that exist.
+    slots: u32,
+    /// By slot, as far as any was ever used.
+    table: Vec<Tenure<C>>,
+    /// The last to become free is the first to be taken: it is still in the
+    /// cache.
+    free: Vec<u32>,
+    /// Of the connections that are on their way, the oldest first: the slot,
+    /// and the gift that comes with it.
+    sent: VecDeque<(u32, Option<u32>)>,
+    /// Gifts that are not on their way.
+    gifts: Vec<u32>,
+}
+
+/// Who has a slot.
+#[derive(Debug)]
+enum Tenure<C> {
+    Free,
+    Sent,
+    Lent(C),
+}
+
+impl<C> Custody<C> {
+    /// For a worker with so many slots, none if it is not guarded, and gifts.
+    pub(crate) fn new(slots: u32, gifts: u32) -> Custody<C> {
+        Custody {
+            slots,
+            table: Vec::new(),
+            free: Vec::new(),
+            sent: VecDeque::new(),
+            gifts: (0..gifts).rev().collect(),
+        }
+    }
+
+    /// Whether connections are guarded at all.
+    pub(crate) fn is_there(&self) -> bool {
+        self.slots > 0
+    }
+
+    /// A slot for a connection that is to be sent; [`UNGUARDED`] if there is
+    /// none. Followed by [`sent`](Self::sent) or
+    /// [`unused`](Self::unused).
+    pub(crate) fn take(&mut self) -> u32 {
+        if let Some(slot) = self.free.pop() {
+            return slot;
+        }
+        let next = self.table.len() as u32;
+        if next >= self.slots {
+            return UNGUARDED;
+        }
+        self.table.push(Tenure::Free);
+        next
+    }
+
+    /// A gift to go with it.
+    pub(crate) fn take_gift(&mut self) -> Option<u32> {
+        self.gifts.pop()
+    }
+
+    /// The next connection was sent with this slot, and this gift.
+    pub(crate) fn sent(&mut self, slot: u32, gift: Option<u32>) {
+        if let Some(tenure) = self.table.get_mut(slot as usize) {
+            *tenure = Tenure::Sent;
+        }
+        self.sent.push_back((slot, gift));
+    }
+
+    /// Nothing was sent with these.
+    pub(crate) fn unused(&mut self, slot: u32, gift: Option<u32>) {
+        self.gifts.extend(gift);
+        if let Some(tenure) = self.table.get_mut(slot as usize) {
+            *tenure = Tenure::Free;
+            self.free.push(slot);
+        }
+    }
+
+    /// The worker has the oldest that was on its way, of which this is the
+    /// copy. Gives back a copy that is not needed.
+    pub(crate) fn received(&mut self, copy: C) -> Option<C> {
+        let Some((slot, gift)) = self.sent.pop_front() else {
+            return Some(copy);
+        };
+        self.gifts.extend(gift);
+        match self.table.get_mut(slot as usize) {
+            Some(tenure) => {
+                *tenure = Tenure::Lent(copy);
+                None
+            }
+            None => Some(copy),
+        }
+    }
+
+    /// Of those on their way only the oldest `count` are: the worker will not
+    /// look at the others.
+    pub(crate) fn keep_sent(&mut self, count: usize) {
+        while self.sent.len() > count {
+            if let Some((slot, gift)) = self.sent.pop_back() {
+                self.unused(slot, gift);
+            }
+        }
+    }
+
+    /// The worker gives a slot back. `None`: it had no such slot, and lies.
+    pub(crate) fn released(&mut self, slot: u32) -> Option<C> {
+        let tenure = self.table.get_mut(slot as usize)?;
+        match std::mem::replace(tenure, Tenure::Free) {
+            Tenure::Lent(copy) => {
+                self.free.push(slot);
+                Some(copy)
+            }
+            Tenure::Sent => {
+                *tenure = Tenure::Sent;
+                None
+            }
+            Tenure::Free => None,
+        }
+    }
+
+    /// The worker is dead: all that it had, by slot.
+    pub(crate) fn take_all(&mut self) -> Vec<(u32, C)> {
+        self.sent.clear();
+        self.free.clear();
+        let table = std::mem::take(&mut self.table);
+        // A slot may not be used any more.
+        self.slots = 0;
+        (0..)
+            .zip(table)
+            .filter_map(|(slot, tenure)| match tenure {
+                Tenure::Lent(copy) => Some((slot, copy)),
+                Tenure::Free | Tenure::Sent => None,
+            })
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slot_is_free_sent_lent_and_free_again() {
+        let mut custody = Custody::new(8, 2);
+        let slot = custody.take();
+        custody.sent(slot, None);
+        assert_eq!(custody.released(slot), None, "not received yet");
+        assert_eq!(custody.received('a'), None);
+        assert_eq!(custody.released(slot), Some('a'));
+        assert_eq!(custody.released(slot), None, "nothing is given twice");
+        assert_eq!(custody.take(), slot);
+    }
+
+    #[test]
+    fn without_a_slot_a_connection_is_not_guarded() {
+        let mut custody = Custody::new(1, 2);
+        let (first, second) = (custody.take(), custody.take());
+        assert_eq!(second, UNGUARDED);
+        custody.sent(first, None);
+        custody.sent(second, None);
+        assert_eq!(custody.received('a'), None);
+        assert_eq!(custody.received('b'), Some('b'));
+        assert_eq!(custody.released(UNGUARDED), None);
+    }
+
+    #[test]
+    fn what_the_worker_will_not_look_at_frees_its_slots() {
+        let mut custody = Custody::<char>::new(8, 2);
+        let slots: Vec<u32> = (0..4).map(|_| custody.take()).collect();
+        slots.iter().for_each(|&slot| custody.sent(slot, None));
+        custody.keep_sent(1);
+        assert_eq!(custody.received('a'), None);
+        assert_eq!(custody.received('b'), Some('b'), "on no list");
+        let again: Vec<u32> = (0..3).map(|_| custody.take()).collect();
+        assert_eq!(again, [1, 2, 3]);
+    }
+
+    #[test]
+    fn a_gift_comes_back_with_its_connection() {
+        let mut custody = Custody::<char>::new(8, 1);
+        let slot = custody.take();
+        let gift = custody.take_gift();
+        assert!(gift.is_some() && custody.take_gift().is_none());
+        custody.unused(slot, gift);
+        let (slot, gift) = (custody.take(), custody.take_gift());
+        custody.sent(slot, gift);
+        assert!(custody.take_gift().is_none());
+        custody.received('a');
+        assert_eq!(custody.take_gift(), gift);
+        custody.sent(custody.slots, gift);
+        custody.keep_sent(0);
+        assert_eq!(custody.take_gift(), gift);
+    }
+
+    #[test]
+    fn a_dead_worker_leaves_what_it_had_and_no_more() {
+        let mut custody = Custody::new(8, 2);
+        for copy in ['a', 'b', 'c'] {
+            let slot = custody.take();
+            custody.sent(slot, None);
+            custody.received(copy);
+        }
+        let slot = custody.take();
+        custody.sent(slot, None);
+        custody.released(1);
+        assert_eq!(custody.take_all(), [(0, 'a'), (2, 'c')]);
+        assert_eq!(custody.take(), UNGUARDED);
+    }
+}

@@ -1,0 +1,362 @@
+//! What a worker writes down of every connection that it has, where the
+//! master finds it should the worker die.
+//!
+//! ```text
+//!   a page     the counters, and the head of the list of slots given back
+//!   slots      four words each (`salvage::ledger`)
+//!   gifts      sheets that the master fills before it sends a connection
+//!   sheets     those of connections with something in hand: 8 KiB of what
+//!              was read, 24 KiB of what is to be written
+//! ```
+//!
+//! No sheet belongs to an idle connection, and what nobody has touched does
+//! not exist.
+//!
+//! *Giving back.* A worker that has ended a connection, or wants another to
+//! have it, puts the slot on a list, whose links are the slots themselves.
+//! The master takes the whole list at once. Nothing can overflow, and a worker
+//! that dies in between has lost nothing: what is not on the list is judged.
+
+use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
+use std::sync::atomic::compiler_fence;
+
+use super::Scoreboard;
+use crate::salvage::ledger::{INPUT, OUTPUT, Stretch, Words};
+use crate::sys::memory::{self, Carver};
+
+/// Connections of one worker that can be guarded at a time.
+pub(crate) const SLOTS: u32 = 1 << 16;
+
+/// Bags with bytes in them that can be on their way to one worker.
+pub(crate) const GIFTS: u32 = 64;
+
+/// Connections of one worker that can be guarded while they have something in
+/// hand.
+const SHEETS: usize = 16 << 10;
+
+const WORD: usize = size_of::<u64>();
+const SHEET: usize = (INPUT + OUTPUT) / WORD;
+
+/// The head of the list of slots that were given back. In a line of its own:
+/// both sides write it.
+const RETURNED: usize = 24;
+
+const FIRST_SLOT: usize = 4096 / WORD;
+const FIRST_GIFT: usize = FIRST_SLOT + 4 * SLOTS as usize;
+const FIRST_SHEET: usize = FIRST_GIFT + GIFTS as usize * SHEET;
+pub(super) const END: usize = FIRST_SHEET + SHEETS * SHEET;
+
+/// One of the words of a slot.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Word {
+    Done,
+    Next,
+    Begun,
+    Place,
+}
+
+impl Word {
+    fn index(self, slot: u32) -> usize {
+        FIRST_SLOT + 4 * slot as usize + self as usize
+    }
+}
+
+/// A slot that was given back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Return {
+    pub(crate) slot: u32,
+    /// The connection goes on; otherwise it was ended.
+    pub(crate) lives: bool,
+}
+
+/// A link of the list, which stands in the word `begun`: no mark of a begun
+/// request looks like it.
+const LIVES: u64 = 1 << 63;
+
+fn link(to: u64, lives: bool) -> u64 {
+    to | if lives { LIVES } else { 0 }
+}
+
+/// Both ends.
+impl Scoreboard {
+    /// Whether connections are guarded.
+    pub(crate) fn is_guarded(&self) -> bool {
+        self.region.words() >= END
+    }
+}
+
+/// The worker's end.
+impl Scoreboard {
+    /// The store is whole or not there at all, and comes after everything
+    /// that the program did before.
+    pub(crate) fn write(&self, slot: u32, word: Word, value: u64) {
+        self.region.word(word.index(slot)).store(value, Release);
+        // What comes later must not be moved before it either. That is a
+        // matter of the compiler alone: a process that is dead has done what
+        // comes first in its program, and not what comes later.
+        compiler_fence(AcqRel);
+    }
+
+    pub(crate) fn read(&self, slot: u32, word: Word) -> u64 {
+        self.region.word(word.index(slot)).load(Relaxed)
+    }
+
+    /// What the master sends along with a connection.
+    pub(crate) fn open_gift(
+        &self,
+        gift: u32,
+        piece: Piece,
+        length: usize,
+    ) -> Vec<u8> {
+        let (first, most) = piece.of(FIRST_GIFT, gift % GIFTS);
+        self.region.copy_out(first, length.min(most))
+    }
+
+    /// Gives slots back, which from here on are the master's.
+    pub(crate) fn give_back(&self, slots: &[Return]) {
+        let head = self.region.word(RETURNED);
+        let Some(first) = slots.first() else { return };
+        for pair in slots.windows(2) {
+            let to = u64::from(pair[1].slot) + 1;
+            let word = link(to, pair[0].lives);
+            self.write(pair[0].slot, Word::Begun, word);
+        }
+        let last = slots[slots.len() - 1];
+        let mut present = head.load(Relaxed);
+        loop {
+            self.write(last.slot, Word::Begun, link(present, last.lives));
+            let new = u64::from(first.slot) + 1;
+            match head.compare_exchange_weak(present, new, AcqRel, Relaxed) {
+                Ok(_) => return,
+                Err(other) => present = other,
+            }
+        }
+    }
+
+    /// The sheets, for the one process that uses them.
+    pub(crate) fn sheets(&'static self) -> Sheets {
+        let carver = self.region.carve(FIRST_SHEET, SHEET);
+        Sheets { carver, made: 0, free: Vec::new() }
+    }
+}
+
+/// The master's end.
+impl Scoreboard {
+    pub(crate) fn words(&self, slot: u32) -> Words {
+        let read =
+            |word: Word| self.region.word(word.index(slot)).load(Acquire);
+        Words {
+            done: read(Word::Done),
+            next: read(Word::Next),
+            begun: read(Word::Begun),
+            place: read(Word::Place),
+        }
+    }
+
+    /// Fills a slot that is the master's.
+    pub(crate) fn set_words(&self, slot: u32, words: Words) {
+        let write = |word: Word, value| {
+            self.region.word(word.index(slot)).store(value, Release);
+        };
+        write(Word::Done, words.done);
+        write(Word::Next, words.next);
+        write(Word::Begun, words.begun);
+        write(Word::Place, words.place);
+    }
+
+    /// Fills a gift that is the master's.
+    pub(crate) fn fill_gift(&self, gift: u32, piece: Piece, bytes: &[u8]) {
+        let (first, most) = piece.of(FIRST_GIFT, gift);
+        self.region.copy_in(first, &bytes[..bytes.len().min(most)]);
+    }
+
+    /// A copy of what stands on a sheet; `None` if there is no such place.
+    pub(crate) fn read_sheet(
+        &self,
+        sheet: u32,
+        piece: Piece,
+        stretch: Stretch,
+    ) -> Option<Vec<u8>> {
+        let (first, most) = piece.of(FIRST_SHEET, sheet);
+        let Stretch { start, length } = stretch;
+        let end = start.checked_add(length).filter(|&end| end <= most)?;
+        if sheet as usize >= SHEETS {
+            return None;
+        }
+        let mut bytes = self.region.copy_out(first, end);
+        bytes.drain(..start);
+        Some(bytes)
+    }
+
+    /// Takes the list of slots that were given back: call
+    /// [`next_returned`](Self::next_returned) on and on.
+    pub(crate) fn take_returned(&self) -> u64 {
+        let head = self.region.word(RETURNED);
+        match head.load(Relaxed) {
+            0 => 0,
+            _ => head.swap(0, AcqRel),
+        }
+    }
+
+    /// The first of a list, which is the rest of it from then on. The list is
+    /// the worker's word: it may name any slot, and need not end.
+    pub(crate) fn next_returned(&self, list: &mut u64) -> Option<Return> {
+        let slot = (*list as u32).checked_sub(1)?;
+        if slot >= SLOTS {
+            *list = 0;
+            return Some(Return { slot, lives: false });
+        }
+        let word = self.region.word(Word::Begun.index(slot)).load(Acquire);
+        *list = word & !LIVES;
+        Some(Return { slot, lives: word & LIVES != 0 })
+    }
+}
+
+/// One of the two parts of a sheet.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Piece {
+    Input,
+    Output,
+}
+
+impl Piece {
+    /// Its first word, and how many bytes it has.
+    fn of(self, first_sheet: usize, number: u32) -> (usize, usize) {
+        let start = first_sheet + number as usize * SHEET;
+        match self {
+            Piece::Input => (start, INPUT),
+            Piece::Output => (start + INPUT / WORD, OUTPUT),
+        }
+    }
+}
+
+/// Two buffers of the worker's that the master can read.
+#[derive(Debug)]
+pub(crate) struct Sheet {
+    pub(crate) number: u32,
+    pub(crate) input: &'static mut [u8],
+    pub(crate) output: &'static mut [u8],
+}
+
+/// The sheets that are not in use.
+#[derive(Debug)]
+pub(crate) struct Sheets {
+    carver: Carver,
+    made: u32,
+    free: Vec<Sheet>,
+}
+
+impl Sheets {
+    /// One of them, if there is another.
+    pub(crate) fn take(&mut self) -> Option<Sheet> {
+        if let Some(sheet) = self.free.pop() {
+            return Some(sheet);
+        }
+        let (input, output) = self.carver.carve()?.split_at_mut(INPUT);
+        let number = self.made;
+        self.made += 1;
+        Some(Sheet { number, input, output })
+    }
+
+    /// It is not in use any more; its memory goes back to the system, if the
+    /// system takes it.
+    pub(crate) fn put_away(&mut self, sheet: Sheet) {
+        for part in [&mut *sheet.input, &mut *sheet.output] {
+            if let Err(error) = memory::discard(part) {
+                log::debug!("memory is kept: {error}");
+            }
+        }
+        self.free.push(sheet);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::fd::AsFd;
+
+    fn pair() -> (Scoreboard, &'static Scoreboard) {
+        let (master, fd) = Scoreboard::create(true).unwrap();
+        let worker = Scoreboard::open(fd.as_fd()).unwrap().unwrap();
+        (master, Box::leak(Box::new(worker)))
+    }
+
+    fn returned(master: &Scoreboard) -> Vec<Return> {
+        let mut list = master.take_returned();
+        std::iter::from_fn(|| master.next_returned(&mut list)).collect()
+    }
+
+    #[test]
+    fn a_board_is_guarded_if_it_was_made_so() {
+        let (master, worker) = pair();
+        assert!(master.is_guarded() && worker.is_guarded());
+        assert!(!Scoreboard::create(false).unwrap().0.is_guarded());
+    }
+
+    #[test]
+    fn each_side_reads_the_words_of_the_other() {
+        let (master, worker) = pair();
+        let words = Words { done: 1, next: 2, begun: 3, place: 4 };
+        master.set_words(SLOTS - 1, words);
+        assert_eq!(worker.read(SLOTS - 1, Word::Begun), 3);
+        worker.write(SLOTS - 1, Word::Next, 9);
+        assert_eq!(master.words(SLOTS - 1), Words { next: 9, ..words });
+        assert_eq!(master.words(SLOTS - 2), Words::default());
+    }
+
+    #[test]
+    fn slots_given_back_are_found_once() {
+        let (master, worker) = pair();
+        let back = |slot, lives| Return { slot, lives };
+        worker.give_back(&[]);
+        assert_eq!(returned(&master), []);
+        worker.give_back(&[back(5, false)]);
+        worker.give_back(&[back(0, true), back(7, false)]);
+        let expected = [back(0, true), back(7, false), back(5, false)];
+        assert_eq!(returned(&master), expected);
+        assert_eq!(returned(&master), []);
+    }
+
+    #[test]
+    fn a_list_that_leads_nowhere_ends() {
+        let (master, worker) = pair();
+        worker.region.word(RETURNED).store(u64::from(SLOTS) + 1, Release);
+        let stray = Return { slot: SLOTS, lives: false };
+        assert_eq!(returned(&master), [stray]);
+    }
+
+    #[test]
+    fn a_sheet_is_read_within_its_bounds_only() {
+        let (master, worker) = pair();
+        let mut sheets = worker.sheets();
+        let sheet = sheets.take().unwrap();
+        sheet.input[1..4].copy_from_slice(b"abc");
+        sheet.output[OUTPUT - 1] = b'z';
+        let read = |piece, start, length| {
+            master.read_sheet(0, piece, Stretch { start, length })
+        };
+        assert_eq!(read(Piece::Input, 1, 3).unwrap(), b"abc");
+        assert_eq!(read(Piece::Output, OUTPUT - 1, 1).unwrap(), b"z");
+        assert_eq!(read(Piece::Output, OUTPUT - 1, 2), None);
+        assert_eq!(read(Piece::Input, usize::MAX, 2), None);
+        let far = Stretch { start: 0, length: 1 };
+        let beyond = SHEETS as u32;
+        assert_eq!(master.read_sheet(beyond, Piece::Input, far), None);
+        sheets.put_away(sheet);
+        assert_eq!(read(Piece::Input, 1, 3).unwrap(), [0; 3]);
+        assert_eq!(sheets.take().unwrap().number, 0);
+        assert_eq!(sheets.take().unwrap().number, 1);
+    }
+
+    #[test]
+    fn a_gift_arrives() {
+        let (master, worker) = pair();
+        let last = GIFTS - 1;
+        master.fill_gift(last, Piece::Input, b"GET / HTTP/1.1\r\n");
+        master.fill_gift(last, Piece::Output, b"rest");
+        let input = worker.open_gift(last, Piece::Input, 3);
+        assert_eq!(input, b"GET");
+        let output = worker.open_gift(last, Piece::Output, usize::MAX);
+        assert_eq!(&output[..5], b"rest\0");
+    }
+}

@@ -1,0 +1,211 @@
+//! tcp(7): what the kernel has counted of a connection, whoever moved the
+//! bytes.
+
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+use super::{Result, syscall};
+
+/// Bytes of `struct tcp_info` (linux/tcp.h) up to the last field that is
+/// wanted; the kernel fills in as many as it is asked for.
+const INFO: usize = 216;
+
+/// Where its fields stand.
+const STATE: usize = 0;
+const BYTES_RECEIVED: usize = 128;
+const NOTSENT_BYTES: usize = 144;
+const BYTES_SENT: usize = 200;
+const BYTES_RETRANS: usize = 208;
+
+/// net/tcp_states.h
+const ESTABLISHED: u8 = 1;
+const CLOSE_WAIT: u8 = 8;
+
+/// What the kernel has counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Counters {
+    /// The connection goes on. Bytes that were given and taken, modulo 2³².
+    Open { given: u32, taken: u32 },
+    /// Somebody has ended it, or our side of it.
+    Over,
+    /// Nothing: it is no TCP socket.
+    None,
+}
+
+/// How many bytes any process has given to the kernel to send on this
+/// connection, and how many it has taken.
+///
+/// *Given*: what was sent, once each, and what waits to be sent. *Taken*:
+/// what has come, less what lies there to be read; the end of the client's
+/// side counts as a byte that nobody reads. Between the two questions more
+/// may come, so they are asked until nothing has. A connection of which a side of ours
+/// was shut down is over: there the count has our own end in it.
+pub(crate) fn counters(socket: BorrowedFd<'_>) -> Result<Counters> {
+    loop {
+        let Some(before) = info(socket)? else {
+            return Ok(Counters::None);
+        };
+        let end = match before[STATE] {
+            ESTABLISHED => 0,
+            CLOSE_WAIT => 1,
+            _ => return Ok(Counters::Over),
+        };
+        let waiting = unread(socket)?;
+        let Some(after) = info(socket)? else {
+            return Ok(Counters::None);
+        };
+        let received = long(&after, BYTES_RECEIVED);
+        let same = received == long(&before, BYTES_RECEIVED)
+            && after[STATE] == before[STATE];
+        if !same {
+            continue;
+        }
+        let sent = long(&after, BYTES_SENT)
+            .wrapping_sub(long(&after, BYTES_RETRANS))
+            .wrapping_add(u64::from(short(&after, NOTSENT_BYTES)));
+        let taken = received.wrapping_sub(end).wrapping_sub(waiting);
+        return Ok(Counters::Open { given: sent as u32, taken: taken as u32 });
+    }
+}
+
+/// From now on closing the last copy resets the connection: the client is
+/// not to take what it has for all there was (SO_LINGER, socket(7)).
+pub(crate) fn reset_at_close(socket: BorrowedFd<'_>) -> Result<()> {
+    let linger = libc::linger { l_onoff: 1, l_linger: 0 };
+    let length = size_of::<libc::linger>() as libc::socklen_t;
+    let (fd, pointer) = (socket.as_raw_fd(), (&raw const linger).cast());
+    let (level, name) = (libc::SOL_SOCKET, libc::SO_LINGER);
+    // SAFETY: `linger` is readable for `length` bytes.
+    unsafe { syscall!(setsockopt(fd, level, name, pointer, length)) }?;
+    Ok(())
+}
+
+/// `None`: it is no TCP socket.
+fn info(socket: BorrowedFd<'_>) -> Result<Option<[u8; INFO]>> {
+    let mut info = [0; INFO];
+    let mut length = INFO as libc::socklen_t;
+    let fd = socket.as_raw_fd();
+    let (level, name) = (libc::IPPROTO_TCP, libc::TCP_INFO);
+    // SAFETY: `info` is writable for `length` bytes.
+    let result = unsafe {
+        syscall!(getsockopt(
+            fd,
+            level,
+            name,
+            info.as_mut_ptr().cast(),
+            &mut length
+        ))
+    };
+    match result {
+        Ok(_) => Ok(Some(info)),
+        Err(error)
+            if [libc::EOPNOTSUPP, libc::ENOPROTOOPT]
+                .contains(&error.errno()) =>
+        {
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Bytes that lie there to be read (SIOCINQ).
+fn unread(socket: BorrowedFd<'_>) -> Result<u64> {
+    let mut count: libc::c_int = 0;
+    // SAFETY: `count` is writable and lives through the call.
+    unsafe {
+        syscall!(ioctl(socket.as_raw_fd(), libc::FIONREAD, &mut count))
+    }?;
+    Ok(u64::try_from(count).unwrap_or_default())
+}
+
+fn long(info: &[u8; INFO], at: usize) -> u64 {
+    let mut bytes = [0; 8];
+    bytes.copy_from_slice(&info[at..at + 8]);
+    u64::from_ne_bytes(bytes)
+}
+
+fn short(info: &[u8; INFO], at: usize) -> u32 {
+    let mut bytes = [0; 4];
+    bytes.copy_from_slice(&info[at..at + 4]);
+    u32::from_ne_bytes(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{Read, Write};
+    use std::net::{Shutdown, TcpListener, TcpStream};
+    use std::os::fd::AsFd;
+
+    fn pair() -> (TcpStream, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap());
+        (client.unwrap(), listener.accept().unwrap().0)
+    }
+
+    fn open(given: u32, taken: u32) -> Counters {
+        Counters::Open { given, taken }
+    }
+
+    fn until(server: &TcpStream, expected: Counters) {
+        let start = std::time::Instant::now();
+        loop {
+            let found = counters(server.as_fd()).unwrap();
+            if found == expected {
+                return;
+            }
+            assert!(start.elapsed().as_secs() < 5, "{found:?} {expected:?}");
+        }
+    }
+
+    #[test]
+    fn what_was_read_and_written_is_counted_and_nothing_else() {
+        let (mut client, mut server) = pair();
+        assert_eq!(counters(server.as_fd()).unwrap(), open(0, 0));
+        client.write_all(b"0123456789").unwrap();
+        let mut four = [0; 4];
+        server.read_exact(&mut four).unwrap();
+        until(&server, open(0, 4));
+        server.write_all(b"abc").unwrap();
+        until(&server, open(3, 4));
+    }
+
+    #[test]
+    fn the_end_of_the_client_is_no_byte() {
+        let (mut client, mut server) = pair();
+        client.write_all(b"0123456789").unwrap();
+        client.shutdown(Shutdown::Write).unwrap();
+        let mut four = [0; 4];
+        server.read_exact(&mut four).unwrap();
+        until(&server, open(0, 4));
+        let mut rest = Vec::new();
+        server.read_to_end(&mut rest).unwrap();
+        until(&server, open(0, 10));
+        server.write_all(b"abc").unwrap();
+        until(&server, open(3, 10));
+    }
+
+    #[test]
+    fn what_the_peer_does_not_take_was_given_all_the_same() {
+        let (_client, mut server) = pair();
+        server.set_nonblocking(true).unwrap();
+        let mut given = 0;
+        while let Ok(count) = server.write(&[0; 5000]) {
+            given += count as u32;
+        }
+        until(&server, open(given, 0));
+    }
+
+    #[test]
+    fn a_connection_that_somebody_ended_is_over() {
+        let (client, server) = pair();
+        server.shutdown(Shutdown::Write).unwrap();
+        assert_eq!(counters(server.as_fd()).unwrap(), Counters::Over);
+        drop(client);
+    }
+
+    #[test]
+    fn a_unix_socket_does_not_count() {
+        let (a, _b) = crate::sys::unix::pair().unwrap();
+        assert_eq!(counters(a.as_fd()).unwrap(), Counters::None);
+    }
+}

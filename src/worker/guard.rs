@@ -1,0 +1,179 @@
+//! What a worker writes down of one client's work, and when, so that another
+//! can go on with it at any moment (`salvage::ledger`).
+//!
+//! ```text
+//!   open    before anything is read     place
+//!   begins  before a handler sees it    begun
+//!   answer  before anything is written  the answer on the sheet, next
+//!   settle  when all is written         done
+//! ```
+//!
+//! Each is one store, and nothing is ever taken back. A connection that is to
+//! be closed is not settled: were it, its worker could die before it closes,
+//! and the next would take it for an idle one.
+
+use crate::http::Witness;
+use crate::salvage::ledger::{Begun, OUTPUT, Place, Position};
+use crate::scoreboard::{Scoreboard, Word};
+
+/// See the [module](self).
+#[derive(Debug)]
+pub(super) struct Guard {
+    board: &'static Scoreboard,
+    slot: u32,
+    done: Position,
+    place: Place,
+    /// Bytes of answers since `done`, ...
+    made: usize,
+    /// ... and how many of them are written.
+    written: usize,
+    /// Some are not part of a whole answer: `next` does not tell of them.
+    partial: bool,
+}
+
+impl Guard {
+    /// Something is about to be in hand, on this sheet if there is one.
+    pub(super) fn open(
+        board: &'static Scoreboard,
+        slot: u32,
+        sheet: Option<u32>,
+    ) -> Guard {
+        let done = Position::from_word(board.read(slot, Word::Done));
+        let spilled = sheet.is_none();
+        let base = done.input;
+        let place = Place { sheet, base, spilled, ..Place::default() };
+        let guard = Guard {
+            board,
+            slot,
+            done,
+            place,
+            made: 0,
+            written: 0,
+            partial: false,
+        };
+        guard.store_place();
+        guard
+    }
+
+    /// The same, with so many bytes of an answer on the sheet that somebody
+    /// else has made.
+    pub(super) fn take_over(
+        board: &'static Scoreboard,
+        slot: u32,
+        sheet: Option<u32>,
+        output: usize,
+        closing: bool,
+    ) -> Guard {
+        board.write(slot, Word::Begun, 0);
+        let mut guard = Guard::open(board, slot, sheet);
+        guard.made = output;
+        if closing {
+            guard.place.closing = true;
+            guard.store_place();
+        }
+        guard
+    }
+
+    /// What is in hand is on another sheet, from what is not settled on.
+    pub(super) fn move_to(&mut self, sheet: u32) {
+        self.place.sheet = Some(sheet);
+        self.place.base = self.done.input;
+        self.store_place();
+    }
+
+    /// What is read from here on is on no sheet.
+    pub(super) fn spill(&mut self) {
+        self.place.spilled = true;
+        self.store_place();
+    }
+
+    /// Whether all that was read is where another can find it.
+    pub(super) fn is_whole(&self) -> bool {
+        !self.place.spilled
+    }
+
+    /// `pending` is what waits to be written, of which the end may be new.
+    /// It answers so many bytes of those that were read. `partial`: it is
+    /// part of an answer that goes on. `closing`: it is the last.
+    pub(super) fn answer(
+        &mut self,
+        pending: &[u8],
+        answered: usize,
+        sheet: Option<&mut [u8]>,
+        partial: bool,
+        closing: bool,
+    ) {
+        let known = self.made - self.written;
+        let new = &pending[known..];
+        if new.is_empty() {
+            return;
+        }
+        self.partial |= partial;
+        let start = self.made;
+        self.made += new.len();
+        let mut place = self.place;
+        place.closing = closing;
+        let fits = self.made <= OUTPUT && !place.unbacked && !self.partial;
+        match sheet {
+            Some(sheet) if fits => {
+                sheet[start..self.made].copy_from_slice(new);
+            }
+            Some(_) | None => place.unbacked = true,
+        }
+        if place != self.place {
+            self.place = place;
+            self.store_place();
+        }
+        if !self.partial {
+            self.store(Word::Next, self.done.plus(self.made, answered));
+        }
+    }
+
+    /// So many bytes of it are written.
+    pub(super) fn wrote(&mut self, count: usize) {
+        self.written += count;
+    }
+
+    /// All of it is, and it answers so many bytes of those that were read.
+    /// Whether there was anything to settle.
+    pub(super) fn settle(&mut self, answered: usize) -> bool {
+        if self.made == 0 || self.place.closing {
+            return false;
+        }
+        self.done = self.done.plus(self.made, answered);
+        if self.partial {
+            self.store(Word::Next, self.done);
+        }
+        self.store(Word::Done, self.done);
+        if self.place.unbacked {
+            self.place.unbacked = false;
+            self.store_place();
+        }
+        self.made = 0;
+        self.written = 0;
+        self.partial = false;
+        true
+    }
+
+    /// Nothing is in hand any more, and the sheet is somebody else's.
+    pub(super) fn close(&mut self) {
+        self.place = Place::default();
+        self.store_place();
+    }
+
+    fn store(&self, word: Word, position: Position) {
+        self.board.write(self.slot, word, position.to_word());
+    }
+
+    fn store_place(&self) {
+        self.board.write(self.slot, Word::Place, self.place.to_word());
+    }
+}
+
+impl Witness for Guard {
+    fn begins(&self, at: usize, replayable: bool) {
+        let input = self.done.plus(0, at).input;
+        let begun = Begun { input, replayable };
+        self.board.write(self.slot, Word::Begun, begun.to_word());
+    }
+}
