@@ -2,12 +2,11 @@
 //! wrong on purpose, and knows how often.
 
 use std::net::TcpListener;
-use std::thread;
 use std::time::{Duration, Instant};
 
 use super::bars::{Losses, judge};
 use super::client::{Connection, Idle, Manner, Question};
-use super::common::within;
+use super::common::{wait_until, within};
 use super::ledger::{End, Hit, Ledger, Span};
 use super::liar::{Deed, Liar};
 use super::load::Load;
@@ -115,7 +114,8 @@ fn out_of_step(number: usize) -> Deed {
 fn the_books_of_a_load_are_exact() {
     let liar = Liar::start(out_of_step);
     let load = Load::start(liar.address, PATIENCE);
-    thread::sleep(Duration::from_millis(1800));
+    let all = VERDICTS.map(|(deed, ..)| deed);
+    wait_until("every deed is done", || liar.did(&all, &EITHER) > 400);
     let (ledger, _) = load.finish();
     let mut ends = ledger.first;
     ends += ledger.again;
@@ -133,7 +133,6 @@ fn the_books_of_a_load_are_exact() {
     assert_eq!(ledger.unasked, repeated(false));
     let left = liar.did(&[Deed::LeavesIdle], &[false]);
     assert_eq!(ledger.idle_closes, left);
-    let all = VERDICTS.map(|(deed, ..)| deed);
     assert_eq!(ends.sum(), did(&all));
     assert_eq!(ends[End::Refused] + ends[End::RefusedAfterStop], 0);
     // A deed that was never done has proven nothing.

@@ -5,7 +5,6 @@ use std::io::Write;
 use std::os::unix::fs::symlink;
 use std::os::unix::net::UnixStream;
 use std::process::Command;
-use std::time::{Duration, Instant};
 
 use crate::common::load::{Crowd, Load};
 use crate::common::server::{Server, program, run};
@@ -158,13 +157,19 @@ fn scaling_up_and_down_under_load_loses_nothing() {
 fn a_stop_is_waited_for_and_the_file_is_gone() {
     let mut controlled = Controlled::serve("stop", "--workers 2");
     controlled.wait_for_ready(2);
-    let in_hand = Crowd::ask(controlled.server.place(), 2, "/sleep/1000");
+    let in_hand = Crowd::upload(controlled.server.place(), 2);
     wait_until("they are in a worker's hands", || {
         controlled.of_each("open") == [json!(1), json!(1)]
     });
-    let start = Instant::now();
-    assert_eq!(controlled.done("stop"), "stopping\n");
-    assert!(start.elapsed() >= Duration::from_millis(500));
+    let mut stop = start(controlled.command("stop"));
+    wait_until("it stops", || {
+        controlled.status()["master"]["phase"] == "stopping"
+    });
+    assert!(stop.try_wait().unwrap().is_none(), "it waits");
+    let in_hand = in_hand.release();
+    let ended = end(stop);
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert_eq!(ended.out, "stopping\n");
     // It is over: not about to be.
     assert!(!process::lives(controlled.server.pid()));
     assert!(!controlled.path().exists());

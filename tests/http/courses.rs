@@ -26,8 +26,11 @@ fn parts(target: &str) -> (&str, usize) {
     (course, parts.nth(1).unwrap().parse().unwrap())
 }
 
+/// The right to answer, and with what.
+type Owed = (Later, Vec<u8>);
+
 #[derive(Default)]
-struct Kept(Rc<RefCell<Vec<(Later, Vec<u8>)>>>);
+struct Kept(Rc<RefCell<Vec<Owed>>>);
 
 impl Handler for Kept {
     fn handle(&mut self, request: &Request<'_>, response: &mut Response<'_>) {

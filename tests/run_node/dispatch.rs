@@ -85,10 +85,11 @@ fn what_a_worker_leaves_unread_in_its_channel_goes_to_others_at_once() {
     let old = server.wait_for_workers(2);
     let answer = server.ask("/deafen");
     assert_eq!(answer.text(), "done");
-    std::thread::sleep(Duration::from_millis(200));
-    let crowd = Crowd::ask(server.place(), 20, "/echo?a");
-    crowd.expect_all_answered();
-    assert!(server.log().contains("had not accepted go to others"));
+    // The app begins a little later.
+    wait_until("its connections go to others", || {
+        Crowd::ask(server.place(), 20, "/echo?a").expect_all_answered();
+        server.log().contains("had not accepted go to others")
+    });
     assert!(old.iter().all(|pid| process::lives(*pid)), "it has died");
 }
 
@@ -133,9 +134,12 @@ fn a_worker_that_hangs_is_replaced_if_that_is_asked_for() {
     need_node!();
     let server = app("--workers 2 --hang-timeout 1");
     let pids = server.wait_for_workers(2);
+    let before = process::cpu(&pids);
     assert_eq!(server.ask("/spin").text(), "done");
     // The app begins a little later.
-    std::thread::sleep(Duration::from_millis(200));
+    wait_until("it spins", || {
+        process::cpu(&pids) > before + Duration::from_millis(200)
+    });
     Crowd::ask(server.place(), 20, "/echo?a").expect_all_answered();
     wait_until("somebody is replaced", || {
         pids.iter().filter(|pid| !process::lives(**pid)).count() == 1

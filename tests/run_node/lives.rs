@@ -107,7 +107,7 @@ fn a_program_that_cannot_be_executed_is_told_as_a_shell_would() {
 #[test]
 fn what_workers_print_is_passed_through() {
     need_node!();
-    let mut command = handoff("run --workers 1 --boot-timeout 1 -- node -e");
+    let mut command = handoff("run --workers 1 -- node -e");
     command.arg(
         "console.log('to out'); console.error('to err'); process.exit(0)",
     );
