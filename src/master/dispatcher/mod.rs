@@ -43,14 +43,16 @@ pub use worker::Counts;
 use std::collections::VecDeque;
 use std::mem;
 
-use super::scheduler::{Candidate, Peer, Rotation, Scheduler};
+use super::scheduler::{Candidate, Peer, Rotation, RoundRobin, Scheduler};
 use crate::WorkerId;
 use ledger::Ledger;
 use worker::{Standing, Worker};
 
-/// How many connections may be parked before [`Dispatcher::has_room`] says
-/// no. Those taken back from workers count, but are parked in any case.
-pub const PARKED_MAX: usize = 64;
+/// How many connections may wait for workers that the scheduler insists on
+/// while others have room: more than one address's clients are likely to be
+/// at a time, so that a burst of them stays together. Those taken back from
+/// workers count, but are parked in any case.
+pub const PARKED_MAX: usize = 512;
 
 /// A connection, and what it takes to place it again.
 #[derive(Debug)]
@@ -74,6 +76,8 @@ pub struct Dispatcher<C> {
     /// Since the last look at the line something happened that may have
     /// found room for one of those parked.
     line_may_move: bool,
+    /// [`PARKED_MAX`]; less in tests.
+    parked_max: usize,
     redispatched: u64,
 }
 
@@ -85,6 +89,7 @@ impl<C> Default for Dispatcher<C> {
             again: VecDeque::new(),
             fresh: VecDeque::new(),
             line_may_move: false,
+            parked_max: PARKED_MAX,
             redispatched: 0,
         }
     }
@@ -250,13 +255,12 @@ impl<C> Dispatcher<C> {
 
 /// Connections on their way.
 impl<C> Dispatcher<C> {
-    /// Whether another connection should be accepted: somebody has room, and
-    /// fewer than [`PARKED_MAX`] are parked.
+    /// Whether another connection should be accepted: somebody has room.
     ///
     /// While it says no, only the workers' counters bring room, and they
     /// wake nobody: the caller must look at them again before long.
     pub fn has_room(&self) -> bool {
-        self.rotation.has_room() && self.parked() < PARKED_MAX
+        self.rotation.has_room()
     }
 
     /// How many connections wait for a worker.
@@ -275,7 +279,17 @@ impl<C> Dispatcher<C> {
     ) {
         self.dispatch_parked(scheduler);
         let connection = Connection { handle, peer };
-        if let Err(parked) = self.hand_over(connection, scheduler) {
+        let mut handed = self.hand_over(connection, scheduler);
+        if let Err(parked) = handed {
+            // A worker that stands still must not keep out the clients of
+            // all others: its own, beyond so many, go to whoever has room.
+            handed = if self.parked() < self.parked_max {
+                Err(parked)
+            } else {
+                self.hand_over(parked, &mut RoundRobin)
+            };
+        }
+        if let Err(parked) = handed {
             self.fresh.push_back(parked);
         }
     }

@@ -10,6 +10,9 @@ use crate::master::scheduler::{
     Candidate, IpHash, LeastConnections, Peer, Rotation, RoundRobin, Scheduler,
 };
 
+/// A walk has no time for as many as may be parked.
+pub(super) const PARKED_MAX: usize = 6;
+
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Policy {
     RoundRobin,
@@ -176,17 +179,21 @@ impl Model {
     /// Goes along the line once.
     pub(super) fn dispatch(&mut self, policy: Policy) {
         for connection in self.line() {
-            let rotation = self.rotation();
-            if !rotation.iter().any(|&id| self.has_room(id)) {
-                return;
-            }
-            let id = self.pick(policy, self.connections[connection].0);
-            if self.has_room(id) {
-                let (since, state) = (self.now(), State::Unsent);
-                self.connections[connection].1 =
-                    Place::Worker { id, since, state };
-                self.last = Some(self.workers[&id].slot);
-            }
+            self.place(connection, policy);
+        }
+    }
+
+    fn place(&mut self, connection: usize, policy: Policy) {
+        let rotation = self.rotation();
+        if !rotation.iter().any(|&id| self.has_room(id)) {
+            return;
+        }
+        let id = self.pick(policy, self.connections[connection].0);
+        if self.has_room(id) {
+            let (since, state) = (self.now(), State::Unsent);
+            self.connections[connection].1 =
+                Place::Worker { id, since, state };
+            self.last = Some(self.workers[&id].slot);
         }
     }
 
@@ -213,6 +220,12 @@ impl Model {
         let (fresh, since) = (true, self.now());
         self.connections.push((client, Place::Line { fresh, since }));
         self.dispatch(policy);
+        let line = self.line();
+        if line.len() > PARKED_MAX
+            && line.last() == Some(&(self.connections.len() - 1))
+        {
+            self.place(self.connections.len() - 1, Policy::RoundRobin);
+        }
     }
 
     pub(super) fn take_back(&mut self, connections: &[usize]) {

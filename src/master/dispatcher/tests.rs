@@ -407,14 +407,21 @@ fn a_slots_successor_inherits_its_clients() {
 }
 
 #[test]
-fn few_may_wait_for_a_worker_before_nothing_more_is_accepted() {
-    let mut d = dispatcher(3, 1);
+fn who_comes_after_the_few_that_may_wait_for_a_worker_goes_to_another() {
+    let mut d = dispatcher(3, 9);
     let mut offered = 0;
-    while d.has_room() && offered < 100 {
+    while d.has_room() && offered < 1000 {
         offered += 1;
         d.offer(offered, client_of(1), &mut IpHash);
     }
-    assert_eq!((offered, d.parked()), (1 + 64, 64));
+    assert_eq!((offered, d.parked()), (9 + 512 + 9 + 9, 512));
+    assert_eq!(send(&mut d, W2), [1, 2, 3, 4, 5, 6, 7, 8, 9]);
+    let others = [send(&mut d, W1), send(&mut d, W3)].concat();
+    assert!(others.iter().all(|&connection| connection > 9 + 512));
+    // The others' own clients need not wait.
+    received(&mut d, W1, 9);
+    d.offer(1000, client_of(0), &mut IpHash);
+    assert_eq!(send(&mut d, W1), [1000]);
 }
 
 #[test]

@@ -13,8 +13,8 @@ use super::{Peer, Rotation, RoundRobin, Scheduler};
 /// Every client address has its slot. An IPv4-mapped IPv6 address counts as
 /// the IPv4 address that it is, and an IPv6 client is known by its /64: that
 /// is one household, whose hosts change the other half as they like. A
-/// client whose worker has no room waits for it. Unix-domain peers have no
-/// address and take turns.
+/// client whose worker has no room waits for it, as long as not too many do.
+/// Unix-domain peers have no address and take turns.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct IpHash;
 

@@ -69,7 +69,9 @@ pub trait Scheduler {
     /// it has room. To pick one that has none is allowed and means *wait*:
     /// the connection is parked, and picked for anew once some worker has
     /// won room, joined or left. So whoever insists on one worker gets that
-    /// one. Few may wait so ([`PARKED_MAX`]) before nothing more is accepted.
+    /// one. But few may wait so ([`PARKED_MAX`]): those that come after them
+    /// go to whoever has room, or a worker that stands still would shut out
+    /// the clients of all others.
     ///
     /// An index past the end counts on from the start (`index % len`), so
     /// that a plain hash is a valid answer and no answer can hurt the master.
