@@ -144,6 +144,8 @@ impl Master {
             if let Some(server) = self.servers.get_mut(&ServerId::OWN) {
                 server.dispatcher.withdraw(worker);
             }
+            // Nothing else would wake us for it.
+            self.attend_ward();
         }
     }
 

@@ -133,11 +133,15 @@ fn die(how: &str) {
         "done" => exit(0),
         "panic" => panic!("as the client wished"),
         "hang" => {}
+        // More than once: Rust's own handler of SIGSEGV believes in a fault
+        // only when it comes back.
         signal => {
             let pid = std::process::id().to_string();
-            let sent =
-                Command::new("kill").args(["-s", signal, &pid]).status();
-            assert!(sent.is_ok_and(|status| status.success()));
+            for _ in 0..3 {
+                let mut kill = Command::new("kill");
+                let sent = kill.args(["-s", signal, &pid]).status();
+                assert!(sent.is_ok_and(|status| status.success()));
+            }
         }
     }
     loop {
