@@ -124,12 +124,15 @@ fn a_death_around_the_answer_makes_no_second_one_and_none_too_few() {
         mortals.load(&name, 1);
         client.send(post(&name, &options, ""));
         let answer = client.answer();
-        assert_eq!(mortals.asked(&name), 1);
+        // The one before may have been late, and have hit this one: then no
+        // handler has seen it, although one was about to.
+        assert!(mortals.asked(&name) <= 1);
         if answer.status == 502 {
             assert_eq!(client.rest(), (vec![], End::Clean));
             client = mortals.client();
         } else {
             expect(&answer, &name, 3000);
+            assert_eq!(mortals.asked(&name), 1);
             expect_usable(&mut client);
         }
     }
@@ -190,7 +193,7 @@ fn half_a_request_goes_on_with_the_next_worker() {
     let halves = [
         ("G".to_owned(), get("half", "")[1..].to_owned(), 0),
         (get("half", "")[..30].to_owned(), get("half", "")[30..].into(), 0),
-        (post("half", "", "abc"), post("half", "", "defg"), 3),
+        (post("half", "", "abc"), post("half", "", "defg"), 4),
         (chunked.to_owned(), "efg\r\n0\r\n\r\n".to_owned(), 7),
         (consent.to_owned(), "abcdefg".to_owned(), 7),
         (long[..7000].to_owned(), long[7000..].to_owned(), 8000),
