@@ -13,8 +13,7 @@ use crate::{
 #[test]
 fn idle_clients_stay_whoever_dies() {
     let mortals = Mortals::start("idle", "workers=2");
-    let mut clients: Vec<Client> =
-        (0..50).map(|_| mortals.client()).collect();
+    let mut clients: Vec<Client> = (0..50).map(|_| mortals.client()).collect();
     // Half of them have asked before.
     clients[25..].iter_mut().for_each(expect_usable);
     for _ in 0..3 {

@@ -72,9 +72,10 @@ impl Mortals {
     fn workers(&self) -> usize {
         let pids = self.server.workers();
         let waits = |pid: &&u32| {
-            process::descriptors(**pid).iter().any(|(_, to)| {
-                to.contains("signalfd")
-            }) && process::stat(**pid).is_some_and(|s| s.state == 'S')
+            process::descriptors(**pid)
+                .iter()
+                .any(|(_, to)| to.contains("signalfd"))
+                && process::stat(**pid).is_some_and(|s| s.state == 'S')
         };
         pids.iter().filter(waits).count()
     }

@@ -159,12 +159,11 @@ fn a_pipeline_is_answered_in_order_up_to_what_is_lost() {
     {
         let name = |at: usize| format!("pipe-{round}-{at}");
         mortals.load(&name(dies), 1);
-        let requests = kinds.chars().enumerate().map(|(at, kind)| {
-            match kind {
+        let requests =
+            kinds.chars().enumerate().map(|(at, kind)| match kind {
                 'G' => get(&name(at), "&die=KILL"),
                 _ => post(&name(at), "&die=KILL", ""),
-            }
-        });
+            });
         client.send(requests.collect::<String>());
         for at in 0..heard {
             expect(&client.answer(), &name(at), 10);

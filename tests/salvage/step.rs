@@ -15,7 +15,9 @@ use std::sync::OnceLock;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::common::server::Server;
-use crate::common::{PATIENCE, has_tool, process, skipped, wait_until, within};
+use crate::common::{
+    PATIENCE, has_tool, process, skipped, wait_until, within,
+};
 use crate::peer::{Client, End, get, post};
 
 /// Places between two system calls, of a sample: at most so many, ...

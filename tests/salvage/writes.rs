@@ -56,9 +56,11 @@ fn wait_until_stuck(mortals: &Mortals, count: usize) {
 #[test]
 fn what_a_slow_reader_has_not_taken_is_finished_to_the_byte() {
     // The largest that a sheet holds, with its head, is the last of these.
-    for (name, count, size) in
-        [("slow-s", 1000, 8_000), ("slow-m", 400, 20_000), ("slow-l", 350, 24_300)]
-    {
+    for (name, count, size) in [
+        ("slow-s", 1000, 8_000),
+        ("slow-m", 400, 20_000),
+        ("slow-l", 350, 24_300),
+    ] {
         let mortals = Mortals::start(name, "");
         let mut client = stuck(&mortals, &many(count, size, true));
         wait_until_stuck(&mortals, count);
