@@ -34,6 +34,8 @@ pub(super) struct Link {
     pub(super) worn: bool,
     /// It was killed because it did not move.
     pub(super) hung: bool,
+    /// It was told to go, and another has its place.
+    pub(super) leaving: bool,
     /// Numbers what is said to it.
     seq: u64,
     started: Instant,
@@ -124,6 +126,7 @@ impl Link {
             missed: None,
             worn: false,
             hung: false,
+            leaving: false,
             seq: 0,
             started: now,
             line: Some(Line {

@@ -59,6 +59,8 @@ impl Master {
             return;
         };
         let guilty = link.hung || is_guilty(how);
+        // Nobody follows one that was leaving: its successor serves already.
+        let heard = !self.stopping && !link.leaving;
         let sound = !is_wild(how);
         let mut ended = Vec::new();
         let mut moved = Vec::new();
@@ -76,10 +78,9 @@ impl Master {
         let count = moved.len();
         for (mut guest, begun) in moved {
             if begun {
-                self.hold_against(&mut guest, guilty && suspects == 1);
+                self.hold_against(&mut guest, guilty, suspects == 1);
             }
-            let is_suspect = begun && guest_is_open(&guest);
-            if guilty && is_suspect && self.hears_suspects() {
+            if begun && heard && is_suspect(&guest, guilty) {
                 self.ward.add(guest);
             } else {
                 self.place(guest);
@@ -92,13 +93,13 @@ impl Master {
     }
 
     /// Notes that a request was in hand when its worker died.
-    fn hold_against(&mut self, guest: &mut Guest, alone: bool) {
+    fn hold_against(&mut self, guest: &mut Guest, guilty: bool, alone: bool) {
         let Some(bag) = &mut guest.bag else { return };
         bag.record.replays = bag.record.replays.saturating_add(1);
-        if alone {
+        if guilty && alone {
             bag.record.tries = bag.record.tries.saturating_add(1);
         }
-        if bag.record.is_convicted() {
+        if bag.record.is_convicted(alone) {
             let Record { replays, tries } = bag.record;
             warn!(
                 "a request is refused (502): {replays} workers died with it, \
@@ -109,11 +110,6 @@ impl Master {
         } else {
             self.tally.replayed += 1;
         }
-    }
-
-    /// There will be a worker to hear them.
-    fn hears_suspects(&self) -> bool {
-        !self.stopping
     }
 
     /// First in line for a worker; or for the next master, or nobody.
@@ -144,6 +140,8 @@ impl Master {
             if let Some(server) = self.servers.get_mut(&ServerId::OWN) {
                 server.dispatcher.withdraw(worker);
             }
+            // Nothing else would wake us for it.
+            self.attend_ward();
         }
     }
 
@@ -176,9 +174,12 @@ impl Master {
     }
 }
 
-/// It has not been refused already.
-fn guest_is_open(guest: &Guest) -> bool {
-    guest.bag.as_ref().is_some_and(|bag| !bag.closing)
+/// It is to be heard alone: its worker died by its own fault, or too many
+/// have died of whatever it was. One that was refused is no suspect any more.
+fn is_suspect(guest: &Guest, guilty: bool) -> bool {
+    guest.bag.as_ref().is_some_and(|bag| {
+        !bag.closing && (guilty || bag.record.is_suspicious())
+    })
 }
 
 /// What a worker that lives gives back: nothing of it is in a handler's hands.

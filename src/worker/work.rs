@@ -129,6 +129,9 @@ impl Work {
             self.input.filled(count);
             rest = &rest[count..];
         }
+        if !bag.input.is_empty() {
+            self.http.answer_singly();
+        }
         self.output.put(&bag.output);
         if let Some(paper) = &mut self.paper
             && bag.output.len() <= paper.output.len()

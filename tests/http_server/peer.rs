@@ -129,6 +129,11 @@ impl Client {
         }
     }
 
+    /// What has come and was not looked at.
+    pub(crate) fn take(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.ahead)
+    }
+
     /// Everything up to the end of the connection, and how that came.
     pub(crate) fn rest(&mut self) -> (Vec<u8>, End) {
         let end = loop {
@@ -154,8 +159,10 @@ impl Client {
     /// Waits for the next answer, which has a length and is not the last.
     pub(crate) fn answer(&mut self) -> Answer {
         let mut head = self.until(b"\r\n\r\n");
-        if self.ahead.starts_with(CONTINUE) {
-            head = self.until_behind(head, b"\r\n\r\n");
+        let mut from = 0;
+        while &self.ahead[from..head] == CONTINUE {
+            from = head;
+            head = self.until_behind(from, b"\r\n\r\n");
         }
         let text = String::from_utf8_lossy(&self.ahead[..head]).into_owned();
         let length = text

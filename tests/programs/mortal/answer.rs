@@ -1,0 +1,8 @@
+//! What the program answers, so that a test knows it too.
+
+/// So many bytes, of which each tells where it stands; others for others.
+pub(crate) fn body(name: &str, length: usize) -> Vec<u8> {
+    let salt: usize = name.bytes().map(usize::from).sum();
+    let letter = |at: usize| b'a' + ((at / 3 + at * at + salt) % 26) as u8;
+    (0..length).map(letter).collect()
+}
