@@ -77,6 +77,7 @@ impl Master {
         let suspects = moved.iter().filter(|(_, begun)| *begun).count();
         let count = moved.len();
         for (mut guest, begun) in moved {
+            let begun = begun && is_open(&guest);
             if begun {
                 self.hold_against(&mut guest, guilty, suspects == 1);
             }
@@ -174,12 +175,19 @@ impl Master {
     }
 }
 
+/// It has not been refused.
+fn is_open(guest: &Guest) -> bool {
+    guest.bag.as_ref().is_some_and(|bag| !bag.closing)
+}
+
 /// It is to be heard alone: its worker died by its own fault, or too many
 /// have died of whatever it was. One that was refused is no suspect any more.
 fn is_suspect(guest: &Guest, guilty: bool) -> bool {
-    guest.bag.as_ref().is_some_and(|bag| {
-        !bag.closing && (guilty || bag.record.is_suspicious())
-    })
+    is_open(guest)
+        && guest
+            .bag
+            .as_ref()
+            .is_some_and(|bag| guilty || bag.record.is_suspicious())
 }
 
 /// What a worker that lives gives back: nothing of it is in a handler's hands.
@@ -230,7 +238,7 @@ fn assess(
         Verdict::Lost { done } => {
             tally.refused += 1;
             let bag = Some(Box::new(Bag::apology(done)));
-            Fate::Moves { guest: Guest { socket, bag }, begun: false }
+            Fate::Moves { guest: Guest { socket, bag }, begun: true }
         }
         Verdict::End => {
             // It fails where the client was quicker: the same end.
