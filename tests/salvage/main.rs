@@ -12,6 +12,7 @@
 //! ```
 
 #![allow(clippy::unwrap_used, reason = "what goes wrong fails the test")]
+#![allow(clippy::print_stdout, reason = "it measures, too")]
 
 #[path = "../programs/mortal/answer.rs"]
 mod answer;
