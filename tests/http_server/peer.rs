@@ -112,7 +112,15 @@ impl Client {
     /// Reads once, at most so many bytes; how many came.
     pub(crate) fn read(&mut self, most: usize) -> Result<usize, End> {
         let mut bytes = vec![0; most];
-        match self.socket.read(&mut bytes) {
+        let result = loop {
+            // After a stop of the process, as by a debugger, a read with a
+            // timeout is interrupted although there is no handler: signal(7).
+            match self.socket.read(&mut bytes) {
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                result => break result,
+            }
+        };
+        match result {
             // A reset behind the end is seen nowhere else.
             Ok(0) => match self.socket.take_error().unwrap() {
                 Some(_) => Err(End::Reset),
