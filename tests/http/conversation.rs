@@ -57,6 +57,25 @@ fn answers_of_a_batch_leave_in_one_piece() {
 }
 
 #[test]
+fn the_room_for_a_large_request_goes_with_it() {
+    let mut driver = Driver::new(echo);
+    let body = "x".repeat(1_000_000);
+    let post = "POST /1 HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n";
+    driver.send(format!("{post}\r\n").as_bytes());
+    let (first, second) = body.split_at(700_000);
+    driver.send(first.as_bytes());
+    // What comes behind it is not to have as much room.
+    let portion = driver.input.space().len();
+    assert!(portion <= 64 << 10, "{portion} bytes");
+    // The client may let the answer lie, and this with it.
+    driver.send(format!("{second}GET /2 HT").as_bytes());
+    assert_eq!(bodies(&mut driver), ["200 /1"]);
+    assert!(driver.input.is_standard());
+    driver.send(b"TP/1.1\r\nHost: a\r\n\r\n");
+    assert_eq!(bodies(&mut driver), ["200 /2"]);
+}
+
+#[test]
 fn a_head_is_answered_as_a_get_without_the_body() {
     let mut driver = Driver::new(echo);
     driver.send(b"HEAD /12 HTTP/1.1\r\nHost: a\r\n\r\n");
