@@ -78,7 +78,7 @@ pub(super) struct Foreign {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Handle {
     /// A socket that it shares with others.
-    Shared,
+    Shared { server: ServerId, ack: u64 },
     /// A connection; `arrived` says that the descriptor did, not that the
     /// worker wants it.
     Connection { server: ServerId, number: u64, seq: u64, arrived: bool },
@@ -186,6 +186,7 @@ impl Link {
         &mut self,
         message: &Message<'_>,
         socket: OwnedFd,
+        (server, ack): (ServerId, u64),
         epoll: &Epoll,
     ) {
         let Some(line) = &mut self.line else { return };
@@ -193,7 +194,7 @@ impl Link {
             log::debug!("worker pid {}: {error}", self.child.pid());
         }
         if let Tongue::Node(foreign) = &mut self.tongue {
-            foreign.handles.push_back(Handle::Shared);
+            foreign.handles.push_back(Handle::Shared { server, ack });
         }
         self.watch(false, epoll);
     }
