@@ -139,6 +139,7 @@ impl Bag {
             spilled: false,
             unbacked: false,
             closing: self.closing,
+            rest: false,
         }
     }
 }

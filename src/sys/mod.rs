@@ -33,6 +33,8 @@ pub(crate) mod lock;
 pub(crate) mod memory;
 pub(crate) mod poll;
 pub(crate) mod process;
+#[cfg(test)]
+pub(crate) mod rehearsal;
 pub(crate) mod signal;
 pub(crate) mod socket;
 pub(crate) mod spawn;
