@@ -323,7 +323,9 @@ impl Work {
     fn settle(&mut self) {
         let Some(guard) = &mut self.guard else { return };
         if let Some(answered) = guard.settle() {
-            self.input.settle(self.input.consumed() - answered);
+            // An input that was dropped, for the end, has nothing waiting.
+            let waiting = self.input.consumed().saturating_sub(answered);
+            self.input.settle(waiting);
         }
     }
 

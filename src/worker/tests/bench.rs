@@ -120,6 +120,7 @@ impl Bench {
         self.lives += 1;
         let slot = self.lives % 64;
         let moved = bag.is_some();
+        let closing = bag.as_ref().is_some_and(|bag| bag.closing);
         if let Some(bag) = bag {
             let master = &self.world.master;
             let gift = (!bag.is_light()).then_some(self.lives % GIFTS);
@@ -141,7 +142,7 @@ impl Bench {
         rehearsal::set(None);
         socket::send(theirs.as_fd(), b"!").unwrap();
         rehearsal::set(Some(self.world.clone()));
-        self.world.state.borrow_mut().live(slot);
+        self.world.state.borrow_mut().live(slot, closing);
         let key = Key::from_bits(u64::from(self.lives));
         Life { client, key, new: true, _peer: theirs }
     }
@@ -188,7 +189,7 @@ impl Bench {
 
     /// What may happen to a client.
     fn something(&mut self, life: &mut Life, manner: Manner) -> Outcome {
-        let what = {
+        let (what, late) = {
             let state = &mut *self.world.state.borrow_mut();
             let left = state.sent.len() - state.arrived;
             if state.dice.one_in(2) {
@@ -197,15 +198,14 @@ impl Bench {
             if state.dice.one_in(2) {
                 state.room += state.dice.some(40_000);
             }
-            state.late = manner.late && state.dice.one_in(300);
-            state.dice.below(4)
+            // Whether a 408 has a body depends on what is there of HEAD.
+            let heads = state.asks.iter().any(|a| a.method == Method::Head);
+            let late = manner.late && !heads && state.dice.one_in(300);
+            (state.dice.below(4), late)
         };
-        if self.world.state.borrow().late {
-            let day = 24 * 60 * 60;
-            if life.client.deadline(&self.desk.timeouts).is_some() {
-                return self.act(life, day, Client::expire);
-            }
-            self.world.state.borrow_mut().late = false;
+        if late && life.client.deadline(&self.desk.timeouts).is_some() {
+            self.world.state.borrow_mut().late = true;
+            return self.act(life, 24 * 60 * 60, Client::expire);
         }
         if what == 0 && life.client.alarm().is_some() {
             return self.act(life, 0, Client::wake);
@@ -253,7 +253,7 @@ impl Bench {
         if !over {
             self.end(life);
         }
-        self.desk.mailbox.take();
+        drop(self.desk.mailbox.take());
         self.go_on(instant.verdict, instant.bag)
     }
 

@@ -7,6 +7,8 @@ mod script;
 mod stage;
 
 use proptest::prelude::*;
+use proptest::strategy::ValueTree;
+use proptest::test_runner::TestRunner;
 
 use self::bench::{Bench, Manner};
 use self::script::{Ask, asks};
@@ -56,4 +58,27 @@ proptest! {
     ) {
         run(&asks, manner(seed));
     }
+}
+
+/// The same walk each time, and everything that can become of a connection
+/// is come by on the way.
+#[test]
+fn a_long_walk_meets_every_verdict() {
+    let walks =
+        std::env::var("HANDOFF_WALKS").map_or(600, |n| n.parse().unwrap());
+    let mut runner = TestRunner::deterministic();
+    let strategy = asks(12);
+    let mut all = Tally::default();
+    for seed in 0..walks {
+        let asks = strategy.new_tree(&mut runner).unwrap().current();
+        let tally =
+            std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+                run(&asks, manner(seed))
+            }));
+        match tally {
+            Ok(t) => all.add(t),
+            Err(_) => panic!("in walk {seed}: {asks:?} {:?}", manner(seed)),
+        }
+    }
+    println!("{all:#?}");
 }

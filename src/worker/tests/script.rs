@@ -344,6 +344,7 @@ fn ask() -> impl Strategy<Value = Ask> {
             };
             let method = match course {
                 Course::Breaks => Method::Get,
+                _ if garbage => Method::Get,
                 _ => method,
             };
             // There is a middle.

@@ -74,6 +74,24 @@ pub(super) struct Tally {
     pub(super) given: u64,
 }
 
+impl Tally {
+    pub(super) fn add(&mut self, other: Tally) {
+        self.instants += other.instants;
+        self.deaths += other.deaths;
+        self.idle += other.idle;
+        self.in_hand += other.in_hand;
+        self.replayed += other.replayed;
+        self.finished += other.finished;
+        self.halves += other.halves;
+        self.answered += other.answered;
+        self.lost += other.lost;
+        self.ended += other.ended;
+        self.reset += other.reset;
+        self.gone += other.gone;
+        self.given += other.given;
+    }
+}
+
 /// An instant at which the worker may have died.
 #[derive(Clone, Debug)]
 pub(super) struct Instant {
@@ -121,6 +139,8 @@ pub(super) struct State {
     batch: (usize, usize, bool),
     /// More was in hand than a sheet holds.
     spilled: bool,
+    /// And what was behind that is lost: the connection is to end.
+    cut: bool,
     pub(super) later: Vec<(Later, usize, u32)>,
     /// Of the instants of this step one, each as likely as any other.
     chosen: Option<Instant>,
@@ -164,6 +184,7 @@ impl State {
             runs: 0,
             batch: (0, 0, false),
             spilled: false,
+            cut: false,
             later: Vec::new(),
             chosen: None,
             candidates: 0,
@@ -193,7 +214,13 @@ impl State {
     }
 
     pub(super) fn was_spilled(&self) -> bool {
-        self.spilled
+        self.spilled || self.cut
+    }
+
+    /// The handler is, or has been, about to break off the answer.
+    fn is_broken(&self, number: usize) -> bool {
+        let breaks = |ask: &Ask| ask.course == Course::Breaks;
+        self.asks.get(number).is_some_and(breaks) && self.calls[number] > 0
     }
 
     /// The handler is called.
@@ -225,11 +252,12 @@ impl State {
     }
 
     /// A worker has it from now on.
-    pub(super) fn live(&mut self, slot: u32) {
+    pub(super) fn live(&mut self, slot: u32, closing: bool) {
         self.slot = slot;
         self.alive = true;
         self.seen.fill(Seen::Not);
         self.batch = (self.got.len(), 0, false);
+        self.cut |= self.spilled && closing;
         self.spilled = false;
         self.later.clear();
         self.forget_instants();
@@ -285,7 +313,8 @@ impl World {
         }
         state.tally.instants += 1;
         let reading = state.reading();
-        let behind = state.taken - state.begin_of(reading.answers);
+        let from = state.begin_of(reading.answers);
+        let behind = state.taken.saturating_sub(from);
         state.spilled |= behind >= INPUT;
         let words = self.master.words(state.slot);
         let given = state.origin.plus(state.got.len(), 0).output;
@@ -380,14 +409,12 @@ impl World {
                 left = Some(Bag::apology(done));
             }
             Verdict::End => {
-                let broken = state.asks.get(now.answers).is_some_and(|ask| {
-                    ask.course == Course::Breaks
-                        && state.seen[now.answers] != Seen::Not
-                });
+                let broken = state.is_broken(now.answers);
                 assert!(broken || !now.partial, "an end within an answer");
                 let last = now.closing
                     || broken
                     || state.spilled
+                    || state.cut
                     || state.is_satisfied(now.answers);
                 assert!(last, "an end out of nothing");
             }
@@ -406,7 +433,8 @@ impl World {
         let here = state.origin.plus(state.got.len(), 0).output;
         let bytes = [&state.got[now.end..], &bag.output].concat();
         let then = now.on(&state.asks, &bytes);
-        assert!(!then.partial, "half an answer would be all");
+        let broken = state.is_broken(then.answers) && bag.closing;
+        assert!(broken || !then.partial, "half an answer would be all");
         assert_eq!(bag.done.output, here);
         let rest = bag.next.output.wrapping_sub(here) as usize;
         assert_eq!(rest, bag.output.len());
@@ -415,7 +443,9 @@ impl World {
         }
         if bag.closing {
             let last = then.closing
+                || broken
                 || state.spilled
+                || state.cut
                 || state.is_satisfied(then.answers);
             assert!(last, "it would be closed without need");
             return;
@@ -484,15 +514,13 @@ impl rehearsal::Stage for World {
             let state = &mut *self.state.borrow_mut();
             if state.alive && !state.over {
                 let now = state.reading();
-                let broken = state.asks.get(now.answers).is_some_and(|ask| {
-                    ask.course == Course::Breaks
-                        && state.seen[now.answers] != Seen::Not
-                });
+                let broken = state.is_broken(now.answers);
                 let last = now.closing || state.is_satisfied(now.answers);
                 assert!(
                     state.late
                         || broken
-                        || state.spilled
+                        || state.was_spilled()
+                        || state.cut
                         || (last && !now.partial),
                     "it is ended too soon"
                 );
