@@ -16,7 +16,7 @@ use crate::http::{Chunk, Mailbox, Produce, Reply, Request, Response};
 use crate::ipc::message::Seat;
 use crate::salvage::bag::Bag;
 use crate::salvage::ledger::{Position, Verdict};
-use crate::scoreboard::{GIFTS, Piece, Scoreboard};
+use crate::scoreboard::{GIFTS, Piece, Scoreboard, Sheets};
 use crate::slab::Key;
 use crate::sys::epoll::{Epoll, Events};
 use crate::sys::{rehearsal, socket, unix};
@@ -39,6 +39,8 @@ pub(super) struct Manner {
     pub(super) half_closes: bool,
     /// The client is late now and then.
     pub(super) late: bool,
+    /// Now and then a worker has no sheet left.
+    pub(super) scarce: bool,
 }
 
 /// See the [module](self).
@@ -46,6 +48,8 @@ pub(super) struct Bench {
     world: Rc<World>,
     board: &'static Scoreboard,
     desk: Desk,
+    /// Sheets that the present worker is not to have.
+    hidden: Option<Sheets>,
     epoll: Epoll,
     events: Events,
     lives: u32,
@@ -81,6 +85,7 @@ impl Bench {
             world,
             board,
             desk: Desk::new(handler, &settings, mailbox, board, 0),
+            hidden: None,
             epoll: Epoll::new().unwrap(),
             events: Events::with_capacity(4),
             lives: 0,
@@ -90,14 +95,15 @@ impl Bench {
 
     /// One connection from its beginning to its end. How many answers it
     /// got, and whether it was ended.
-    pub(super) fn run(&mut self, asks: &[Ask], course: Manner) -> Tally {
+    pub(super) fn run(&mut self, asks: &[Ask], manner: Manner) -> Tally {
         rehearsal::set(Some(self.world.clone()));
         {
             let state = &mut *self.world.state.borrow_mut();
-            *state = State::new(asks, course.seed, course.origin);
-            state.half_closes = course.half_closes;
+            *state = State::new(asks, manner.seed, manner.origin);
+            state.half_closes = manner.half_closes;
+            state.scarce = manner.scarce;
         }
-        let origin = course.origin;
+        let origin = manner.origin;
         let bag = Bag { done: origin, next: origin, ..Bag::default() };
         let fresh = origin == Position::default();
         let mut life = Some(self.begin((!fresh).then_some(bag)));
@@ -105,7 +111,7 @@ impl Bench {
         while let Some(present) = life {
             steps += 1;
             assert!(steps < 200_000, "it does not come to an end");
-            life = self.step(present, course);
+            life = self.step(present, manner);
         }
         rehearsal::set(None);
         self.world.state.borrow().tally
@@ -121,6 +127,7 @@ impl Bench {
         let slot = self.lives % 64;
         let moved = bag.is_some();
         let closing = bag.as_ref().is_some_and(|bag| bag.closing);
+        let rest = bag.as_ref().is_some_and(|bag| !bag.output.is_empty());
         if let Some(bag) = bag {
             let master = &self.world.master;
             let gift = (!bag.is_light()).then_some(self.lives % GIFTS);
@@ -129,6 +136,10 @@ impl Bench {
                 master.fill_gift(gift, Piece::Output, &bag.output);
             }
             master.set_words(slot, bag.words(gift));
+        }
+        self.desk.sheets = self.desk.sheets.take().or(self.hidden.take());
+        if self.dice(|dice| dice.one_in(3)) && self.is_scarce() {
+            self.hidden = self.desk.sheets.take();
         }
         let (ours, theirs) = unix::pair().unwrap();
         let mut arrival = Arrival::from(ours);
@@ -142,7 +153,7 @@ impl Bench {
         rehearsal::set(None);
         socket::send(theirs.as_fd(), b"!").unwrap();
         rehearsal::set(Some(self.world.clone()));
-        self.world.state.borrow_mut().live(slot, closing);
+        self.world.state.borrow_mut().live(slot, closing, rest);
         let key = Key::from_bits(u64::from(self.lives));
         Life { client, key, new: true, _peer: theirs }
     }
@@ -231,6 +242,10 @@ impl Bench {
         let event = self.events.get(0);
         assert_eq!(event.data, life.key.bits());
         self.act(life, 0, |client, turn| client.ready(event, turn))
+    }
+
+    fn is_scarce(&self) -> bool {
+        self.world.state.borrow().scarce
     }
 
     fn ask(&self, number: usize) -> Ask {

@@ -45,6 +45,7 @@ fn manner(seed: u64) -> Manner {
         gifts: [0, 3][dice.below(2)],
         half_closes: dice.one_in(3),
         late: dice.one_in(5),
+        scarce: dice.one_in(5),
     }
 }
 

@@ -124,6 +124,10 @@ pub(super) struct State {
     pub(super) over: bool,
     /// The client was told, or not, that it is too slow.
     pub(super) late: bool,
+    /// There are workers without sheets.
+    pub(super) scarce: bool,
+    /// The worker got the rest of an answer, or all of it.
+    brought: bool,
     pub(super) slot: u32,
     /// The worker lives, and has the connection.
     pub(super) alive: bool,
@@ -174,6 +178,8 @@ impl State {
             room: 0,
             over: false,
             late: false,
+            scarce: false,
+            brought: false,
             slot: 0,
             alive: false,
             dice: Dice(seed),
@@ -252,13 +258,17 @@ impl State {
     }
 
     /// A worker has it from now on.
-    pub(super) fn live(&mut self, slot: u32, closing: bool) {
+    pub(super) fn live(&mut self, slot: u32, closing: bool, rest: bool) {
         self.slot = slot;
         self.alive = true;
         self.seen.fill(Seen::Not);
         self.batch = (self.got.len(), 0, false);
         self.cut |= self.spilled && closing;
         self.spilled = false;
+        self.brought = rest;
+        if self.scarce {
+            self.secured = self.reading().answers;
+        }
         self.later.clear();
         self.forget_instants();
     }
@@ -287,6 +297,7 @@ impl State {
         match instant.verdict {
             Verdict::Moves(transfer) => {
                 let rest = transfer.output.length;
+                t.finished += u64::from(rest > 0);
                 let half = rest > 0 && transfer.output.start > 0;
                 t.halves += u64::from(half);
                 t.answered += u64::from(transfer.answered);
@@ -317,6 +328,8 @@ impl World {
         let behind = state.taken.saturating_sub(from);
         state.spilled |= behind >= INPUT;
         let words = self.master.words(state.slot);
+        let place = Place::from_word(words.place);
+        state.spilled |= state.scarce && place.spilled;
         let given = state.origin.plus(state.got.len(), 0).output;
         let taken = state.origin.plus(0, state.taken).input;
         let kernel = match state.over {
@@ -325,7 +338,7 @@ impl World {
         };
         let wild = judge(words, kernel, false);
         let verdict = judge(words, kernel, true);
-        let sheet = Place::from_word(words.place).sheet;
+        let sheet = place.sheet;
         if wild != verdict {
             self.check(state, wild, sheet, false);
         }
@@ -420,8 +433,10 @@ impl World {
             }
             Verdict::Reset => {
                 let (from, _, unbacked) = state.batch;
-                let begun = state.got.len() > from;
-                assert!(unbacked && begun, "a reset without need");
+                let begun = state.got.len() > from || now.partial;
+                let scarce = state.scarce && (begun || state.brought);
+                let limit = (unbacked && begun) || scarce;
+                assert!(limit, "a reset without need");
             }
         }
         assert!(exist >= secured, "{secured} answers were there: {verdict:?}");
