@@ -316,3 +316,6 @@ fn is_wild(how: Exit) -> bool {
         Exit::Signal(number) => signal::is_memory_fault(number),
     }
 }
+
+#[cfg(test)]
+mod mad;

@@ -154,6 +154,9 @@ impl<C> Custody<C> {
 }
 
 #[cfg(test)]
+mod model;
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

@@ -177,6 +177,14 @@ pub(crate) struct Stretch {
     pub(crate) length: usize,
 }
 
+impl Stretch {
+    /// Nothing is nowhere.
+    fn of(start: usize, length: usize) -> Stretch {
+        let start = if length == 0 { 0 } else { start };
+        Stretch { start, length }
+    }
+}
+
 /// What another worker needs to go on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Transfer {
@@ -293,7 +301,7 @@ impl Case {
             done: Position { output: given, input: next.input },
             next,
             input,
-            output: Stretch { start: written, length: rest },
+            output: Stretch::of(written, rest),
             closing,
             begun: !closing && self.begun_within(next.input, tail).is_some(),
             answered: rest == 0,
@@ -304,7 +312,7 @@ impl Case {
     fn input(&self, from: u32, length: usize) -> Input {
         let place = self.place;
         if length == 0 {
-            return Input::On(Stretch::default());
+            return Input::On(Stretch::of(0, 0));
         }
         if place.spilled {
             return Input::Lost;
@@ -312,7 +320,7 @@ impl Case {
         let start = distance(place.base, from);
         let end = start.checked_add(length).filter(|&end| end <= INPUT);
         match place.sheet.and(end) {
-            Some(_) => Input::On(Stretch { start, length }),
+            Some(_) => Input::On(Stretch::of(start, length)),
             None => Input::Nowhere,
         }
     }
@@ -360,3 +368,6 @@ impl Case {
 fn distance(from: u32, to: u32) -> usize {
     to.wrapping_sub(from) as usize
 }
+
+#[cfg(test)]
+mod tests;

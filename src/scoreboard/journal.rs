@@ -275,6 +275,9 @@ impl Sheets {
 }
 
 #[cfg(test)]
+mod mad;
+
+#[cfg(test)]
 mod tests {
     use super::*;
     use std::os::fd::AsFd;
