@@ -34,6 +34,8 @@ pub(super) struct Manner {
     pub(super) origin: Position,
     /// One step in so many ends with a death; 0: none does.
     pub(super) deaths: usize,
+    /// The worker dies at this instant, counted from the first.
+    pub(super) doom: Option<u64>,
     /// One in so many with giving the connection back; 0: none.
     pub(super) gifts: usize,
     pub(super) half_closes: bool,
@@ -102,6 +104,7 @@ impl Bench {
             *state = State::new(asks, manner.seed, manner.origin);
             state.half_closes = manner.half_closes;
             state.scarce = manner.scarce;
+            state.doom = manner.doom;
         }
         let origin = manner.origin;
         let bag = Bag { done: origin, next: origin, ..Bag::default() };
@@ -177,7 +180,8 @@ impl Bench {
         }
         self.world.look();
         let Manner { deaths, gifts, .. } = manner;
-        if deaths > 0 && self.dice(|dice| dice.one_in(deaths)) {
+        let doomed = self.world.state.borrow().doomed;
+        if doomed || (deaths > 0 && self.dice(|dice| dice.one_in(deaths))) {
             return self.die(life, over);
         }
         if over {

@@ -1,8 +1,5 @@
 //! The world around one worker: the kernel's end of its one connection, and
 //! somebody who at every instant asks what would be if the worker died now.
-//!
-//! What is right is known without the words: which bytes have gone out, which
-//! came in, which calls the handler has seen.
 
 use std::cell::RefCell;
 
@@ -10,9 +7,9 @@ use super::script::{Ask, Course, Method, Reading};
 use crate::http::Later;
 use crate::salvage::bag::Bag;
 use crate::salvage::ledger::{
-    INPUT, Kernel, OUTPUT, Place, Position, Transfer, Verdict, judge,
+    INPUT, Kernel, OUTPUT, Place, Position, Verdict, judge,
 };
-use crate::scoreboard::{Piece, Scoreboard};
+use crate::scoreboard::Scoreboard;
 use crate::sys::rehearsal;
 
 /// A sequence of numbers that only its seed decides (splitmix64).
@@ -109,7 +106,7 @@ pub(super) struct State {
     pub(super) asks: Vec<Ask>,
     /// All that the client sends, and where each request ends.
     pub(super) sent: Vec<u8>,
-    ends: Vec<usize>,
+    pub(super) ends: Vec<usize>,
     /// Where the kernel's counters stood when it began.
     pub(super) origin: Position,
     /// Of that so much has come, ...
@@ -127,28 +124,32 @@ pub(super) struct State {
     /// There are workers without sheets.
     pub(super) scarce: bool,
     /// The worker got the rest of an answer, or all of it.
-    brought: bool,
+    pub(super) brought: bool,
     pub(super) slot: u32,
     /// The worker lives, and has the connection.
     pub(super) alive: bool,
     pub(super) dice: Dice,
-    reading: Reading,
-    secured: usize,
+    pub(super) reading: Reading,
+    pub(super) secured: usize,
     pub(super) seen: Vec<Seen>,
     /// Calls of the handler, by request.
     pub(super) calls: Vec<u32>,
     pub(super) runs: u32,
     /// What goes out together: from where on, how much, whether any of it
     /// may be on no sheet.
-    batch: (usize, usize, bool),
+    pub(super) batch: (usize, usize, bool),
     /// More was in hand than a sheet holds.
-    spilled: bool,
+    pub(super) spilled: bool,
     /// And what was behind that is lost: the connection is to end.
-    cut: bool,
+    pub(super) cut: bool,
     pub(super) later: Vec<(Later, usize, u32)>,
     /// Of the instants of this step one, each as likely as any other.
     chosen: Option<Instant>,
     candidates: usize,
+    /// The one instant at which it is to be, ...
+    pub(super) doom: Option<u64>,
+    /// ... and that was in this step.
+    pub(super) doomed: bool,
     pub(super) tally: Tally,
 }
 
@@ -194,6 +195,8 @@ impl State {
             later: Vec::new(),
             chosen: None,
             candidates: 0,
+            doom: None,
+            doomed: false,
             tally: Tally::default(),
         }
     }
@@ -207,12 +210,12 @@ impl State {
         self.reading
     }
 
-    fn begin_of(&self, number: usize) -> usize {
+    pub(super) fn begin_of(&self, number: usize) -> usize {
         number.checked_sub(1).map_or(0, |before| self.ends[before])
     }
 
     /// The client sends no more, and has an answer to all that it asked.
-    fn is_satisfied(&self, answers: usize) -> bool {
+    pub(super) fn is_satisfied(&self, answers: usize) -> bool {
         let whole = self.ends.iter().filter(|&&end| end <= self.arrived);
         self.half_closes
             && self.arrived == self.sent.len()
@@ -224,7 +227,7 @@ impl State {
     }
 
     /// The handler is, or has been, about to break off the answer.
-    fn is_broken(&self, number: usize) -> bool {
+    pub(super) fn is_broken(&self, number: usize) -> bool {
         let breaks = |ask: &Ask| ask.course == Course::Breaks;
         self.asks.get(number).is_some_and(breaks) && self.calls[number] > 0
     }
@@ -276,6 +279,7 @@ impl State {
     pub(super) fn forget_instants(&mut self) {
         self.chosen = None;
         self.candidates = 0;
+        self.doomed = false;
     }
 
     /// The worker has died at one of the instants since: what came after
@@ -330,6 +334,14 @@ impl World {
         let words = self.master.words(state.slot);
         let place = Place::from_word(words.place);
         state.spilled |= state.scarce && place.spilled;
+        state.candidates += 1;
+        let candidates = state.candidates;
+        let lot = state.dice.one_in(candidates);
+        let due = state.doom == Some(state.tally.instants);
+        if state.doom.is_some_and(|doom| state.tally.instants < doom) {
+            // Looked at when nobody was to die.
+            return;
+        }
         let given = state.origin.plus(state.got.len(), 0).output;
         let taken = state.origin.plus(0, state.taken).input;
         let kernel = match state.over {
@@ -344,9 +356,8 @@ impl World {
         }
         let calm = self.check(state, verdict, sheet, true);
         state.secured = calm.1;
-        state.candidates += 1;
-        let candidates = state.candidates;
-        if state.dice.one_in(candidates) {
+        if due || (lot && !state.doomed) {
+            state.doomed |= due;
             let unsound = wild != verdict && state.dice.one_in(2);
             let (verdict, (bag, secured)) = match unsound {
                 true => (wild, self.check(state, wild, sheet, false)),
@@ -361,121 +372,6 @@ impl World {
                 over: state.over,
                 calls: state.calls.clone(),
             });
-        }
-    }
-
-    fn pack(&self, sheet: Option<u32>, transfer: &Transfer) -> Bag {
-        let read = |piece, stretch: crate::salvage::ledger::Stretch| {
-            if stretch.length == 0 {
-                return Vec::new();
-            }
-            let bytes = self.master.read_sheet(sheet.unwrap(), piece, stretch);
-            bytes.expect("a stretch of a sheet")
-        };
-        let input = read(Piece::Input, transfer.input);
-        let output = read(Piece::Output, transfer.output);
-        Bag::of(transfer, input, output)
-    }
-
-    /// The bag that the verdict leaves, and how many answers exist.
-    fn check(
-        &self,
-        state: &mut State,
-        verdict: Verdict,
-        sheet: Option<u32>,
-        sound: bool,
-    ) -> (Option<Bag>, usize) {
-        let now = state.reading();
-        let secured = if sound { state.secured } else { now.answers };
-        let here = state.origin.plus(state.got.len(), 0).output;
-        let mut exist = now.answers;
-        let mut left = None;
-        match verdict {
-            Verdict::Gone => {
-                assert!(state.over);
-                return (None, secured);
-            }
-            Verdict::Moves(transfer) => {
-                let bag = self.pack(sheet, &transfer);
-                self.check_bag(state, &transfer, &bag);
-                let bytes = [&state.got[now.end..], &bag.output].concat();
-                exist = now.on(&state.asks, &bytes).answers;
-                left = Some(bag);
-            }
-            Verdict::Lost { done } => {
-                let from = state.begin_of(now.answers);
-                assert!(!now.partial, "an excuse in the middle of an answer");
-                assert!(state.taken > from, "an excuse for nothing");
-                let at = state.origin.plus(0, from).input;
-                let place = Position { output: here, input: at };
-                assert_eq!(done, place, "an excuse in the wrong place");
-                let ask = &state.asks[now.answers];
-                let seen = state.seen[now.answers];
-                let whole = state.taken >= state.ends[now.answers];
-                let post =
-                    matches!(ask.method, Method::Post | Method::PostAgain);
-                let once = post && whole && seen != Seen::Repeatable;
-                assert!(
-                    once || state.spilled,
-                    "an excuse without need: {ask:?}"
-                );
-                left = Some(Bag::apology(done));
-            }
-            Verdict::End => {
-                let broken = state.is_broken(now.answers);
-                assert!(broken || !now.partial, "an end within an answer");
-                let last = now.closing
-                    || broken
-                    || state.spilled
-                    || state.cut
-                    || state.is_satisfied(now.answers);
-                assert!(last, "an end out of nothing");
-            }
-            Verdict::Reset => {
-                let (from, _, unbacked) = state.batch;
-                let begun = state.got.len() > from || now.partial;
-                let scarce = state.scarce && (begun || state.brought);
-                let limit = (unbacked && begun) || scarce;
-                assert!(limit, "a reset without need");
-            }
-        }
-        assert!(exist >= secured, "{secured} answers were there: {verdict:?}");
-        (left, exist)
-    }
-
-    fn check_bag(&self, state: &State, transfer: &Transfer, bag: &Bag) {
-        let now = state.reading;
-        let here = state.origin.plus(state.got.len(), 0).output;
-        let bytes = [&state.got[now.end..], &bag.output].concat();
-        let then = now.on(&state.asks, &bytes);
-        let broken = state.is_broken(then.answers) && bag.closing;
-        assert!(broken || !then.partial, "half an answer would be all");
-        assert_eq!(bag.done.output, here);
-        let rest = bag.next.output.wrapping_sub(here) as usize;
-        assert_eq!(rest, bag.output.len());
-        if then.closing {
-            assert!(bag.closing, "it would be taken for an idle one");
-        }
-        if bag.closing {
-            let last = then.closing
-                || broken
-                || state.spilled
-                || state.cut
-                || state.is_satisfied(then.answers);
-            assert!(last, "it would be closed without need");
-            return;
-        }
-        let from = state.begin_of(then.answers);
-        let at = state.origin.plus(0, from).input;
-        assert_eq!(bag.next.input, at, "it would go on elsewhere");
-        assert!(
-            bag.input == state.sent[from..state.taken],
-            "what was read would not be what was sent"
-        );
-        if let Some(seen) = state.seen.get(then.answers) {
-            assert_ne!(*seen, Seen::Once, "it would be asked twice");
-            let seen = *seen != Seen::Not;
-            assert!(!seen || transfer.begun, "nobody would be blamed");
         }
     }
 }
