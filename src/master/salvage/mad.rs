@@ -60,7 +60,7 @@ fn whatever_a_worker_has_written_every_connection_has_a_fate() {
     let worker = Scoreboard::open(fd.as_fd()).unwrap().unwrap();
     let mut runner = TestRunner::deterministic();
     let strategy = (words(), any::<bool>());
-    let mut tally = Tally::default();
+    let mut lending = Lending::default();
     let (mut pair, mut ends, mut moves) = (connection(), 0, 0);
     for round in 0..2_000 {
         let (words, sound) = strategy.new_tree(&mut runner).unwrap().current();
@@ -76,7 +76,7 @@ fn whatever_a_worker_has_written_every_connection_has_a_fate() {
         let record = Record { replays: 1, tries: 1 };
         let socket = Some(pair.1.try_clone().unwrap().into());
         let lent = Lent { socket, at: round % 4, record };
-        match assess(&board, 7, lent, sound, &mut tally) {
+        match assess(&board, 7, lent, sound, &mut lending) {
             Fate::Unknown => panic!("there was a copy: {words:?}"),
             Fate::Ends(_) => {
                 ends += 1;
@@ -97,6 +97,7 @@ fn whatever_a_worker_has_written_every_connection_has_a_fate() {
         }
     }
     assert!(ends > 300 && moves > 300, "{ends} {moves}");
+    let tally = lending.tally;
     assert!(tally.reset > 0 && tally.refused > 0 && tally.finished > 0);
 }
 
@@ -105,6 +106,6 @@ fn of_a_connection_without_a_copy_nothing_becomes() {
     let (board, _fd) = Scoreboard::create(true).unwrap();
     let record = Record::default();
     let lent = Lent { socket: None, at: 0, record };
-    let fate = assess(&board, 0, lent, true, &mut Tally::default());
+    let fate = assess(&board, 0, lent, true, &mut Lending::default());
     assert!(matches!(fate, Fate::Unknown));
 }
