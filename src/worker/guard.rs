@@ -11,6 +11,11 @@
 //! Each is one store, and nothing is ever taken back. A connection that is to
 //! be closed is not settled: were it, its worker could die before it closes,
 //! and the next would take it for an idle one.
+//!
+//! What is special about an answer, that it is the last or on no sheet, is
+//! said in `place` before `next` tells of the answer. Between the two, `next`
+//! tells of the one before, if that is not settled, of which it is not so.
+//! Therefore such an answer is not written down before the others are settled.
 
 use crate::http::Witness;
 use crate::salvage::ledger::{Begun, OUTPUT, Place, Position};

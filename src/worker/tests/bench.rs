@@ -95,8 +95,8 @@ impl Bench {
         }
     }
 
-    /// One connection from its beginning to its end. How many answers it
-    /// got, and whether it was ended.
+    /// One connection from its beginning to its end, and what became of it
+    /// on the way.
     pub(super) fn run(&mut self, asks: &[Ask], manner: Manner) -> Tally {
         rehearsal::set(Some(self.world.clone()));
         {
@@ -174,20 +174,23 @@ impl Bench {
             true => self.act(&mut life, 0, Client::begin),
             false => self.something(&mut life, manner),
         };
-        let over = matches!(outcome, Outcome::Over);
-        if over {
-            life = self.end(life);
-        }
+        let life = match outcome {
+            Outcome::Stays | Outcome::Wakes(_) => Some(life),
+            Outcome::Over => {
+                self.end(life);
+                None
+            }
+        };
         self.world.look();
         let Manner { deaths, gifts, .. } = manner;
         let doomed = self.world.state.borrow().doomed;
         if doomed || (deaths > 0 && self.dice(|dice| dice.one_in(deaths))) {
-            return self.die(life, over);
+            return self.die(life);
         }
-        if over {
+        let Some(life) = life else {
             self.check_end();
             return None;
-        }
+        };
         if gifts > 0
             && life.client.can_be_given()
             && self.dice(|dice| dice.one_in(gifts))
@@ -257,19 +260,15 @@ impl Bench {
     }
 
     /// As the worker ends one; the buffers are used again.
-    fn end(&mut self, life: Life) -> Life {
-        let Life { client, key, .. } = life;
-        client.end(&mut self.desk, &self.epoll);
-        // What is left of it is only a name.
-        let (socket, peer) = unix::pair().unwrap();
-        let client = Client::new(socket, None, self.tick(0));
-        Life { client, key, new: false, _peer: peer }
+    fn end(&mut self, life: Life) {
+        life.client.end(&mut self.desk, &self.epoll);
     }
 
-    /// The worker has died at some instant of this step.
-    fn die(&mut self, life: Life, over: bool) -> Option<Life> {
+    /// The worker has died at some instant of this step, in which the
+    /// connection may have come to its end.
+    fn die(&mut self, life: Option<Life>) -> Option<Life> {
         let instant = self.world.state.borrow_mut().die()?;
-        if !over {
+        if let Some(life) = life {
             self.end(life);
         }
         drop(self.desk.mailbox.take());

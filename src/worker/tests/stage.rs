@@ -334,6 +334,8 @@ impl World {
         let words = self.master.words(state.slot);
         let place = Place::from_word(words.place);
         state.spilled |= state.scarce && place.spilled;
+        // Each instant rolls, whether it is looked at or not, so that those of
+        // one seed are the same.
         state.candidates += 1;
         let candidates = state.candidates;
         let lot = state.dice.one_in(candidates);
@@ -431,7 +433,6 @@ impl rehearsal::Stage for World {
                     state.late
                         || broken
                         || state.was_spilled()
-                        || state.cut
                         || (last && !now.partial),
                     "it is ended too soon"
                 );

@@ -81,12 +81,15 @@ impl World {
                 let scarce = state.scarce && (begun || state.brought);
                 let limit = (unbacked && begun) || scarce;
                 assert!(limit, "a reset without need");
-                let waits = state.seen[now.answers..].iter();
-                let waits = waits.clone().any(|seen| *seen != Seen::Not);
-                let ended_by_end = now.answers > 0 && {
-                    let last = &state.asks[now.answers - 1];
-                    last.is_stream() && last.old
-                };
+                let waits = state.seen[now.answers..]
+                    .iter()
+                    .any(|seen| *seen != Seen::Not);
+                // Of such a stream nobody knows yet that this was all.
+                let last = now.answers.checked_sub(1);
+                let ended_by_end = last.is_some_and(|last| {
+                    let ask = &state.asks[last];
+                    ask.is_stream() && ask.old
+                });
                 assert!(
                     now.partial || waits || ended_by_end || scarce,
                     "a reset of what is whole"
