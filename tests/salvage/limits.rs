@@ -43,7 +43,7 @@ fn a_storm_of_deaths_loses_nothing_and_leaves_nothing() {
                 process::signal("KILL", &[*worker]);
             }
             deaths += 1;
-            thread::sleep(Duration::from_millis(40));
+            thread::sleep(Duration::from_millis(20));
         }
     };
     kill(20);

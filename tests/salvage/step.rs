@@ -21,10 +21,13 @@ use crate::common::{
 use crate::peer::{Client, End, get, post};
 
 /// Places between two system calls, of a sample: at most so many, ...
-const PLACES: usize = 5;
+const PLACES: usize = 4;
 
-/// ... and no more than can be reached with about so many instructions.
-const REACH: usize = 10_000;
+/// ... no more than can be reached with about so many instructions, ...
+const REACH: usize = 8_000;
+
+/// ... and so many of a whole way.
+const SAMPLE: usize = 32;
 
 /// The way may be longer in another round than in the one that was measured:
 /// the first that looks at a page, or at the clock in a new second.
@@ -288,7 +291,9 @@ fn sample(way: &[usize]) -> Vec<Point> {
         let all = inner.chain([0, 1]).chain(last);
         all.filter(move |&at| at < length).map(move |at| (calls, at))
     };
-    way.iter().enumerate().flat_map(stretch).collect()
+    let all: Vec<Point> = way.iter().enumerate().flat_map(stretch).collect();
+    let each = all.len().div_ceil(SAMPLE).max(1);
+    all.into_iter().skip(seed % each).step_by(each).collect()
 }
 
 /// All of them.
