@@ -118,7 +118,8 @@ fn clients_that_vanish_are_forgotten() {
 fn a_request_may_come_byte_by_byte_each_to_another_worker() {
     let mortals = Mortals::start("bytes", "workers=2");
     let mut client = mortals.client();
-    let request = post("bytes", "", "body") + &last(get("bytes", ""));
+    let body = post("bytes", "&again=yes", "body");
+    let request = body + &last(get("bytes", ""));
     let start = Instant::now();
     for (at, byte) in request.as_bytes().iter().enumerate() {
         client.send([*byte]);
@@ -132,7 +133,6 @@ fn a_request_may_come_byte_by_byte_each_to_another_worker() {
     first.extend(b"body");
     assert_eq!(heard[0].body, first);
     expect(&heard[1], "bytes", 10);
-    assert!(mortals.asked("bytes") <= 3);
     mortals.expect_nothing_left();
 }
 
