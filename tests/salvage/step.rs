@@ -26,8 +26,8 @@ const PLACES: usize = 4;
 /// ... no more than can be reached with about so many instructions, ...
 const REACH: usize = 8_000;
 
-/// ... and so many of a whole way.
-const SAMPLE: usize = 32;
+/// ... and about so many of a whole way.
+const SAMPLE: usize = 16;
 
 /// The way may be longer in another round than in the one that was measured:
 /// the first that looks at a page, or at the clock in a new second.
@@ -51,8 +51,10 @@ enum Scene {
     Leaving,
 }
 
-/// How far the worker came: system calls that returned, instructions after.
-type Point = (usize, usize);
+/// How far the worker came: system calls that returned, and then so many
+/// instructions; `None`: all those up to the next call, of which the kernel
+/// has done nothing.
+type Point = (usize, Option<usize>);
 
 #[derive(Debug, Default)]
 struct Outcomes {
@@ -286,23 +288,27 @@ fn measure(stage: &mut Stage, scene: Scene) -> Option<Vec<usize>> {
 fn sample(way: &[usize]) -> Vec<Point> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
     let seed = now.subsec_nanos() as usize;
-    let stretch = |(calls, &length): (usize, &usize)| {
+    let inner = |(calls, &length): (usize, &usize)| {
         let places = (2 * REACH / length.max(1)).clamp(1, PLACES);
         let part = length / places + 1;
-        let inner = (0..places).map(move |at| at * part + seed % part);
-        let last = Some(length.saturating_sub(1)).filter(|&at| at < REACH);
-        let all = inner.chain([0, 1]).chain(last);
-        all.filter(move |&at| at < length).map(move |at| (calls, at))
+        let all = (0..places).map(move |at| at * part + seed % part);
+        all.filter(move |&at| at < length).map(move |at| (calls, Some(at)))
     };
-    let all: Vec<Point> = way.iter().enumerate().flat_map(stretch).collect();
-    let each = all.len().div_ceil(SAMPLE).max(1);
-    all.into_iter().skip(seed % each).step_by(each).collect()
+    let inner: Vec<Point> = way.iter().enumerate().flat_map(inner).collect();
+    let each = inner.len().div_ceil(SAMPLE).max(1);
+    let inner = inner.into_iter().skip(seed % each).step_by(each);
+    let sides = (0..way.len()).flat_map(|at| [(at, Some(0)), (at, None)]);
+    // At the last one it waits for the next event.
+    sides
+        .filter(|&point| point != (way.len() - 1, None))
+        .chain(inner)
+        .collect()
 }
 
 /// All of them.
 fn every(way: &[usize]) -> Vec<Point> {
     let stretch = |(calls, &length): (usize, &usize)| {
-        (0..length + MARGIN).map(move |at| (calls, at))
+        (0..length + MARGIN).map(move |at| (calls, Some(at)))
     };
     way.iter().enumerate().flat_map(stretch).collect()
 }
@@ -323,9 +329,10 @@ fn run(scene: Scene, choose: fn(&[usize]) -> Vec<Point>) {
         if missed == (calls, MISSES) {
             continue;
         }
-        println!("{scene:?}: after {calls} calls and {steps} steps");
-        let worker = stage.worker();
+        let steps = steps.map_or("in".to_owned(), |steps| steps.to_string());
         let words = format!("{calls} {steps}");
+        println!("{scene:?}: {words}");
+        let worker = stage.worker();
         let Some(held) = Held::stop(worker, &words) else { return };
         missed = match stage.play(scene, held, &mut sum) {
             true => (calls, 0),
