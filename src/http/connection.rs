@@ -264,11 +264,9 @@ impl Connection {
         let bytes = input.data();
         let terms = terms::terms(input.head(), bytes, service.limits)?;
         let rest = bytes.len() - head;
-        let apart = self.alone || !terms.method.is_idempotent();
-        if service.witness.is_some()
-            && (self.singly || apart)
-            && !output.is_empty()
-        {
+        let apart = service.witness.is_some()
+            && (self.alone || !terms.method.is_idempotent());
+        if (self.singly || apart) && !output.is_empty() {
             self.state = State::Head;
             return Ok(Some(Flow::Write));
         }

@@ -3,7 +3,7 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::common::{process, wait_until};
+use crate::common::process;
 use crate::peer::{Client, End};
 use crate::{
     MOMENT, Mortals, answer, expect, expect_refusal, expect_usable, get, last,
@@ -88,17 +88,14 @@ fn a_client_that_has_said_its_last_still_gets_its_answers() {
 #[test]
 fn clients_that_vanish_are_forgotten() {
     let mortals = Mortals::start("vanish", "");
-    for (number, request) in [
+    for request in [
         get("gone", "&way=after&wait=300"),
         get("gone", "&way=later&wait=300"),
         post("gone", "&way=after&wait=300", ""),
         "GET / HT".to_owned(),
-        get("gone", "&size=30000000"),
+        get("gone", "&size=9000000"),
         String::new(),
-    ]
-    .into_iter()
-    .enumerate()
-    {
+    ] {
         for before in [true, false] {
             let mut client = Client::open_narrow(mortals.server.place());
             client.send(&request);
@@ -111,13 +108,7 @@ fn clients_that_vanish_are_forgotten() {
                 mortals.kill_all();
                 client.vanish();
             }
-            let mut client = mortals.client();
-            expect_usable(&mut client);
-            drop(client);
-            let open = || process::descriptors(mortals.server.pid()).len();
-            wait_until(&format!("nothing is left of {number}"), || {
-                open() <= mortals.open
-            });
+            expect_usable(&mut mortals.client());
         }
     }
     mortals.expect_nothing_left();
@@ -127,7 +118,8 @@ fn clients_that_vanish_are_forgotten() {
 fn a_request_may_come_byte_by_byte_each_to_another_worker() {
     let mortals = Mortals::start("bytes", "workers=2");
     let mut client = mortals.client();
-    let request = post("bytes", "", "body") + &last(get("bytes", ""));
+    let body = post("bytes", "&again=yes", "body");
+    let request = body + &last(get("bytes", ""));
     let start = Instant::now();
     for (at, byte) in request.as_bytes().iter().enumerate() {
         client.send([*byte]);
@@ -141,7 +133,6 @@ fn a_request_may_come_byte_by_byte_each_to_another_worker() {
     first.extend(b"body");
     assert_eq!(heard[0].body, first);
     expect(&heard[1], "bytes", 10);
-    assert!(mortals.asked("bytes") <= 3);
     mortals.expect_nothing_left();
 }
 

@@ -43,7 +43,7 @@ fn a_storm_of_deaths_loses_nothing_and_leaves_nothing() {
                 process::signal("KILL", &[*worker]);
             }
             deaths += 1;
-            thread::sleep(Duration::from_millis(40));
+            thread::sleep(Duration::from_millis(20));
         }
     };
     kill(20);
@@ -156,15 +156,18 @@ fn with_few_descriptors_as_many_are_guarded_as_can_be() {
         new.len() == 2 && new.iter().all(|pid| !old.contains(pid))
     });
     thread::sleep(MOMENT);
-    let mut ended = 0;
-    clients.retain_mut(|client| {
-        let end = client.glance();
-        ended += usize::from(end.is_some());
-        assert!(end.is_none_or(|bytes| bytes.is_empty()));
-        true
+    let all = clients.len();
+    clients.retain_mut(|client| match client.glance() {
+        None => true,
+        Some(bytes) => {
+            assert!(bytes.is_empty(), "{}", bytes.escape_ascii());
+            false
+        }
     });
-    println!("{ended} of 70 have ended");
-    assert!(ended < 50, "{ended} of 70 have ended");
+    println!("{} of {all} have stayed", clients.len());
+    // Of 80 descriptors there are some that the master needs itself.
+    assert!((20..all).contains(&clients.len()));
+    clients.iter_mut().for_each(ask);
     drop(clients);
     let mut client = Client::open(server.place());
     ask(&mut client);

@@ -37,7 +37,7 @@ use std::time::Duration;
 
 use client::Answer;
 use common::server::{Server, program};
-use common::{Scratch, process, wait_until};
+use common::{PATIENCE, Scratch, process, wait_until, within};
 use peer::{Client, End};
 
 /// Time for a worker to have read what was sent to it.
@@ -48,7 +48,7 @@ struct Mortals {
     server: Server,
     folder: Scratch,
     /// Descriptors of the master when nobody had connected yet.
-    open: usize,
+    open: Vec<(u32, String)>,
 }
 
 impl Mortals {
@@ -63,7 +63,7 @@ impl Mortals {
             Some((_, rest)) => rest[..1].parse().unwrap(),
             None => 1,
         };
-        let mut mortals = Mortals { server, folder, open: 0 };
+        let mut mortals = Mortals { server, folder, open: Vec::new() };
         wait_until("the workers serve", || mortals.workers() == workers);
         mortals.open = mortals.settled();
         mortals
@@ -82,12 +82,14 @@ impl Mortals {
     }
 
     /// The master's descriptors, when their number has come to rest.
-    fn settled(&self) -> usize {
-        let open = || process::descriptors(self.server.pid()).len();
-        let mut last = open();
+    fn settled(&self) -> Vec<(u32, String)> {
+        let mut last = Vec::new();
         wait_until("the master's descriptors are at rest", || {
             thread::sleep(MOMENT);
-            std::mem::replace(&mut last, open()) == last
+            let now = process::descriptors(self.server.pid());
+            let same = now == last;
+            last = now;
+            same
         });
         last
     }
@@ -133,10 +135,9 @@ impl Mortals {
     /// have what a new one has, and nobody waits to be buried.
     fn expect_nothing_left(&self) {
         let master = self.server.pid();
-        let open = || process::descriptors(master).len();
-        wait_until("the master has let go of everything", || {
-            open() == self.open
-        });
+        let open = || process::descriptors(master);
+        let gone = within(PATIENCE, || open().len() == self.open.len());
+        assert!(gone, "{:?} have become {:?}", self.open, open());
         let zombies = || {
             let children = process::children(master);
             children.iter().any(|child| child.state == 'Z')

@@ -86,7 +86,7 @@ fn neighbours_of_poison_are_answered_and_none_is_blamed() {
     for workers in [1, 2] {
         let name = format!("neighbours-{workers}");
         let mortals = Mortals::start(&name, &format!("workers={workers}"));
-        let neighbours = Neighbours::ask(&mortals, 6, 150);
+        let neighbours = Neighbours::ask(&mortals, 6, 60);
         mortals.load("poison", BULLETS);
         let mut client = mortals.client();
         client.send(get("poison", "&die=ABRT"));
@@ -122,7 +122,7 @@ fn two_poisons_are_told_apart_from_their_neighbours() {
 fn poison_that_kills_from_outside_is_refused_and_convicts_nobody_else() {
     for how in ["KILL", "done"] {
         let mortals = Mortals::start(&format!("outside-{how}"), "");
-        let neighbours = Neighbours::ask(&mortals, 6, 150);
+        let neighbours = Neighbours::ask(&mortals, 6, 60);
         mortals.load("poison", BULLETS);
         let mut client = mortals.client();
         client.send(get("poison", &format!("&die={how}")));

@@ -21,14 +21,20 @@ use crate::common::{
 use crate::peer::{Client, End, get, post};
 
 /// Places between two system calls, of a sample: at most so many, ...
-const PLACES: usize = 5;
+const PLACES: usize = 4;
 
-/// ... and no more than can be reached with about so many instructions.
-const REACH: usize = 10_000;
+/// ... no more than can be reached with about so many instructions, ...
+const REACH: usize = 8_000;
+
+/// ... and about so many of a whole way.
+const SAMPLE: usize = 16;
 
 /// The way may be longer in another round than in the one that was measured:
 /// the first that looks at a page, or at the clock in a new second.
 const MARGIN: usize = 100;
+
+/// So many places in a row that the way does not come by are behind its end.
+const MISSES: usize = 3;
 
 /// What is in hand when the worker is killed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,8 +51,10 @@ enum Scene {
     Leaving,
 }
 
-/// How far the worker came: system calls that returned, instructions after.
-type Point = (usize, usize);
+/// How far the worker came: system calls that returned, and then so many
+/// instructions; `None`: all those up to the next call, of which the kernel
+/// has done nothing.
+type Point = (usize, Option<usize>);
 
 #[derive(Debug, Default)]
 struct Outcomes {
@@ -280,21 +288,27 @@ fn measure(stage: &mut Stage, scene: Scene) -> Option<Vec<usize>> {
 fn sample(way: &[usize]) -> Vec<Point> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
     let seed = now.subsec_nanos() as usize;
-    let stretch = |(calls, &length): (usize, &usize)| {
+    let inner = |(calls, &length): (usize, &usize)| {
         let places = (2 * REACH / length.max(1)).clamp(1, PLACES);
         let part = length / places + 1;
-        let inner = (0..places).map(move |at| at * part + seed % part);
-        let last = Some(length.saturating_sub(1)).filter(|&at| at < REACH);
-        let all = inner.chain([0, 1]).chain(last);
-        all.filter(move |&at| at < length).map(move |at| (calls, at))
+        let all = (0..places).map(move |at| at * part + seed % part);
+        all.filter(move |&at| at < length).map(move |at| (calls, Some(at)))
     };
-    way.iter().enumerate().flat_map(stretch).collect()
+    let inner: Vec<Point> = way.iter().enumerate().flat_map(inner).collect();
+    let each = inner.len().div_ceil(SAMPLE).max(1);
+    let inner = inner.into_iter().skip(seed % each).step_by(each);
+    let sides = (0..way.len()).flat_map(|at| [(at, Some(0)), (at, None)]);
+    // At the last one it waits for the next event.
+    sides
+        .filter(|&point| point != (way.len() - 1, None))
+        .chain(inner)
+        .collect()
 }
 
 /// All of them.
 fn every(way: &[usize]) -> Vec<Point> {
     let stretch = |(calls, &length): (usize, &usize)| {
-        (0..length + MARGIN).map(move |at| (calls, at))
+        (0..length + MARGIN).map(move |at| (calls, Some(at)))
     };
     way.iter().enumerate().flat_map(stretch).collect()
 }
@@ -309,19 +323,22 @@ fn run(scene: Scene, choose: fn(&[usize]) -> Vec<Point>) {
     let points = choose(&way);
     println!("{scene:?}: {way:?} instructions, {} kills", points.len());
     let mut sum = Outcomes::default();
-    let mut end = (usize::MAX, 0);
+    let mut missed = (0, 0);
     for (calls, steps) in points {
-        // The way ends before.
-        if calls == end.0 && steps > end.1 {
+        // The way ends before, and no busy machine made it look so.
+        if missed == (calls, MISSES) {
             continue;
         }
-        println!("{scene:?}: after {calls} calls and {steps} steps");
-        let worker = stage.worker();
+        let steps = steps.map_or("in".to_owned(), |steps| steps.to_string());
         let words = format!("{calls} {steps}");
+        println!("{scene:?}: {words}");
+        let worker = stage.worker();
         let Some(held) = Held::stop(worker, &words) else { return };
-        if !stage.play(scene, held, &mut sum) {
-            end = (calls, steps);
-        }
+        missed = match stage.play(scene, held, &mut sum) {
+            true => (calls, 0),
+            false if missed.0 == calls => (calls, missed.1 + 1),
+            false => (calls, 1),
+        };
         wait_until("it is dead", || !process::lives(worker));
     }
     println!("{scene:?}: {sum:?}");
