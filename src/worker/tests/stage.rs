@@ -352,6 +352,7 @@ impl World {
         };
         let wild = judge(words, kernel, false);
         let verdict = judge(words, kernel, true);
+        self.check_uncounted(state, judge(words, Kernel::Uncounted, true));
         let sheet = place.sheet;
         if wild != verdict {
             self.check(state, wild, sheet, false);
