@@ -211,7 +211,10 @@ fn what_one_answer_is_says_nothing_of_the_one_before() {
 #[test]
 fn a_stream_that_ends_with_its_connection_ends_it() {
     let stream = with(Course::Stream(300), Ask::get(700));
-    die_at_each_instant(&[Ask { old: true, ..stream }]);
-    die_at_each_instant(&[with(Course::Breaks, Ask::get(3000))]);
-    die_at_each_instant(&[last(stream)]);
+    let broken = with(Course::Breaks, Ask::get(3000));
+    for end in [Ask { old: true, ..stream }, broken, last(stream)] {
+        die_at_each_instant(&[end]);
+        // The third that a handler sees makes its pieces one by one.
+        die_at_each_instant(&[Ask::get(1), Ask::get(1), end]);
+    }
 }
