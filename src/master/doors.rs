@@ -154,7 +154,12 @@ impl Doors {
         self.closing = true;
     }
 
-    /// The listeners that are to be accepted from until they are empty.
+    /// Each is to be accepted from until its queue is empty.
+    pub(super) fn are_closing(&self) -> bool {
+        self.closing && !self.listeners.is_empty()
+    }
+
+    /// The listeners for which that holds.
     pub(super) fn to_be_closed(&self) -> Vec<Key> {
         if !self.closing {
             return Vec::new();

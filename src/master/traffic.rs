@@ -40,7 +40,7 @@ const LOOK_AGAIN: (Duration, Duration) =
 /// The same while somebody does wait: a net under the wake-up.
 const LOOK_SOON: Duration = Duration::from_millis(1);
 
-/// What a look at a worker has brought to light.
+/// What looks at workers have brought to light.
 #[derive(Default)]
 struct Seen {
     /// Copies that are not needed any more.
@@ -120,6 +120,9 @@ impl Master {
     /// Doors that are closing close when their queue is empty, which only
     /// accepting tells.
     fn accept_the_last(&mut self) {
+        if !self.servers.values().any(|server| server.doors.are_closing()) {
+            return;
+        }
         let closing: Vec<(ServerId, Key)> = self
             .servers
             .iter()
@@ -191,14 +194,21 @@ impl Master {
     }
 
     /// Reads what the workers have published, and lets go of the connections
-    /// that they have.
+    /// that they have. Of all workers at once: in a rotation their numbers
+    /// lie side by side, and neighbours are closed in one call.
     fn look_at_counters(&mut self) {
         let workers: Vec<WorkerId> = self.links.keys().copied().collect();
+        let mut seen = Seen::default();
+        let mut faults = Vec::new();
         for worker in workers {
-            if let Err(fault) = self.look_at(worker) {
-                error!("worker {worker} cannot be trusted: {fault}");
-                self.condemn(worker);
+            if let Err(fault) = self.see(worker, &mut seen) {
+                faults.push((worker, fault));
             }
+        }
+        self.take_over(seen);
+        for (worker, fault) in faults {
+            error!("worker {worker} cannot be trusted: {fault}");
+            self.condemn(worker);
         }
     }
 
@@ -206,10 +216,14 @@ impl Master {
     pub(super) fn look_at(&mut self, worker: WorkerId) -> Result<(), Error> {
         let mut seen = Seen::default();
         let result = self.see(worker, &mut seen);
+        self.take_over(seen);
+        result
+    }
+
+    fn take_over(&mut self, seen: Seen) {
         self.held -= seen.over.len();
         close_all(seen.over);
         self.take_in(seen.given);
-        result
     }
 
     fn see(&mut self, worker: WorkerId, seen: &mut Seen) -> Result<(), Error> {
