@@ -13,7 +13,7 @@ CARGO = $(or $(shell PATH='$(PATH)' command -v cargo),$(error \
 # A recipe is one script and ends at its first failure.
 .ONESHELL:
 .SHELLFLAGS := -ec
-.PHONY: help build run test chaos lint doc bench ffi demo install clean deps \
+.PHONY: help build run test chaos step lint doc bench ffi demo install clean deps \
 	bench-deps
 .DEFAULT_GOAL := help
 
@@ -34,6 +34,10 @@ test: deps ## get what the tests need (see deps), then run them all
 
 chaos: ## kill, stop and reload under load; account for every request
 	@HANDOFF_CHAOS='$(ARGS)' $(CARGO) test --release --test chaos -- \
+		--ignored --nocapture
+
+step: ## kill a worker at every single instruction of a request
+	@$(CARGO) test --release --test salvage every_instruction -- \
 		--ignored --nocapture
 
 lint: ## check the format, lints, documentation and dependencies

@@ -3,6 +3,7 @@
 #[doc(hidden)]
 pub mod app;
 mod channel;
+pub mod chapters;
 mod cluster;
 #[doc(hidden)]
 pub mod config;

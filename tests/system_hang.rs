@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use common::http::Connection;
 use common::load::{Crowd, Load};
 use common::process::freeze;
-use common::server::{Server, pid_in, program};
+use common::server::{Server, program};
 use common::{Scratch, at_some_pace, process, wait_until};
 
 /// The built-in application with more, which may hang for a second.

@@ -54,6 +54,8 @@ pub struct Connection {
     unanswered: usize,
     /// What was answered last must not be asked twice.
     alone: bool,
+    /// Each answer is written before the next request is handled.
+    singly: bool,
 }
 
 impl Default for Connection {
@@ -74,8 +76,14 @@ impl Connection {
     #[must_use]
     pub fn resume(served: u32) -> Self {
         let state = State::Idle;
-        let (ended, unanswered, alone) = (false, 0, false);
-        Connection { state, served, ended, unanswered, alone }
+        let (ended, alone, singly) = (false, false, false);
+        Connection { state, served, ended, unanswered: 0, alone, singly }
+    }
+
+    /// From now on each answer is written before the next request is handled.
+    /// One of those that wait may have killed its worker; so it shows which.
+    pub fn answer_singly(&mut self) {
+        self.singly = true;
     }
 
     /// Requests answered so far.
@@ -256,10 +264,9 @@ impl Connection {
         let bytes = input.data();
         let terms = terms::terms(input.head(), bytes, service.limits)?;
         let rest = bytes.len() - head;
-        if service.witness.is_some()
-            && (self.alone || !terms.method.is_idempotent())
-            && !output.is_empty()
-        {
+        let apart = service.witness.is_some()
+            && (self.alone || !terms.method.is_idempotent());
+        if (self.singly || apart) && !output.is_empty() {
             self.state = State::Head;
             return Ok(Some(Flow::Write));
         }

@@ -17,8 +17,9 @@ pub struct Output {
 impl Output {
     /// Waiting bytes at which no further request is looked at and no stream
     /// asked for more. A client that sends and never reads is held here: it
-    /// costs this, one answer, and one [`Input`], whatever it has sent.
-    pub const MARK: usize = 16 << 10;
+    /// costs this, one answer, and one [`Input`](super::Input), whatever it
+    /// has sent.
+    pub const MARK: usize = 8 << 10;
 
     /// An empty one, which has not allocated.
     #[must_use]

@@ -1,7 +1,7 @@
 //! What the handler answers: status, fields, body. How it is framed is not
 //! the handler's to say, so it cannot get that wrong.
 
-use super::byte::{self, TOKEN};
+use super::byte::{self, TOKEN, VALUE};
 use std::{fmt, io};
 
 /// Fields that the server sets by itself.
@@ -91,7 +91,7 @@ impl Reply {
         if name.is_empty() || byte::run(TOKEN, name, 0) < name.len() {
             return Err(BadField::Name);
         }
-        if byte::value_end(value, 0) < value.len() {
+        if byte::run(VALUE, value, 0) < value.len() {
             return Err(BadField::Value);
         }
         if OWN.iter().any(|own| own.eq_ignore_ascii_case(name)) {

@@ -202,6 +202,11 @@ impl Master {
                 | Act::Reply { .. } => return not_ours(),
             },
             Message::HandleNack { first: Some(first) } => {
+                // What came before it has been received.
+                self.look_at(worker)?;
+                let Some(link) = self.links.get_mut(&worker) else {
+                    return Ok(());
+                };
                 if link.missed.replace(first) != Some(first) {
                     warn!("worker {worker} is out of descriptors");
                 }
@@ -213,8 +218,8 @@ impl Master {
                     if let Tongue::Ours { scoreboard, custody, .. } =
                         &mut link.tongue
                     {
-                        let has = scoreboard.received();
-                        let before = first.saturating_sub(1 + has);
+                        let received = scoreboard.received();
+                        let before = first.saturating_sub(1 + received);
                         custody.keep_sent(before as usize);
                     }
                     self.cooling.push((self.now + COOL_DOWN, worker, id));

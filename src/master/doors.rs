@@ -154,12 +154,7 @@ impl Doors {
         self.closing = true;
     }
 
-    /// Each is to be accepted from until its queue is empty.
-    pub(super) fn are_closing(&self) -> bool {
-        self.closing && !self.listeners.is_empty()
-    }
-
-    /// The listeners for which that holds.
+    /// The listeners that are to be accepted from until they are empty.
     pub(super) fn to_be_closed(&self) -> Vec<Key> {
         if !self.closing {
             return Vec::new();

@@ -176,7 +176,7 @@ impl Master {
                 continue;
             }
             self.held += 1;
-            self.tally.connections += 1;
+            self.lending.tally.connections += 1;
             self.place(guest);
         }
         Ok(())

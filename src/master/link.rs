@@ -34,6 +34,8 @@ pub(super) struct Link {
     pub(super) worn: bool,
     /// It was killed because it did not move.
     pub(super) hung: bool,
+    /// It was told to go, and another has its place.
+    pub(super) leaving: bool,
     /// Numbers what is said to it.
     seq: u64,
     started: Instant,
@@ -76,7 +78,7 @@ pub(super) struct Foreign {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Handle {
     /// A socket that it shares with others.
-    Shared,
+    Shared { server: ServerId, ack: u64 },
     /// A connection; `arrived` says that the descriptor did, not that the
     /// worker wants it.
     Connection { server: ServerId, number: u64, seq: u64, arrived: bool },
@@ -124,6 +126,7 @@ impl Link {
             missed: None,
             worn: false,
             hung: false,
+            leaving: false,
             seq: 0,
             started: now,
             line: Some(Line {
@@ -183,6 +186,7 @@ impl Link {
         &mut self,
         message: &Message<'_>,
         socket: OwnedFd,
+        (server, ack): (ServerId, u64),
         epoll: &Epoll,
     ) {
         let Some(line) = &mut self.line else { return };
@@ -190,7 +194,7 @@ impl Link {
             log::debug!("worker pid {}: {error}", self.child.pid());
         }
         if let Tongue::Node(foreign) = &mut self.tongue {
-            foreign.handles.push_back(Handle::Shared);
+            foreign.handles.push_back(Handle::Shared { server, ack });
         }
         self.watch(false, epoll);
     }

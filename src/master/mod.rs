@@ -60,6 +60,7 @@ use self::heir::Heir;
 use self::link::Link;
 use self::notify::Notifier;
 use self::recycle::Recycling;
+use self::salvage::Lending;
 use self::scheduler::Scheduler;
 use self::server::{Server, ServerId};
 use self::spawn::Launcher;
@@ -69,7 +70,6 @@ use self::watch::Watch;
 use crate::WorkerId;
 use crate::channel::Channel;
 use crate::config::Serve;
-use crate::control::Salvage;
 use crate::error::Error;
 use crate::event::Observer;
 use crate::ipc::Message;
@@ -180,13 +180,10 @@ struct Master {
     /// Copies of connections that we hold, and how many we may.
     held: usize,
     most_held: usize,
-    /// Of those: connections that workers have, and how many are kept. One
-    /// more is not guarded, so that there is room for new ones.
-    lent: usize,
-    most_lent: usize,
+    /// Of those: the ones that workers have.
+    lending: Lending,
     /// Suspects of a death, heard one by one.
     ward: Ward<Guest>,
-    tally: Salvage,
     /// Descriptors that this process may have.
     limit: usize,
     /// Workers that ran out of descriptors, and until when they rest.

@@ -176,7 +176,7 @@ impl Master {
         };
         for index in 0..foreign.handles.len() {
             match &mut foreign.handles[index] {
-                Handle::Shared => {
+                Handle::Shared { .. } => {
                     foreign.handles.remove(index);
                     return Ok(());
                 }
@@ -208,8 +208,9 @@ impl Master {
                 self.give_back(worker, server);
                 Ok(())
             }
-            Some(Handle::Shared) => {
-                Err(Error::protocol("it did not get a socket it asked for"))
+            Some(Handle::Shared { server, ack }) => {
+                self.went_short(worker, server, ack);
+                Ok(())
             }
             None => Err(Error::protocol("it misses what was never sent")),
         }

@@ -165,7 +165,8 @@ impl Master {
     /// has.
     pub(super) fn let_leave(&mut self, worker: WorkerId) {
         debug!("worker {worker} is asked to leave");
-        let Some(link) = self.links.get(&worker) else { return };
+        let Some(link) = self.links.get_mut(&worker) else { return };
+        link.leaving = true;
         let (ours, guarded) = match &link.tongue {
             Tongue::Ours { scoreboard, .. } => (true, scoreboard.is_guarded()),
             Tongue::Node(_) => (false, false),

@@ -27,6 +27,24 @@ use crate::sys::signal;
 use crate::sys::socket::{self, Direction};
 use crate::sys::tcp::{self, Counters};
 
+/// Connections that workers have.
+#[derive(Debug, Default)]
+pub(super) struct Lending {
+    /// Copies of them that are kept, ...
+    pub(super) count: usize,
+    /// ... and may be, so that there is room for new ones. The others are not
+    /// guarded.
+    pub(super) most: usize,
+    /// What became of those that outlived their worker.
+    pub(super) tally: Salvage,
+}
+
+impl Lending {
+    pub(super) fn has_room(&self) -> bool {
+        self.count < self.most
+    }
+}
+
 /// What is to become of one connection.
 enum Fate {
     Moves {
@@ -43,7 +61,7 @@ impl Master {
     /// Takes back what a worker gives, by slots.
     pub(super) fn take_in(&mut self, returned: Vec<Guest>) {
         for guest in returned {
-            self.tally.connections += 1;
+            self.lending.tally.connections += 1;
             self.place(guest);
         }
     }
@@ -59,61 +77,58 @@ impl Master {
             return;
         };
         let guilty = link.hung || is_guilty(how);
+        // Nobody follows one that was leaving: its successor serves already.
+        let heard = !self.stopping && !link.leaving;
         let sound = !is_wild(how);
         let mut ended = Vec::new();
         let mut moved = Vec::new();
         for (slot, lent) in custody.take_all() {
-            match assess(scoreboard, slot, lent, sound, &mut self.tally) {
+            match assess(scoreboard, slot, lent, sound, &mut self.lending) {
                 Fate::Moves { guest, begun } => moved.push((guest, begun)),
                 Fate::Ends(socket) => ended.push(socket),
                 Fate::Unknown => {}
             }
         }
-        self.lent -= moved.len() + ended.len();
+        self.lending.count -= moved.len() + ended.len();
         self.held -= ended.len();
         close_all(ended);
         let suspects = moved.iter().filter(|(_, begun)| *begun).count();
         let count = moved.len();
         for (mut guest, begun) in moved {
+            let begun = begun && is_open(&guest);
             if begun {
-                self.hold_against(&mut guest, guilty && suspects == 1);
+                self.hold_against(&mut guest, guilty, suspects == 1);
             }
-            let is_suspect = begun && guest_is_open(&guest);
-            if guilty && is_suspect && self.hears_suspects() {
+            if begun && heard && is_suspect(&guest, guilty) {
                 self.ward.add(guest);
             } else {
                 self.place(guest);
             }
         }
-        self.tally.connections += count as u64;
+        self.lending.tally.connections += count as u64;
         if count > 0 {
             debug!("worker {worker}: {count} connections go on elsewhere");
         }
     }
 
     /// Notes that a request was in hand when its worker died.
-    fn hold_against(&mut self, guest: &mut Guest, alone: bool) {
+    fn hold_against(&mut self, guest: &mut Guest, guilty: bool, alone: bool) {
         let Some(bag) = &mut guest.bag else { return };
         bag.record.replays = bag.record.replays.saturating_add(1);
-        if alone {
+        if guilty && alone {
             bag.record.tries = bag.record.tries.saturating_add(1);
         }
-        if bag.record.is_convicted() {
+        if bag.record.is_convicted(alone) {
             let Record { replays, tries } = bag.record;
             warn!(
                 "a request is refused (502): {replays} workers died with it, \
                  {tries} of them with nothing else"
             );
             **bag = Bag::apology(bag.done);
-            self.tally.refused += 1;
+            self.lending.tally.refused += 1;
         } else {
-            self.tally.replayed += 1;
+            self.lending.tally.replayed += 1;
         }
-    }
-
-    /// There will be a worker to hear them.
-    fn hears_suspects(&self) -> bool {
-        !self.stopping
     }
 
     /// First in line for a worker; or for the next master, or nobody.
@@ -144,6 +159,8 @@ impl Master {
             if let Some(server) = self.servers.get_mut(&ServerId::OWN) {
                 server.dispatcher.withdraw(worker);
             }
+            // Nothing else would wake us for it.
+            self.attend_ward();
         }
     }
 
@@ -176,9 +193,19 @@ impl Master {
     }
 }
 
-/// It has not been refused already.
-fn guest_is_open(guest: &Guest) -> bool {
+/// It has not been refused.
+fn is_open(guest: &Guest) -> bool {
     guest.bag.as_ref().is_some_and(|bag| !bag.closing)
+}
+
+/// It is to be heard alone: its worker died by its own fault, or too many
+/// have died of whatever it was. One that was refused is no suspect any more.
+fn is_suspect(guest: &Guest, guilty: bool) -> bool {
+    is_open(guest)
+        && guest
+            .bag
+            .as_ref()
+            .is_some_and(|bag| guilty || bag.record.is_suspicious())
 }
 
 /// What a worker that lives gives back: nothing of it is in a handler's hands.
@@ -186,9 +213,9 @@ pub(super) fn given_back(
     scoreboard: &Scoreboard,
     slot: u32,
     lent: Lent,
-    tally: &mut Salvage,
+    lending: &mut Lending,
 ) -> Result<Guest, Option<OwnedFd>> {
-    match assess(scoreboard, slot, lent, true, tally) {
+    match assess(scoreboard, slot, lent, true, lending) {
         Fate::Moves { guest, .. } => Ok(guest),
         Fate::Ends(socket) => Err(Some(socket)),
         Fate::Unknown => Err(None),
@@ -201,7 +228,7 @@ fn assess(
     slot: u32,
     lent: Lent,
     sound: bool,
-    tally: &mut Salvage,
+    lending: &mut Lending,
 ) -> Fate {
     let Lent { socket: Some(socket), at, record } = lent else {
         return Fate::Unknown;
@@ -216,20 +243,20 @@ fn assess(
         Verdict::Moves(transfer) => {
             let sheet = Place::from_word(words.place).sheet;
             let Some(mut bag) = pack(scoreboard, sheet, &transfer) else {
-                return reset(socket, tally);
+                return reset(socket, lending);
             };
             // What is held against a request is its own.
             let same = transfer.begun && bag.done.input == at;
             bag.record = if same { record } else { Record::default() };
-            tally.finished += u64::from(transfer.output.length > 0);
-            tally.answered += u64::from(transfer.answered);
+            lending.tally.finished += u64::from(transfer.output.length > 0);
+            lending.tally.answered += u64::from(transfer.answered);
             let guest = Guest { socket, bag: Some(Box::new(bag)) };
             Fate::Moves { guest, begun: transfer.begun }
         }
         Verdict::Lost { done } => {
-            tally.refused += 1;
+            lending.tally.refused += 1;
             let bag = Some(Box::new(Bag::apology(done)));
-            Fate::Moves { guest: Guest { socket, bag }, begun: false }
+            Fate::Moves { guest: Guest { socket, bag }, begun: true }
         }
         Verdict::End => {
             // It fails where the client was quicker: the same end.
@@ -237,13 +264,13 @@ fn assess(
             Fate::Ends(socket)
         }
         Verdict::Gone => Fate::Ends(socket),
-        Verdict::Reset => reset(socket, tally),
+        Verdict::Reset => reset(socket, lending),
     }
 }
 
 /// The client is to see that this is no end of an answer.
-fn reset(socket: OwnedFd, tally: &mut Salvage) -> Fate {
-    tally.reset += 1;
+fn reset(socket: OwnedFd, lending: &mut Lending) -> Fate {
+    lending.tally.reset += 1;
     if let Err(error) = tcp::reset_at_close(socket.as_fd()) {
         debug!("a connection ends without a reset: {error}");
     }
@@ -289,3 +316,6 @@ fn is_wild(how: Exit) -> bool {
         Exit::Signal(number) => signal::is_memory_fault(number),
     }
 }
+
+#[cfg(test)]
+mod mad;

@@ -98,13 +98,32 @@ impl Master {
                 let kind = HandleKind::DgramNative;
                 let inner = Inner::Cluster(reply);
                 let message = Message::Handle { kind, inner };
-                link.share(&message, copy, &self.epoll);
+                link.share(&message, copy, (id, ack), &self.epoll);
             }
             Err(error) => {
                 let errno = error.raw_os_error().unwrap_or_default();
                 self.refuse(worker, ack, &key, errno);
             }
         }
+    }
+
+    /// The socket that was the answer to its query did not arrive. What Node
+    /// does not get it does not miss: it waits for an answer.
+    pub(super) fn went_short(
+        &mut self,
+        worker: WorkerId,
+        id: ServerId,
+        ack: u64,
+    ) {
+        let server = self.servers.get_mut(&id);
+        let Some(asked) = server.and_then(|server| server.asked.as_mut())
+        else {
+            return;
+        };
+        asked.members.remove(&worker);
+        let key = asked.key.clone();
+        let errno = sys::Error::TOO_MANY_OPEN.errno();
+        self.refuse(worker, ack, &key, errno);
     }
 
     /// Tells a worker why it does not get a server, in the system's number.

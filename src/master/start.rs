@@ -17,6 +17,7 @@ use super::doors::Doors;
 use super::listener::Listener;
 use super::notify::Notifier;
 use super::recycle::Recycling;
+use super::salvage::Lending;
 use super::scheduler::Scheduler;
 use super::server::{Server, ServerId};
 use super::spawn::Launcher;
@@ -25,7 +26,6 @@ use super::upgrade::Inheritance;
 use super::watch::Watch;
 use super::{Job, Master, Source, activation};
 use crate::config::Serve;
-use crate::control::Salvage;
 use crate::error::Error;
 use crate::salvage::ward::Ward;
 use crate::slab::Slab;
@@ -128,10 +128,8 @@ impl Master {
             outcome: None,
             held: 0,
             most_held: 1,
-            lent: 0,
-            most_lent: 0,
+            lending: Lending::default(),
             ward: Ward::new(),
-            tally: Salvage::default(),
             limit,
             cooling: Vec::new(),
             congested_until: None,
@@ -186,7 +184,7 @@ impl Master {
         let listeners = listeners.sum::<usize>() + 1;
         let ours = 8 + RESERVE + listeners + control::CLIENTS + 3 * workers;
         self.most_held = self.limit.saturating_sub(ours).max(1);
-        self.most_lent = self.most_held / 8 * 7;
+        self.lending.most = self.most_held / 8 * 7;
         // One worker that takes none must leave room for the others'.
         let share = (self.most_held / workers).max(1);
         self.window = self.widest.min(share as u64);

@@ -17,10 +17,10 @@ use std::time::Duration;
 use log::{debug, error, warn};
 
 use super::Master;
-use super::dispatcher::Fault;
+use super::dispatcher::{Dispatcher, Fault};
 use super::guest::Guest;
-use super::link::Tongue;
-use super::salvage::given_back;
+use super::link::{Link, Tongue};
+use super::salvage::{Lending, given_back};
 use super::server::ServerId;
 use super::supervisor::Event;
 use crate::WorkerId;
@@ -39,15 +39,6 @@ const LOOK_AGAIN: (Duration, Duration) =
 
 /// The same while somebody does wait: a net under the wake-up.
 const LOOK_SOON: Duration = Duration::from_millis(1);
-
-/// What looks at workers have brought to light.
-#[derive(Default)]
-struct Seen {
-    /// Copies that are not needed any more.
-    over: Vec<OwnedFd>,
-    /// Connections that go to another worker.
-    given: Vec<Guest>,
-}
 
 impl Master {
     /// Whether any server may accept, as far as the whole is concerned.
@@ -120,9 +111,6 @@ impl Master {
     /// Doors that are closing close when their queue is empty, which only
     /// accepting tells.
     fn accept_the_last(&mut self) {
-        if !self.servers.values().any(|server| server.doors.are_closing()) {
-            return;
-        }
         let closing: Vec<(ServerId, Key)> = self
             .servers
             .iter()
@@ -194,28 +182,37 @@ impl Master {
     }
 
     /// Reads what the workers have published, and lets go of the connections
-    /// that they have. Of all workers at once: in a rotation their numbers
-    /// lie side by side, and neighbours are closed in one call.
+    /// that they have.
     fn look_at_counters(&mut self) {
-        let workers: Vec<WorkerId> = self.links.keys().copied().collect();
+        let Some(server) = self.servers.get_mut(&ServerId::OWN) else {
+            return;
+        };
+        let (dispatcher, lending) =
+            (&mut server.dispatcher, &mut self.lending);
         let mut seen = Seen::default();
-        let mut faults = Vec::new();
-        for worker in workers {
-            if let Err(fault) = self.see(worker, &mut seen) {
-                faults.push((worker, fault));
+        let mut liars = Vec::new();
+        for (&worker, link) in &mut self.links {
+            if let Err(lie) = see(worker, link, dispatcher, lending, &mut seen)
+            {
+                error!("worker {worker} cannot be trusted: {lie}");
+                liars.push(worker);
             }
         }
         self.take_over(seen);
-        for (worker, fault) in faults {
-            error!("worker {worker} cannot be trusted: {fault}");
+        for worker in liars {
             self.condemn(worker);
         }
     }
 
-    /// Takes over what one worker has published.
+    /// The same of one worker.
     pub(super) fn look_at(&mut self, worker: WorkerId) -> Result<(), Error> {
+        let own = self.servers.get_mut(&ServerId::OWN);
+        let link = self.links.get_mut(&worker);
+        let (Some(server), Some(link)) = (own, link) else { return Ok(()) };
+        let (dispatcher, lending) =
+            (&mut server.dispatcher, &mut self.lending);
         let mut seen = Seen::default();
-        let result = self.see(worker, &mut seen);
+        let result = see(worker, link, dispatcher, lending, &mut seen);
         self.take_over(seen);
         result
     }
@@ -224,52 +221,6 @@ impl Master {
         self.held -= seen.over.len();
         close_all(seen.over);
         self.take_in(seen.given);
-    }
-
-    fn see(&mut self, worker: WorkerId, seen: &mut Seen) -> Result<(), Error> {
-        let own = self.servers.get_mut(&ServerId::OWN);
-        let link = self.links.get_mut(&worker);
-        let (Some(server), Some(link)) = (own, link) else { return Ok(()) };
-        let Tongue::Ours { scoreboard, custody, .. } = &mut link.tongue else {
-            return Ok(());
-        };
-        // In this order: it counts what it received before what it closed,
-        // and gives back only what it has received.
-        let mut list = scoreboard.take_returned();
-        let closed = scoreboard.closed();
-        let received = scoreboard.received();
-        let dispatcher = &mut server.dispatcher;
-        let lie = |fault: Fault| Error::protocol(&fault.to_string());
-        for guest in dispatcher.received(worker, received).map_err(lie)? {
-            let may_keep = self.lent < self.most_lent;
-            if !custody.is_there() {
-                seen.over.push(guest.socket);
-                continue;
-            }
-            let (lent, socket) = guest.lend(may_keep);
-            seen.over.extend(socket);
-            let kept = lent.socket.is_some();
-            match custody.received(lent) {
-                None => self.lent += usize::from(kept),
-                Some(lent) => seen.over.extend(lent.socket),
-            }
-        }
-        dispatcher.closed(worker, closed).map_err(lie)?;
-        while let Some(back) = scoreboard.next_returned(&mut list) {
-            let Some(lent) = custody.released(back.slot) else {
-                return Err(Error::protocol("it gives back what it has not"));
-            };
-            self.lent -= usize::from(lent.socket.is_some());
-            if !back.lives {
-                seen.over.extend(lent.socket);
-                continue;
-            }
-            match given_back(scoreboard, back.slot, lent, &mut self.tally) {
-                Ok(guest) => seen.given.push(guest),
-                Err(socket) => seen.over.extend(socket),
-            }
-        }
-        Ok(())
     }
 
     /// The look at the counters of every turn. The less it finds, the longer
@@ -295,4 +246,64 @@ impl Master {
         let matters = self.held > 0 || self.is_waiting();
         (counted && matters).then_some(self.patience)
     }
+}
+
+/// What a look at a worker has brought to light.
+#[derive(Default)]
+struct Seen {
+    /// Copies that are not needed any more.
+    over: Vec<OwnedFd>,
+    /// Connections that go to another worker.
+    given: Vec<Guest>,
+}
+
+/// Looks at what one worker has published.
+///
+/// # Errors
+/// It says what cannot be.
+fn see(
+    worker: WorkerId,
+    link: &mut Link,
+    dispatcher: &mut Dispatcher<Guest>,
+    lending: &mut Lending,
+    seen: &mut Seen,
+) -> Result<(), Error> {
+    let Tongue::Ours { scoreboard, custody, .. } = &mut link.tongue else {
+        return Ok(());
+    };
+    // In this order: it counts what it received before what it closed, and
+    // gives back only what it has received.
+    let mut list = scoreboard.take_returned();
+    let closed = scoreboard.closed();
+    let received = scoreboard.received();
+    let lie = |fault: Fault| Error::protocol(&fault.to_string());
+    for guest in dispatcher.received(worker, received).map_err(lie)? {
+        if !custody.is_there() {
+            seen.over.push(guest.socket);
+            continue;
+        }
+        let (lent, socket) = guest.lend(lending.has_room());
+        seen.over.extend(socket);
+        let kept = lent.socket.is_some();
+        match custody.received(lent) {
+            None => lending.count += usize::from(kept),
+            Some(lent) => seen.over.extend(lent.socket),
+        }
+    }
+    dispatcher.closed(worker, closed).map_err(lie)?;
+    while let Some(back) = scoreboard.next_returned(&mut list) {
+        let Some(lent) = custody.released(back.slot) else {
+            return Err(Error::protocol("it gives back what it has not"));
+        };
+        lending.count -= usize::from(lent.socket.is_some());
+        if !back.lives {
+            seen.over.extend(lent.socket);
+            continue;
+        }
+        match given_back(scoreboard, back.slot, lent, lending) {
+            Ok(guest) => seen.given.push(guest),
+            Err(socket) => seen.over.extend(socket),
+        }
+    }
+    Ok(())
 }

@@ -10,8 +10,16 @@ const BAD_GATEWAY: &[u8] = b"HTTP/1.1 502 Bad Gateway\r\n\
     Content-Length: 0\r\nConnection: close\r\n\r\n";
 
 /// How often a request may be begun anew, whatever its workers died of: a
-/// request that draws the OOM killer is killed each time.
+/// request that draws the OOM killer is killed each time. The last time it is
+/// to have been the only one, ...
 const MOST_REPLAYS: u8 = 10;
+
+/// ... for which it is heard alone from this time on. Those that are in hand
+/// beside it are begun anew as often as it is.
+const MANY_REPLAYS: u8 = 5;
+
+/// With so many it was never the only one, and there is an end to patience.
+const FAR_TOO_MANY_REPLAYS: u8 = 2 * MOST_REPLAYS;
 
 /// How many workers one request may kill.
 const MOST_TRIES: u8 = 3;
@@ -41,9 +49,18 @@ pub(crate) struct Record {
 }
 
 impl Record {
-    /// Whether it has had all its chances.
-    pub(crate) fn is_convicted(self) -> bool {
-        self.replays >= MOST_REPLAYS || self.tries >= MOST_TRIES
+    /// Whether it has had all its chances. `alone`: it was the only one in
+    /// hand when its last worker died.
+    pub(crate) fn is_convicted(self, alone: bool) -> bool {
+        self.tries >= MOST_TRIES
+            || (alone && self.replays >= MOST_REPLAYS)
+            || self.replays >= FAR_TOO_MANY_REPLAYS
+    }
+
+    /// Whether it is to be heard alone although none of its workers died by
+    /// its own fault.
+    pub(crate) fn is_suspicious(self) -> bool {
+        self.replays >= MANY_REPLAYS
     }
 }
 
@@ -122,6 +139,7 @@ impl Bag {
             spilled: false,
             unbacked: false,
             closing: self.closing,
+            rest: false,
         }
     }
 }
@@ -183,6 +201,19 @@ mod tests {
         let output = "00".repeat(OUTPUT + 1).into();
         let large = Bequest { output, ..Bequest::default() };
         assert_eq!(Bag::from_bequest(&large), None);
+    }
+
+    #[test]
+    fn a_neighbour_is_not_convicted_before_it_was_heard_alone() {
+        let beside = Record { replays: MOST_REPLAYS, tries: 0 };
+        assert!(!beside.is_convicted(false) && beside.is_suspicious());
+        assert!(beside.is_convicted(true));
+        let once = Record { replays: 1, tries: 1 };
+        assert!(!once.is_convicted(true) && !once.is_suspicious());
+        let guilty = Record { replays: 3, tries: MOST_TRIES };
+        assert!(guilty.is_convicted(true));
+        let endless = Record { replays: FAR_TOO_MANY_REPLAYS, tries: 0 };
+        assert!(endless.is_convicted(false));
     }
 
     #[test]

@@ -155,6 +155,9 @@ impl<C> Custody<C> {
 }
 
 #[cfg(test)]
+mod model;
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

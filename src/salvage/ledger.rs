@@ -97,6 +97,8 @@ pub(crate) struct Place {
     pub(crate) unbacked: bool,
     /// The answer is the last of the connection.
     pub(crate) closing: bool,
+    /// It is the rest of one that another worker has begun to write.
+    pub(crate) rest: bool,
 }
 
 impl Place {
@@ -104,6 +106,7 @@ impl Place {
     const SPILLED: u64 = 1 << 56;
     const UNBACKED: u64 = 1 << 57;
     const CLOSING: u64 = 1 << 58;
+    const REST: u64 = 1 << 59;
 
     pub(crate) fn from_word(word: u64) -> Place {
         let number = (word >> 32 & Self::NUMBER) as u32;
@@ -113,6 +116,7 @@ impl Place {
             spilled: word & Self::SPILLED != 0,
             unbacked: word & Self::UNBACKED != 0,
             closing: word & Self::CLOSING != 0,
+            rest: word & Self::REST != 0,
         }
     }
 
@@ -124,6 +128,7 @@ impl Place {
             | flag(self.spilled, Self::SPILLED)
             | flag(self.unbacked, Self::UNBACKED)
             | flag(self.closing, Self::CLOSING)
+            | flag(self.rest, Self::REST)
     }
 }
 
@@ -170,6 +175,14 @@ pub(crate) enum Verdict {
 pub(crate) struct Stretch {
     pub(crate) start: usize,
     pub(crate) length: usize,
+}
+
+impl Stretch {
+    /// Nothing is nowhere.
+    fn of(start: usize, length: usize) -> Stretch {
+        let start = if length == 0 { 0 } else { start };
+        Stretch { start, length }
+    }
 }
 
 /// What another worker needs to go on.
@@ -221,6 +234,16 @@ pub(crate) fn judge(words: Words, kernel: Kernel, sound: bool) -> Verdict {
     }
 }
 
+/// Where something is that was read.
+enum Input {
+    /// On the sheet.
+    On(Stretch),
+    /// In memory of the worker's own.
+    Lost,
+    /// That cannot be.
+    Nowhere,
+}
+
 /// The words, understood.
 struct Case {
     done: Position,
@@ -234,10 +257,9 @@ impl Case {
         let Case { done, next, place, .. } = *self;
         let held = distance(done.input, taken);
         let written = distance(done.output, given);
-        let Some(input) = self.input(held) else { return Verdict::Reset };
         if next == done {
             return match written {
-                0 => self.unanswered(held, input),
+                0 => self.unanswered(held),
                 // Part of something of which nobody knows how long it is.
                 _ => Verdict::Reset,
             };
@@ -260,63 +282,63 @@ impl Case {
                 .is_some_and(|begun| begun.replayable);
         if rest > 0 && (!backed || may_be_remade) {
             return match written {
-                0 => self.unanswered(held, input),
+                0 if !place.rest => self.unanswered(held),
                 _ => Verdict::Reset,
             };
         }
         let tail = held - consumed;
-        let (input, closing) = match input {
+        let (input, closing) = match self.input(next.input, tail) {
+            // What the client has sent behind its last request is nothing.
             _ if place.closing => (Stretch::default(), true),
-            Some(all) => {
-                let start = all.start + consumed;
-                (Stretch { start, length: tail }, false)
-            }
-            None if tail == 0 => (Stretch::default(), false),
+            Input::On(input) => (input, false),
             // Requests behind this one are lost; a client asks those again
             // whose connection ends before an answer (RFC 9112 §9.3.1).
-            None if rest == 0 => return Verdict::End,
-            None => (Stretch::default(), true),
+            Input::Lost if rest == 0 => return Verdict::End,
+            Input::Lost => (Stretch::default(), true),
+            Input::Nowhere => return Verdict::Reset,
         };
         Verdict::Moves(Transfer {
             done: Position { output: given, input: next.input },
             next,
             input,
-            output: Stretch { start: written, length: rest },
+            output: Stretch::of(written, rest),
             closing,
             begun: !closing && self.begun_within(next.input, tail).is_some(),
             answered: rest == 0,
         })
     }
 
-    /// Where the `held` bytes that were read lie; `None` of it: nowhere.
-    /// `None` at all: that cannot be.
-    fn input(&self, held: usize) -> Option<Option<Stretch>> {
-        let Case { done, place, .. } = *self;
+    /// Where the bytes lie that were read from a place in the stream on.
+    fn input(&self, from: u32, length: usize) -> Input {
+        let place = self.place;
+        if length == 0 {
+            return Input::On(Stretch::of(0, 0));
+        }
         if place.spilled {
-            return Some(None);
+            return Input::Lost;
         }
-        if place.sheet.is_none() {
-            return (held == 0).then_some(Some(Stretch::default()));
+        let start = distance(place.base, from);
+        let end = start.checked_add(length).filter(|&end| end <= INPUT);
+        match place.sheet.and(end) {
+            Some(_) => Input::On(Stretch::of(start, length)),
+            None => Input::Nowhere,
         }
-        let start = distance(place.base, done.input);
-        let fits = start.checked_add(held).is_some_and(|end| end <= INPUT);
-        fits.then_some(Some(Stretch { start, length: held }))
     }
 
     /// No answer of which anything is known to be written.
-    fn unanswered(&self, held: usize, input: Option<Stretch>) -> Verdict {
+    fn unanswered(&self, held: usize) -> Verdict {
         let Case { done, .. } = *self;
         let begun = self.begun_within(done.input, held);
-        if begun.is_some_and(|begun| !begun.replayable) {
-            return Verdict::Lost { done };
-        }
-        match input {
-            Some(input) => Verdict::Moves(Transfer {
-                input,
-                begun: begun.is_some(),
-                ..Transfer::at(done)
-            }),
-            None => Verdict::Lost { done },
+        match self.input(done.input, held) {
+            Input::Nowhere => Verdict::Reset,
+            Input::On(input) if begun.is_none_or(|begun| begun.replayable) => {
+                Verdict::Moves(Transfer {
+                    input,
+                    begun: begun.is_some(),
+                    ..Transfer::at(done)
+                })
+            }
+            Input::On(_) | Input::Lost => Verdict::Lost { done },
         }
     }
 
@@ -346,3 +368,6 @@ impl Case {
 fn distance(from: u32, to: u32) -> usize {
     to.wrapping_sub(from) as usize
 }
+
+#[cfg(test)]
+mod tests;

@@ -65,6 +65,7 @@ impl<G> Ward<G> {
         let needed = self.nurse.is_none() && !self.waiting.is_empty();
         if needed {
             self.nurse = Some(worker);
+            self.deserted = None;
         }
         needed
     }
@@ -132,6 +133,9 @@ impl<G> Ward<G> {
         hearing.or(self.deserted)
     }
 }
+
+#[cfg(test)]
+mod model;
 
 #[cfg(test)]
 mod tests {

@@ -90,11 +90,15 @@ impl Scoreboard {
     /// The store is whole or not there at all, and comes after everything
     /// that the program did before.
     pub(crate) fn write(&self, slot: u32, word: Word, value: u64) {
+        #[cfg(test)]
+        crate::sys::rehearsal::ask(|stage| stage.instant());
         self.region.word(word.index(slot)).store(value, Release);
         // What comes later must not be moved before it either. That is a
         // matter of the compiler alone: a process that is dead has done what
         // comes first in its program, and not what comes later.
         compiler_fence(AcqRel);
+        #[cfg(test)]
+        crate::sys::rehearsal::ask(|stage| stage.instant());
     }
 
     pub(crate) fn read(&self, slot: u32, word: Word) -> u64 {
@@ -269,6 +273,9 @@ impl Sheets {
         self.free.push(sheet);
     }
 }
+
+#[cfg(test)]
+mod mad;
 
 #[cfg(test)]
 mod tests {

@@ -136,8 +136,7 @@ impl Epoll {
         timeout: Option<Duration>,
     ) -> Result<()> {
         let milliseconds = timeout.map_or(-1, |timeout| {
-            let rest = timeout.subsec_nanos() % 1_000_000;
-            let rounded = timeout.as_millis() + u128::from(rest > 0);
+            let rounded = timeout.as_nanos().div_ceil(1_000_000);
             i32::try_from(rounded).unwrap_or(i32::MAX)
         });
         events.list.clear();

@@ -11,7 +11,7 @@
 //!   process  pidfd, waitid            clock    since boot
 //!   poll     one descriptor, no loop  user     getpwnam, getgrnam
 //!   stderr   that cannot block         close    many at once
-//!   tcp      what the kernel counted
+//!   tcp      options, what was counted
 //!   lock     taking turns
 //! ```
 //!
@@ -33,6 +33,8 @@ pub(crate) mod lock;
 pub(crate) mod memory;
 pub(crate) mod poll;
 pub(crate) mod process;
+#[cfg(test)]
+pub(crate) mod rehearsal;
 pub(crate) mod signal;
 pub(crate) mod socket;
 pub(crate) mod spawn;

@@ -123,31 +123,7 @@ pub(crate) fn set_nonblocking(fd: BorrowedFd<'_>) -> Result<()> {
     Ok(())
 }
 
-/// `TCP_NODELAY`, for a connection whose listener was not ours.
-pub(crate) fn set_no_delay(connection: BorrowedFd<'_>) -> Result<()> {
-    set_option(connection, libc::IPPROTO_TCP, libc::TCP_NODELAY, 1)
-}
-
-/// `TCP_NOTSENT_LOWAT`: takes no more to send from us while so many bytes
-/// wait for the client to have room. Without it the kernel takes megabytes.
-pub(crate) fn limit_unsent(
-    connection: BorrowedFd<'_>,
-    bytes: i32,
-) -> Result<()> {
-    set_option(connection, libc::IPPROTO_TCP, libc::TCP_NOTSENT_LOWAT, bytes)
-}
-
-/// `TCP_DEFER_ACCEPT`: a connection is accepted when its first bytes are
-/// there, or after about `seconds` without any; 0 turns it off. It halves the
-/// price of a hand-off, and is wrong where the server speaks first.
-pub(crate) fn set_defer_accept(
-    listener: BorrowedFd<'_>,
-    seconds: i32,
-) -> Result<()> {
-    set_option(listener, libc::IPPROTO_TCP, libc::TCP_DEFER_ACCEPT, seconds)
-}
-
-fn set_option(
+pub(super) fn set_option(
     socket: BorrowedFd<'_>,
     level: i32,
     name: i32,
@@ -241,6 +217,10 @@ pub(crate) fn receive(
     socket: BorrowedFd<'_>,
     buffer: &mut [u8],
 ) -> Result<Option<usize>> {
+    #[cfg(test)]
+    if let Some(count) = super::rehearsal::ask(|s| s.receive(buffer)) {
+        return Ok(count);
+    }
     let (fd, to, room) =
         (socket.as_raw_fd(), buffer.as_mut_ptr(), buffer.len());
     // SAFETY: `to` is writable for `room` bytes.
@@ -254,6 +234,10 @@ pub(crate) fn send(
     socket: BorrowedFd<'_>,
     bytes: &[u8],
 ) -> Result<Option<usize>> {
+    #[cfg(test)]
+    if let Some(count) = super::rehearsal::ask(|s| s.send(bytes)) {
+        return Ok(count);
+    }
     let (fd, from, length) = (socket.as_raw_fd(), bytes.as_ptr(), bytes.len());
     let flags = libc::MSG_NOSIGNAL;
     // SAFETY: `from` is readable for `length` bytes.
@@ -274,6 +258,10 @@ pub(crate) fn shutdown(
     socket: BorrowedFd<'_>,
     direction: Direction,
 ) -> Result<()> {
+    #[cfg(test)]
+    if super::rehearsal::ask(|s| s.shutdown()).is_some() {
+        return Ok(());
+    }
     let how = match direction {
         Direction::Write => libc::SHUT_WR,
         Direction::Both => libc::SHUT_RDWR,
@@ -469,7 +457,7 @@ mod tests {
         // Both block until they are told not to.
         set_nonblocking(listener.as_fd()).unwrap();
         set_nonblocking(server.as_fd()).unwrap();
-        set_no_delay(server.as_fd()).unwrap();
+        crate::sys::tcp::set_no_delay(server.as_fd()).unwrap();
         let nothing = accept(listener.as_fd()).unwrap();
         assert!(matches!(nothing, Accepted::Nothing));
         assert_eq!(receive(server.as_fd(), &mut [0; 8]).unwrap(), None);

@@ -149,7 +149,17 @@ impl Client {
     /// Another worker could have it now.
     pub(super) fn can_be_given(&self) -> bool {
         self.slot.is_some()
-            && self.work.as_ref().is_none_or(|work| work.can_be_given())
+            && self
+                .work
+                .as_ref()
+                .is_none_or(|work| work.can_be_given() && self.is_counted())
+    }
+
+    /// The kernel knows how much was read from it. What of a client on a
+    /// unix-domain socket is in hand can only be finished here.
+    fn is_counted(&self) -> bool {
+        let address = socket::peer_address(self.socket.as_fd());
+        address.is_ok_and(|address| address.is_some())
     }
 
     /// Closes our copy of the connection, which goes on. What was in hand

@@ -11,6 +11,11 @@
 //! Each is one store, and nothing is ever taken back. A connection that is to
 //! be closed is not settled: were it, its worker could die before it closes,
 //! and the next would take it for an idle one.
+//!
+//! What is special about an answer, that it is the last or on no sheet, is
+//! said in `place` before `next` tells of the answer. Between the two, `next`
+//! tells of the one before, if that is not settled, of which it is not so.
+//! Therefore such an answer is not written down before the others are settled.
 
 use crate::http::Witness;
 use crate::salvage::ledger::{Begun, OUTPUT, Place, Position};
@@ -27,7 +32,10 @@ pub(super) struct Guard {
     made: usize,
     /// ... and how many of them are written.
     written: usize,
-    /// Some are not part of a whole answer: `next` does not tell of them.
+    /// Bytes of requests that those answer, and `next` says so; `None`: there
+    /// are none, or the last is not whole yet.
+    answered: Option<usize>,
+    /// Some were written down before their answer was whole: on no sheet.
     partial: bool,
 }
 
@@ -38,19 +46,7 @@ impl Guard {
         slot: u32,
         sheet: Option<u32>,
     ) -> Guard {
-        let done = Position::from_word(board.read(slot, Word::Done));
-        let spilled = sheet.is_none();
-        let base = done.input;
-        let place = Place { sheet, base, spilled, ..Place::default() };
-        let guard = Guard {
-            board,
-            slot,
-            done,
-            place,
-            made: 0,
-            written: 0,
-            partial: false,
-        };
+        let guard = Guard::new(board, slot, sheet);
         guard.store_place();
         guard
     }
@@ -65,13 +61,34 @@ impl Guard {
         closing: bool,
     ) -> Guard {
         board.write(slot, Word::Begun, 0);
-        let mut guard = Guard::open(board, slot, sheet);
+        let mut guard = Guard::new(board, slot, sheet);
         guard.made = output;
-        if closing {
-            guard.place.closing = true;
-            guard.store_place();
-        }
+        guard.answered = (output > 0).then_some(0);
+        guard.place.closing = closing;
+        guard.place.rest = output > 0 && sheet.is_none();
+        guard.store_place();
         guard
+    }
+
+    fn new(
+        board: &'static Scoreboard,
+        slot: u32,
+        sheet: Option<u32>,
+    ) -> Guard {
+        let done = Position::from_word(board.read(slot, Word::Done));
+        let spilled = sheet.is_none();
+        let base = done.input;
+        let place = Place { sheet, base, spilled, ..Place::default() };
+        Guard {
+            board,
+            slot,
+            done,
+            place,
+            made: 0,
+            written: 0,
+            answered: None,
+            partial: false,
+        }
     }
 
     /// What is in hand is on another sheet, from what is not settled on.
@@ -94,7 +111,8 @@ impl Guard {
 
     /// `pending` is what waits to be written, of which the end may be new.
     /// It answers so many bytes of those that were read. `partial`: it is
-    /// part of an answer that goes on. `closing`: it is the last.
+    /// part of an answer that goes on. `closing`: it is the last. Returns how
+    /// much of it is written down, and so may be written.
     pub(super) fn answer(
         &mut self,
         pending: &[u8],
@@ -102,31 +120,40 @@ impl Guard {
         sheet: Option<&mut [u8]>,
         partial: bool,
         closing: bool,
-    ) {
+    ) -> usize {
         let known = self.made - self.written;
         let new = &pending[known..];
-        if new.is_empty() {
-            return;
+        // An answer may turn out to be whole without another byte.
+        let ends = self.made > 0 && self.answered.is_none() && !partial;
+        if new.is_empty() && !ends {
+            return known;
         }
-        self.partial |= partial;
-        let start = self.made;
-        self.made += new.len();
+        let made = self.made + new.len();
+        let in_part = self.partial || partial;
+        let fits = made <= OUTPUT && !self.place.unbacked && !in_part;
+        let sheet = sheet.filter(|_| fits);
         let mut place = self.place;
         place.closing = closing;
-        let fits = self.made <= OUTPUT && !place.unbacked && !self.partial;
-        match sheet {
-            Some(sheet) if fits => {
-                sheet[start..self.made].copy_from_slice(new);
-            }
-            Some(_) | None => place.unbacked = true,
-        }
+        place.unbacked |= sheet.is_none();
         if place != self.place {
+            // `next` speaks of what is known already, for which the place is
+            // as it should be: that goes first.
+            if known > 0 && self.answered.is_some() {
+                return known;
+            }
             self.place = place;
             self.store_place();
         }
-        if !self.partial {
-            self.store(Word::Next, self.done.plus(self.made, answered));
+        if let Some(sheet) = sheet {
+            sheet[self.made..made].copy_from_slice(new);
         }
+        self.partial = in_part;
+        self.made = made;
+        self.answered = (!partial).then_some(answered);
+        if let Some(answered) = self.answered {
+            self.store(Word::Next, self.done.plus(made, answered));
+        }
+        pending.len()
     }
 
     /// So many bytes of it are written.
@@ -134,25 +161,24 @@ impl Guard {
         self.written += count;
     }
 
-    /// All of it is, and it answers so many bytes of those that were read.
-    /// Whether there was anything to settle.
-    pub(super) fn settle(&mut self, answered: usize) -> bool {
-        if self.made == 0 || self.place.closing {
-            return false;
+    /// All that was written down is written. If that is an answer to
+    /// something that goes on, it is so many bytes of those that were read.
+    pub(super) fn settle(&mut self) -> Option<usize> {
+        if self.place.closing {
+            return None;
         }
+        let answered = self.answered.take()?;
         self.done = self.done.plus(self.made, answered);
-        if self.partial {
-            self.store(Word::Next, self.done);
-        }
         self.store(Word::Done, self.done);
-        if self.place.unbacked {
+        if self.place.unbacked || self.place.rest {
             self.place.unbacked = false;
+            self.place.rest = false;
             self.store_place();
         }
         self.made = 0;
         self.written = 0;
         self.partial = false;
-        true
+        Some(answered)
     }
 
     /// Nothing is in hand any more, and the sheet is somebody else's.

@@ -231,7 +231,7 @@ impl Parent for Master {
 }
 
 /// What the master has noted of a connection, and where we are to.
-fn find_seat(
+pub(super) fn find_seat(
     board: &Scoreboard,
     arrival: &mut Arrival,
     seat: Seat,

@@ -32,6 +32,9 @@ mod parent;
 mod wire;
 mod work;
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeSet;
 use std::os::fd::AsFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -19,6 +19,7 @@ use crate::scoreboard::{Sheet, Sheets};
 use crate::slab::Key;
 use crate::sys;
 use crate::sys::socket;
+use crate::sys::tcp;
 
 /// Bytes that wait in the kernel for a client that does not read, and whose
 /// next request is therefore not looked at.
@@ -128,6 +129,9 @@ impl Work {
             space[..count].copy_from_slice(&rest[..count]);
             self.input.filled(count);
             rest = &rest[count..];
+        }
+        if !bag.input.is_empty() {
+            self.http.answer_singly();
         }
         self.output.put(&bag.output);
         if let Some(paper) = &mut self.paper
@@ -285,40 +289,44 @@ impl Work {
         &mut self,
         socket: BorrowedFd<'_>,
     ) -> sys::Result<bool> {
-        self.announce();
-        while !self.output.is_empty() {
-            match socket::send(socket, self.output.pending())? {
-                None => return Ok(false),
-                Some(count) => {
-                    self.output.written(count);
-                    if let Some(guard) = &mut self.guard {
-                        guard.wrote(count);
-                    }
+        loop {
+            let mut left = self.announce();
+            while left > 0 {
+                let ready = &self.output.pending()[..left];
+                let Some(count) = socket::send(socket, ready)? else {
+                    return Ok(false);
+                };
+                left -= count;
+                self.output.written(count);
+                if let Some(guard) = &mut self.guard {
+                    guard.wrote(count);
                 }
             }
+            self.settle();
+            if self.output.is_empty() {
+                return Ok(true);
+            }
         }
-        self.settle();
-        Ok(true)
     }
 
-    /// Writes down what is about to be written.
-    fn announce(&mut self) {
-        let Some(guard) = &mut self.guard else { return };
+    /// Writes down what is about to be written: so many bytes.
+    fn announce(&mut self) -> usize {
+        let pending = self.output.pending();
+        let Some(guard) = &mut self.guard else { return pending.len() };
         let sheet = self.paper.as_mut().map(|paper| &mut *paper.output);
         let closing = matches!(self.next, Next::Close(_));
         let partial = self.http.expects() == Expects::Stream;
         let answered = self.input.consumed() - self.http.unanswered();
-        let pending = self.output.pending();
-        guard.answer(pending, answered, sheet, partial, closing);
+        guard.answer(pending, answered, sheet, partial, closing)
     }
 
     /// Writes down that it is written, if those were whole answers.
     fn settle(&mut self) {
         let Some(guard) = &mut self.guard else { return };
-        let unanswered = self.http.unanswered();
-        let answered = self.input.consumed() - unanswered;
-        if self.http.expects() != Expects::Stream && guard.settle(answered) {
-            self.input.settle(unanswered);
+        if let Some(answered) = guard.settle() {
+            // An input that was dropped, for the end, has nothing waiting.
+            let waiting = self.input.consumed().saturating_sub(answered);
+            self.input.settle(waiting);
         }
     }
 
@@ -329,7 +337,7 @@ impl Work {
         if !self.held {
             self.held = true;
             // A Unix socket has no such thing, and bounds it by itself.
-            let _ = socket::limit_unsent(socket, UNSENT);
+            let _ = tcp::limit_unsent(socket, UNSENT);
         }
     }
 

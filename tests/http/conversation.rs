@@ -8,7 +8,11 @@ use handoff::http::{
     Closing, Connection, Expects, Flow, Input, Method, Output, Refusal,
     Request, Response,
 };
-use std::{cell::RefCell, io::Write as _, rc::Rc};
+use std::{
+    cell::{Cell, RefCell},
+    io::Write as _,
+    rc::Rc,
+};
 
 const LAST: &[u8] = b"GET /3 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
 const OLD: &[u8] = b"GET /0 HTTP/1.0\r\n\r\n";
@@ -54,6 +58,25 @@ fn answers_of_a_batch_leave_in_one_piece() {
     assert!(matches!(flow, Flow::Read));
     assert_eq!(client::answers(driver.output.pending(), &[]).len(), 16);
     assert!(driver.input.is_empty() && driver.input.is_standard());
+}
+
+#[test]
+fn the_room_for_a_large_request_goes_with_it() {
+    let mut driver = Driver::new(echo);
+    let body = "x".repeat(1_000_000);
+    let post = "POST /1 HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n";
+    driver.send(format!("{post}\r\n").as_bytes());
+    let (first, second) = body.split_at(700_000);
+    driver.send(first.as_bytes());
+    // What comes behind it is not to have as much room.
+    let portion = driver.input.space().len();
+    assert!(portion <= 64 << 10, "{portion} bytes");
+    // The client may let the answer lie, and this with it.
+    driver.send(format!("{second}GET /2 HT").as_bytes());
+    assert_eq!(bodies(&mut driver), ["200 /1"]);
+    assert!(driver.input.is_standard());
+    driver.send(b"TP/1.1\r\nHost: a\r\n\r\n");
+    assert_eq!(bodies(&mut driver), ["200 /2"]);
 }
 
 #[test]
@@ -335,4 +358,31 @@ fn a_small_request_takes_no_memory() {
     round(&mut driver);
     let taken = allocation_counter::measure(|| round(&mut driver));
     assert_eq!(taken.count_total, 0);
+}
+
+#[test]
+fn answered_singly_no_request_is_handled_before_the_last_answer_is_written() {
+    let handled = Rc::new(Cell::new(0));
+    let count = Rc::clone(&handled);
+    let mut driver = Driver::new(
+        move |request: &Request<'_>, response: &mut Response<'_>| {
+            count.set(count.get() + 1);
+            response.body(request.target());
+        },
+    );
+    driver.connection.answer_singly();
+    let bytes = [GET, NEXT, GET].concat();
+    driver.input.space()[..bytes.len()].copy_from_slice(&bytes);
+    driver.input.filled(bytes.len());
+    for number in 1..=3 {
+        let flow = driver.call(|connection, input, output, service| {
+            connection.receive(input, output, service)
+        });
+        assert_eq!(matches!(flow, Flow::Write), number < 3, "{flow:?}");
+        assert_eq!(handled.get(), number);
+        let pending = driver.output.pending();
+        assert_eq!(client::answers(pending, &[]).len(), 1);
+        let count = pending.len();
+        driver.output.written(count);
+    }
 }

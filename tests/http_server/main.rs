@@ -24,6 +24,7 @@ mod figures;
 mod kernel;
 mod late;
 mod limits;
+#[allow(dead_code, reason = "the tests of salvage use the rest")]
 mod peer;
 mod pieces;
 mod pipelines;

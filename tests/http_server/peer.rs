@@ -112,7 +112,15 @@ impl Client {
     /// Reads once, at most so many bytes; how many came.
     pub(crate) fn read(&mut self, most: usize) -> Result<usize, End> {
         let mut bytes = vec![0; most];
-        match self.socket.read(&mut bytes) {
+        let result = loop {
+            // After a stop of the process, as by a debugger, a read with a
+            // timeout is interrupted although there is no handler: signal(7).
+            match self.socket.read(&mut bytes) {
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                result => break result,
+            }
+        };
+        match result {
             // A reset behind the end is seen nowhere else.
             Ok(0) => match self.socket.take_error().unwrap() {
                 Some(_) => Err(End::Reset),
@@ -127,6 +135,11 @@ impl Client {
             }
             Err(error) => panic!("{error}, after {:?}", self.text()),
         }
+    }
+
+    /// What has come and was not looked at.
+    pub(crate) fn take(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.ahead)
     }
 
     /// Everything up to the end of the connection, and how that came.
@@ -154,8 +167,10 @@ impl Client {
     /// Waits for the next answer, which has a length and is not the last.
     pub(crate) fn answer(&mut self) -> Answer {
         let mut head = self.until(b"\r\n\r\n");
-        if self.ahead.starts_with(CONTINUE) {
-            head = self.until_behind(head, b"\r\n\r\n");
+        let mut from = 0;
+        while &self.ahead[from..head] == CONTINUE {
+            from = head;
+            head = self.until_behind(from, b"\r\n\r\n");
         }
         let text = String::from_utf8_lossy(&self.ahead[..head]).into_owned();
         let length = text

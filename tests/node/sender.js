@@ -12,7 +12,7 @@ const control = require('./control.js');
 const [how, ...words] = process.argv.slice(2);
 // The channel of one that is spawned need not be descriptor 3.
 const child = how === 'spawn' ? spawn(process.env.HANDOFF, words, {
-  stdio: ['ignore', 'inherit', 'inherit', 2, 2, 'ipc'],
+  stdio: ['ignore', 'inherit', 'inherit', 'pipe', 'pipe', 'ipc'],
 }) : fork(words[0], words.slice(1), { execPath: process.env.HANDOFF });
 let exited;
 let onExit = () => {};

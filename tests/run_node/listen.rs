@@ -182,6 +182,22 @@ fn a_udp_socket_is_shared() {
     }
 }
 
+/// Node would leave it waiting for ever.
+#[test]
+fn who_has_no_descriptor_for_a_shared_socket_is_told_and_lives() {
+    need_node!();
+    let script = "ulimit -n 60; exec node tests/node/udp.js hoard";
+    let mut command = handoff("run --host 127.0.0.1 --workers 1 -- sh -c");
+    command.arg(script);
+    let server = Server::start(command);
+    let pid = server.ask_worker();
+    wait_until("the app is told", || {
+        server.log().contains("error EMFILE, again")
+    });
+    wait_until("the next attempt succeeds", || server.log().contains("udp "));
+    assert_eq!(server.ask_worker(), pid);
+}
+
 #[test]
 fn a_tls_session_is_resumed_on_any_worker() {
     need_node!();

@@ -131,7 +131,7 @@ impl Master {
             handed_over: handed.fold(self.past.handed_over, u64::wrapping_add),
             redispatched,
             requests: requests.reduce(u64::wrapping_add),
-            salvage: self.launcher.is_guarded().then_some(self.tally),
+            salvage: self.launcher.is_guarded().then_some(self.lending.tally),
         };
         Status { master, workers }
     }

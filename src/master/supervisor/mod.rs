@@ -65,9 +65,6 @@ pub struct Supervisor {
     slots: Vec<Slot>,
     /// In the order in which they lost their places.
     departed: Vec<Departed>,
-    /// When time alone changes something. The master asks at every turn, so
-    /// it is worked out only when it may have changed.
-    due: Option<Duration>,
 }
 
 impl Supervisor {
@@ -84,7 +81,6 @@ impl Supervisor {
             past: Past::NeverReady { failures: 0 },
             drought: Drought::new(now),
             degraded: false,
-            due: Some(now),
         }
     }
 
@@ -124,31 +120,19 @@ impl Supervisor {
             Event::Emptied => self.emptied(now, out),
             Event::Stranded => self.stranded(),
         }
-        self.settle(now, out);
+        self.tick(now, out);
     }
 
-    /// Lets time pass and appends what is to be done: nothing before
-    /// [`deadline`](Self::deadline).
+    /// Lets time pass and appends what is to be done.
     pub fn tick(&mut self, now: Duration, out: &mut Vec<Action>) {
-        if self.due.is_some_and(|due| due <= now) {
-            self.settle(now, out);
-        }
-    }
-
-    fn settle(&mut self, now: Duration, out: &mut Vec<Action>) {
         self.expire(now, out);
         self.reconcile(now, out);
-        self.due = self.next_due();
     }
 
     /// When [`tick`](Self::tick) wants to be called, if nothing happens
     /// before. Right after a call of it or of [`handle`](Self::handle) it
     /// lies in the future; it changes by these two calls only.
     pub fn deadline(&self) -> Option<Duration> {
-        self.due
-    }
-
-    fn next_due(&self) -> Option<Duration> {
         let vacancy = self.next_vacancy().map(|(at, _)| at);
         let step = self.next_step().map(|(at, _)| at);
         let newcomers = self

@@ -1,0 +1,4 @@
+//! Chapters: what the sources do together, told from one end to the other.
+
+#[doc = include_str!("salvage.md")]
+pub mod salvage {}

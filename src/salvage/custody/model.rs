@@ -1,0 +1,151 @@
+//! Random walks beside a naive model: a list of who has what, searched anew
+//! at each step.
+
+use proptest::prelude::*;
+
+use super::*;
+
+/// Few, so that there are none left often.
+const SLOTS: u32 = 6;
+const GIFTS: u32 = 3;
+
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    /// One is sent, with a gift if it is heavy and there is one.
+    Send {
+        heavy: bool,
+    },
+    /// One could not be sent.
+    Fail {
+        heavy: bool,
+    },
+    Receive,
+    /// Of those on their way, the worker will look at so many only.
+    Keep(usize),
+    /// It gives a slot back, that it has or has not.
+    Release(u32),
+    Die,
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let step = prop_oneof![
+        8 => any::<bool>().prop_map(|heavy| Step::Send { heavy }),
+        2 => any::<bool>().prop_map(|heavy| Step::Fail { heavy }),
+        8 => Just(Step::Receive),
+        1 => (0..4_usize).prop_map(Step::Keep),
+        6 => (0..SLOTS + 1).prop_map(Step::Release),
+        1 => Just(Step::Release(UNGUARDED)),
+    ];
+    let last = prop::option::of(Just(Step::Die));
+    (prop::collection::vec(step, 1..200), last).prop_map(|(mut all, last)| {
+        all.extend(last);
+        all
+    })
+}
+
+/// What is known of the worker, without a thought of how.
+#[derive(Default)]
+struct Model {
+    /// Slot, gift, in the order of sending.
+    on_the_way: Vec<(u32, Option<u32>)>,
+    /// Slot and copy.
+    has: Vec<(u32, u64)>,
+    copies: u64,
+}
+
+impl Model {
+    fn slot_is_free(&self, slot: u32) -> bool {
+        let sent = self.on_the_way.iter().any(|&(other, _)| other == slot);
+        !sent && !self.has.iter().any(|&(other, _)| other == slot)
+    }
+
+    fn gift_is_free(&self, gift: u32) -> bool {
+        !self.on_the_way.iter().any(|&(_, other)| other == Some(gift))
+    }
+
+    fn has_free_slot(&self) -> bool {
+        (0..SLOTS).any(|slot| self.slot_is_free(slot))
+    }
+
+    fn has_free_gift(&self) -> bool {
+        (0..GIFTS).any(|gift| self.gift_is_free(gift))
+    }
+
+    /// Takes a seat, which must be nobody's; none only if there is none.
+    fn seat(
+        &self,
+        custody: &mut Custody<u64>,
+        heavy: bool,
+    ) -> Result<(u32, Option<u32>), TestCaseError> {
+        let slot = custody.take();
+        prop_assert_eq!(slot != UNGUARDED, self.has_free_slot());
+        prop_assert!(slot == UNGUARDED || slot < SLOTS);
+        prop_assert!(slot == UNGUARDED || self.slot_is_free(slot));
+        let gift = if heavy { custody.take_gift() } else { None };
+        prop_assert_eq!(gift.is_some(), heavy && self.has_free_gift());
+        prop_assert!(gift.is_none_or(|gift| self.gift_is_free(gift)));
+        Ok((slot, gift))
+    }
+
+    fn step(
+        &mut self,
+        custody: &mut Custody<u64>,
+        step: Step,
+    ) -> Result<(), TestCaseError> {
+        match step {
+            Step::Send { heavy } => {
+                let (slot, gift) = self.seat(custody, heavy)?;
+                custody.sent(slot, gift);
+                self.on_the_way.push((slot, gift));
+            }
+            Step::Fail { heavy } => {
+                let (slot, gift) = self.seat(custody, heavy)?;
+                custody.unused(slot, gift);
+            }
+            Step::Receive => {
+                self.copies += 1;
+                let back = custody.received(self.copies);
+                let first = !self.on_the_way.is_empty();
+                let first = first.then(|| self.on_the_way.remove(0));
+                match first.filter(|&(slot, _)| slot != UNGUARDED) {
+                    Some((slot, _)) => {
+                        prop_assert_eq!(back, None);
+                        self.has.push((slot, self.copies));
+                    }
+                    None => prop_assert_eq!(back, Some(self.copies)),
+                }
+            }
+            Step::Keep(count) => {
+                custody.keep_sent(count);
+                self.on_the_way.truncate(count);
+            }
+            Step::Release(slot) => {
+                let at = self.has.iter().position(|&(is, _)| is == slot);
+                let expected = at.map(|at| self.has.remove(at).1);
+                prop_assert_eq!(custody.released(slot), expected);
+            }
+            Step::Die => {
+                let mut left = custody.take_all();
+                left.sort_unstable();
+                self.has.sort_unstable();
+                prop_assert_eq!(&left, &self.has);
+                prop_assert_eq!(custody.take(), UNGUARDED);
+                prop_assert!(custody.take_all().is_empty());
+            }
+        }
+        Ok(())
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(300))]
+
+    #[test]
+    fn no_slot_and_no_gift_is_anybodys_twice_or_lost(steps in steps()) {
+        let mut custody = Custody::new(SLOTS, GIFTS);
+        let mut model = Model::default();
+        for step in steps {
+            model.step(&mut custody, step)?;
+        }
+    }
+}

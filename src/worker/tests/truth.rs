@@ -1,0 +1,138 @@
+//! Whether a verdict is right, by what is known without the words: which
+//! bytes have gone out, which came in, which calls the handler has seen.
+
+use super::script::Method;
+use super::stage::{Seen, State, World};
+use crate::salvage::bag::Bag;
+use crate::salvage::ledger::{Position, Stretch, Transfer, Verdict};
+use crate::scoreboard::Piece;
+
+impl World {
+    fn pack(&self, sheet: Option<u32>, transfer: &Transfer) -> Bag {
+        let read = |piece, stretch: Stretch| {
+            if stretch.length == 0 {
+                return Vec::new();
+            }
+            let bytes = self.master.read_sheet(sheet.unwrap(), piece, stretch);
+            bytes.expect("a stretch of a sheet")
+        };
+        let input = read(Piece::Input, transfer.input);
+        let output = read(Piece::Output, transfer.output);
+        Bag::of(transfer, input, output)
+    }
+
+    /// The bag that the verdict leaves, and how many answers exist.
+    pub(super) fn check(
+        &self,
+        state: &mut State,
+        verdict: Verdict,
+        sheet: Option<u32>,
+        sound: bool,
+    ) -> (Option<Bag>, usize) {
+        let now = state.reading();
+        let secured = if sound { state.secured } else { now.answers };
+        let here = state.origin.plus(state.got.len(), 0).output;
+        let mut exist = now.answers;
+        let mut left = None;
+        match verdict {
+            Verdict::Gone => {
+                assert!(state.over);
+                return (None, secured);
+            }
+            Verdict::Moves(transfer) => {
+                let bag = self.pack(sheet, &transfer);
+                self.check_bag(state, &transfer, &bag);
+                let bytes = [&state.got[now.end..], &bag.output].concat();
+                exist = now.on(&state.asks, &bytes).answers;
+                left = Some(bag);
+            }
+            Verdict::Lost { done } => {
+                let from = state.begin_of(now.answers);
+                assert!(!now.partial, "an excuse in the middle of an answer");
+                assert!(state.taken > from, "an excuse for nothing");
+                let at = state.origin.plus(0, from).input;
+                let place = Position { output: here, input: at };
+                assert_eq!(done, place, "an excuse in the wrong place");
+                let ask = &state.asks[now.answers];
+                let seen = state.seen[now.answers];
+                let whole = state.taken >= state.ends[now.answers];
+                let post =
+                    matches!(ask.method, Method::Post | Method::PostAgain);
+                let once = post && whole && seen != Seen::Repeatable;
+                assert!(
+                    once || state.spilled,
+                    "an excuse without need: {ask:?}"
+                );
+                left = Some(Bag::apology(done));
+            }
+            Verdict::End => {
+                let broken = state.is_broken(now.answers);
+                assert!(broken || !now.partial, "an end within an answer");
+                let last = now.closing
+                    || broken
+                    || state.spilled
+                    || state.cut
+                    || state.is_satisfied(now.answers);
+                assert!(last, "an end out of nothing");
+            }
+            Verdict::Reset => {
+                let (from, _, unbacked) = state.batch;
+                let begun = state.got.len() > from || now.partial;
+                let scarce = state.scarce && (begun || state.brought);
+                let limit = (unbacked && begun) || scarce;
+                assert!(limit, "a reset without need");
+                let waits = state.seen[now.answers..]
+                    .iter()
+                    .any(|seen| *seen != Seen::Not);
+                // Of such a stream nobody knows yet that this was all.
+                let last = now.answers.checked_sub(1);
+                let ended_by_end = last.is_some_and(|last| {
+                    let ask = &state.asks[last];
+                    ask.is_stream() && ask.old
+                });
+                assert!(
+                    now.partial || waits || ended_by_end || scarce,
+                    "a reset of what is whole"
+                );
+            }
+        }
+        assert!(exist >= secured, "{secured} answers were there: {verdict:?}");
+        (left, exist)
+    }
+
+    fn check_bag(&self, state: &State, transfer: &Transfer, bag: &Bag) {
+        let now = state.reading;
+        let here = state.origin.plus(state.got.len(), 0).output;
+        let bytes = [&state.got[now.end..], &bag.output].concat();
+        let then = now.on(&state.asks, &bytes);
+        let broken = state.is_broken(then.answers) && bag.closing;
+        assert!(broken || !then.partial, "half an answer would be all");
+        assert_eq!(bag.done.output, here);
+        let rest = bag.next.output.wrapping_sub(here) as usize;
+        assert_eq!(rest, bag.output.len());
+        if then.closing {
+            assert!(bag.closing, "it would be taken for an idle one");
+        }
+        if bag.closing {
+            let last = then.closing
+                || broken
+                || state.spilled
+                || state.cut
+                || state.is_satisfied(then.answers);
+            assert!(last, "it would be closed without need");
+            return;
+        }
+        let from = state.begin_of(then.answers);
+        let at = state.origin.plus(0, from).input;
+        assert_eq!(bag.next.input, at, "it would go on elsewhere");
+        assert!(
+            bag.input == state.sent[from..state.taken],
+            "what was read would not be what was sent"
+        );
+        if let Some(seen) = state.seen.get(then.answers) {
+            assert_ne!(*seen, Seen::Once, "it would be asked twice");
+            let seen = *seen != Seen::Not;
+            assert!(!seen || transfer.begun, "nobody would be blamed");
+        }
+    }
+}
