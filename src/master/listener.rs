@@ -18,6 +18,7 @@ use crate::error::Error;
 use crate::sys;
 use crate::sys::lock;
 use crate::sys::socket::{self, Accepted};
+use crate::sys::tcp;
 
 /// Longest queue of connections that wait to be accepted. The kernel clamps
 /// it to net.core.somaxconn (4096 since Linux 5.4).
@@ -256,7 +257,7 @@ impl Listener {
         let seconds = if on { DEFER_SECONDS } else { 0 };
         match self.place {
             Place::Tcp(_) => {
-                socket::set_defer_accept(self.socket.as_fd(), seconds)
+                tcp::set_defer_accept(self.socket.as_fd(), seconds)
             }
             Place::Unix(..) | Place::Passed(_) => Ok(()),
         }

@@ -11,7 +11,7 @@
 //!   process  pidfd, waitid            clock    since boot
 //!   poll     one descriptor, no loop  user     getpwnam, getgrnam
 //!   stderr   that cannot block         close    many at once
-//!   tcp      what the kernel counted
+//!   tcp      options, what was counted
 //!   lock     taking turns
 //! ```
 //!

@@ -123,31 +123,7 @@ pub(crate) fn set_nonblocking(fd: BorrowedFd<'_>) -> Result<()> {
     Ok(())
 }
 
-/// `TCP_NODELAY`, for a connection whose listener was not ours.
-pub(crate) fn set_no_delay(connection: BorrowedFd<'_>) -> Result<()> {
-    set_option(connection, libc::IPPROTO_TCP, libc::TCP_NODELAY, 1)
-}
-
-/// `TCP_NOTSENT_LOWAT`: takes no more to send from us while so many bytes
-/// wait for the client to have room. Without it the kernel takes megabytes.
-pub(crate) fn limit_unsent(
-    connection: BorrowedFd<'_>,
-    bytes: i32,
-) -> Result<()> {
-    set_option(connection, libc::IPPROTO_TCP, libc::TCP_NOTSENT_LOWAT, bytes)
-}
-
-/// `TCP_DEFER_ACCEPT`: a connection is accepted when its first bytes are
-/// there, or after about `seconds` without any; 0 turns it off. It halves the
-/// price of a hand-off, and is wrong where the server speaks first.
-pub(crate) fn set_defer_accept(
-    listener: BorrowedFd<'_>,
-    seconds: i32,
-) -> Result<()> {
-    set_option(listener, libc::IPPROTO_TCP, libc::TCP_DEFER_ACCEPT, seconds)
-}
-
-fn set_option(
+pub(super) fn set_option(
     socket: BorrowedFd<'_>,
     level: i32,
     name: i32,

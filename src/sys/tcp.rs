@@ -1,9 +1,34 @@
-//! tcp(7): what the kernel has counted of a connection, whoever moved the
-//! bytes.
+//! tcp(7): options of a connection, and what the kernel has counted of it,
+//! whoever moved the bytes.
 
 use std::os::fd::{AsRawFd, BorrowedFd};
 
+use super::socket::set_option;
 use super::{Result, syscall};
+
+/// `TCP_NODELAY`, for a connection whose listener was not ours.
+pub(crate) fn set_no_delay(connection: BorrowedFd<'_>) -> Result<()> {
+    set_option(connection, libc::IPPROTO_TCP, libc::TCP_NODELAY, 1)
+}
+
+/// `TCP_NOTSENT_LOWAT`: takes no more to send from us while so many bytes
+/// wait for the client to have room. Without it the kernel takes megabytes.
+pub(crate) fn limit_unsent(
+    connection: BorrowedFd<'_>,
+    bytes: i32,
+) -> Result<()> {
+    set_option(connection, libc::IPPROTO_TCP, libc::TCP_NOTSENT_LOWAT, bytes)
+}
+
+/// `TCP_DEFER_ACCEPT`: a connection is accepted when its first bytes are
+/// there, or after about `seconds` without any; 0 turns it off. It halves the
+/// price of a hand-off, and is wrong where the server speaks first.
+pub(crate) fn set_defer_accept(
+    listener: BorrowedFd<'_>,
+    seconds: i32,
+) -> Result<()> {
+    set_option(listener, libc::IPPROTO_TCP, libc::TCP_DEFER_ACCEPT, seconds)
+}
 
 /// Bytes of `struct tcp_info` (linux/tcp.h) up to the last field that is
 /// wanted; the kernel fills in as many as it is asked for.

@@ -34,6 +34,7 @@ use crate::scoreboard::{Return, Scoreboard};
 use crate::slab::Key;
 use crate::sys::epoll::{self, Epoll};
 use crate::sys::socket::{self, Direction};
+use crate::sys::tcp;
 use crate::sys::unix;
 
 /// How often a channel is read before its end is taken as read: a process
@@ -215,7 +216,7 @@ impl Node {
             warn!("a connection may block: {error}");
         }
         // A unix socket has no such thing and needs none.
-        let _ = socket::set_no_delay(socket.as_fd());
+        let _ = tcp::set_no_delay(socket.as_fd());
         self.taken += 1;
         self.scoreboard.publish_received(self.taken);
         news.arrivals.push(Arrival { list, ..Arrival::from(socket) });

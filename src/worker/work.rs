@@ -19,6 +19,7 @@ use crate::scoreboard::{Sheet, Sheets};
 use crate::slab::Key;
 use crate::sys;
 use crate::sys::socket;
+use crate::sys::tcp;
 
 /// Bytes that wait in the kernel for a client that does not read, and whose
 /// next request is therefore not looked at.
@@ -336,7 +337,7 @@ impl Work {
         if !self.held {
             self.held = true;
             // A Unix socket has no such thing, and bounds it by itself.
-            let _ = socket::limit_unsent(socket, UNSENT);
+            let _ = tcp::limit_unsent(socket, UNSENT);
         }
     }
 
