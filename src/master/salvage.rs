@@ -60,10 +60,14 @@ enum Fate {
 impl Master {
     /// Takes back what a worker gives, by slots.
     pub(super) fn take_in(&mut self, returned: Vec<Guest>) {
+        if returned.is_empty() {
+            return;
+        }
         for guest in returned {
             self.lending.tally.connections += 1;
             self.place(guest);
         }
+        self.look_for_the_stranded();
     }
 
     /// A worker is dead: what it had goes to others, as far as that can be.
@@ -167,7 +171,12 @@ impl Master {
     /// Suspects that wait, those that are heard, and the end of it.
     pub(super) fn attend_ward(&mut self) {
         let now = self.elapsed();
-        for guest in self.ward.dissolve_if_deserted(now) {
+        let let_go = match self.stopping {
+            // No replacement comes, or not one of ours.
+            true => self.ward.dissolve(),
+            false => self.ward.dissolve_if_deserted(now),
+        };
+        for guest in let_go {
             self.place(guest);
         }
         let Some(nurse) = self.ward.nurse() else { return };
