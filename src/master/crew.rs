@@ -220,8 +220,7 @@ impl Master {
                     {
                         // Read anew, so it may be any number again.
                         let received = scoreboard.received();
-                        let before =
-                            (first - 1).saturating_sub(received);
+                        let before = (first - 1).saturating_sub(received);
                         custody.keep_sent(before as usize);
                     }
                     self.cooling.push((self.now + COOL_DOWN, worker, id));

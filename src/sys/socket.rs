@@ -463,7 +463,7 @@ mod tests {
         // Both block until they are told not to.
         set_nonblocking(listener.as_fd()).unwrap();
         set_nonblocking(server.as_fd()).unwrap();
-        set_no_delay(server.as_fd()).unwrap();
+        crate::sys::tcp::set_no_delay(server.as_fd()).unwrap();
         let nothing = accept(listener.as_fd()).unwrap();
         assert!(matches!(nothing, Accepted::Nothing));
         assert_eq!(receive(server.as_fd(), &mut [0; 8]).unwrap(), None);

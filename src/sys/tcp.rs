@@ -92,7 +92,10 @@ pub(crate) fn counters(socket: BorrowedFd<'_>) -> Result<Counters> {
         }
         let given = acked.wrapping_add(unacked);
         let taken = received.wrapping_sub(end).wrapping_sub(unread);
-        return Ok(Counters::Open { given: given as u32, taken: taken as u32 });
+        return Ok(Counters::Open {
+            given: given as u32,
+            taken: taken as u32,
+        });
     }
 }
 

@@ -33,7 +33,7 @@ use std::time::{Duration, Instant};
 
 /// After so long a thing that should happen at once has not happened. It is
 /// long because the machine may be busy with something else.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// How often a condition is looked at.
 const GLANCE: Duration = Duration::from_millis(2);
