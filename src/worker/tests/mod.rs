@@ -180,6 +180,9 @@ fn a_worker_dies_at_each_instant_of_bodies() {
 fn a_worker_dies_at_each_instant_of_more_than_a_sheet() {
     let half = Ask { body: Body::Sized(5000), ..Ask::get(9) };
     die_at_each_instant(&[half, half, half]);
+    // What is left of the second would not fit beside itself.
+    let most = Ask { body: Body::Sized(8130), ..half };
+    die_at_each_instant(&[Ask::get(5), most]);
 }
 
 #[test]
