@@ -58,7 +58,14 @@ pub(crate) struct Slab<T> {
 
 impl<T> Slab<T> {
     pub(crate) fn new() -> Slab<T> {
-        Slab { places: Vec::new(), vacant: Vec::new() }
+        Slab::with_room(0)
+    }
+
+    /// One that does not move before it has so many tenants. Memory that was
+    /// never touched does not exist, so room costs nothing; a table that
+    /// doubles leaves its earlier places behind as holes.
+    pub(crate) fn with_room(tenants: usize) -> Slab<T> {
+        Slab { places: Vec::with_capacity(tenants), vacant: Vec::new() }
     }
 
     pub(crate) fn len(&self) -> usize {

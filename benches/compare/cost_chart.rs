@@ -83,6 +83,7 @@ fn panel(svg: &mut Svg, top: f64, title: &str, rows: &[Row]) {
         let y = first + ROW * (index as f64 + 0.5);
         let (class, weight) = match peer {
             Peer::Handoff => ("ours", "strong"),
+            Peer::HandoffPlain => ("ours", ""),
             peer if peer.is_floor() => ("floor", ""),
             _ => ("peer", ""),
         };

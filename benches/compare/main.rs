@@ -28,6 +28,7 @@
 
 mod answer;
 mod bench;
+mod brief;
 mod calls;
 mod cost_chart;
 mod curve_chart;

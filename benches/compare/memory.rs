@@ -18,11 +18,12 @@ const FIRST: usize = 100;
 
 fn peers(bench: &Bench) -> Vec<Peer> {
     if bench.plan.quick {
-        return vec![Peer::Handoff];
+        return vec![Peer::Handoff, Peer::HandoffPlain];
     }
     bench.present(&[
         Peer::FloorKeepAlive,
         Peer::Handoff,
+        Peer::HandoffPlain,
         Peer::Nginx,
         Peer::Haproxy,
         Peer::Hyper,

@@ -23,6 +23,8 @@ pub(crate) enum Peer {
     Handoff,
     /// A second instance: what differs between the two is noise.
     HandoffAgain,
+    /// Connections end with their worker, as everywhere else.
+    HandoffPlain,
     Nginx,
     /// With `TCP_DEFER_ACCEPT`, as ours has it by default.
     NginxDeferred,
@@ -45,6 +47,7 @@ impl Peer {
             Peer::FloorPass => "floor D-pb-cr",
             Peer::Handoff => "handoff",
             Peer::HandoffAgain => "handoff again",
+            Peer::HandoffPlain => "handoff, no salvage",
             Peer::Nginx => "nginx",
             Peer::NginxDeferred => "nginx deferred",
             Peer::Haproxy => "HAProxy",
@@ -64,6 +67,7 @@ impl Peer {
             Peer::FloorPass => "floor in C: the master hands over",
             Peer::Handoff => "this server, one worker",
             Peer::HandoffAgain => "the same once more: the noise",
+            Peer::HandoffPlain => "this server with --no-salvage",
             Peer::Nginx => "nginx, reuseport",
             Peer::NginxDeferred => "nginx, reuseport, deferred",
             Peer::Haproxy => "HAProxy's http-request return",
@@ -92,7 +96,9 @@ impl Peer {
             | Peer::FloorPipelined
             | Peer::FloorOwn
             | Peer::FloorPass => tools.floor.clone(),
-            Peer::Handoff | Peer::HandoffAgain => Some(tools.handoff.clone()),
+            Peer::Handoff | Peer::HandoffAgain | Peer::HandoffPlain => {
+                Some(tools.handoff.clone())
+            }
             Peer::Nginx | Peer::NginxDeferred => tools.nginx.clone(),
             Peer::Haproxy => tools.haproxy.clone(),
             Peer::Hyper => tools.hyper.clone(),
@@ -101,6 +107,26 @@ impl Peer {
                 let both = tools.node.is_some() && tools.can_run;
                 both.then(|| tools.handoff.clone())
             }
+        }
+    }
+
+    /// Runs our program: its workers come after its listener.
+    pub(crate) fn is_ours(self) -> bool {
+        match self {
+            Peer::Handoff
+            | Peer::HandoffAgain
+            | Peer::HandoffPlain
+            | Peer::HandoffRun => true,
+            Peer::FloorKeepAlive
+            | Peer::FloorPipelined
+            | Peer::FloorOwn
+            | Peer::FloorPass
+            | Peer::Nginx
+            | Peer::NginxDeferred
+            | Peer::Haproxy
+            | Peer::Hyper
+            | Peer::NodeRoundRobin
+            | Peer::NodeNone => false,
         }
     }
 
@@ -128,10 +154,13 @@ impl Peer {
             Peer::FloorPass => {
                 floor(&mut command, bench, "pass", port, workers)
             }
-            Peer::Handoff | Peer::HandoffAgain => {
+            Peer::Handoff | Peer::HandoffAgain | Peer::HandoffPlain => {
                 command.args(["serve", "--log-level", "warn"]);
                 command.args(["--listen", &format!("127.0.0.1:{port}")]);
                 command.args(["--workers", &workers.to_string()]);
+                if self == Peer::HandoffPlain {
+                    command.arg("--no-salvage");
+                }
             }
             Peer::Nginx => {
                 nginx(&mut command, tools, port, "reuseport")?;

@@ -11,7 +11,7 @@ use crate::results::Results;
 use crate::rounds::Comparison;
 use crate::statistics::{Spread, group, short};
 use crate::targets::{self, Bound, Verdict};
-use crate::{cost_chart, curve_chart, json, memory};
+use crate::{brief, cost_chart, curve_chart, json, memory};
 
 /// What the figures mean, and what they do not.
 const METHOD: &str = "\
@@ -35,7 +35,11 @@ at rest.
 
 pub(crate) fn write(results: &Results, folder: &Path) -> Result<()> {
     let json = format!("{:#}\n", json::of(results));
-    let mut files = vec![("table.md", table(results)), ("results.json", json)];
+    let mut files = vec![
+        ("summary.md", brief::of(results)),
+        ("table.md", table(results)),
+        ("results.json", json),
+    ];
     if !results.comparisons.is_empty() {
         files.push(("cost.svg", cost_chart::draw(results)));
     }
@@ -95,7 +99,7 @@ fn table(results: &Results) -> String {
     text
 }
 
-fn targets_table(results: &Results) -> String {
+pub(crate) fn targets_table(results: &Results) -> String {
     let mut text = "| figure | must be | is | least–most | |\n\
                     |---|--:|--:|--:|---|\n"
         .to_owned();
@@ -188,21 +192,35 @@ fn comparison_table(comparison: &Comparison) -> String {
         );
     }
     put(&mut text, "\n");
-    if let Some(spread) =
-        comparison.ratio(Peer::HandoffRun, Peer::NodeRoundRobin)
-    {
-        put(
-            &mut text,
-            format!(
-                "Node's worker under our master costs {} ({}) of what it costs \
-             under Node's own. The bound is what that worker costs by \
-             itself, as under SCHED_NONE, where it accepts.\n\n",
-                short(spread.median),
-                range(spread)
-            ),
-        );
-    }
+    put(&mut text, node(comparison));
     text
+}
+
+/// Our master beside Node's, with the same workers, and what bounds both.
+fn node(comparison: &Comparison) -> String {
+    let (ours, theirs) = (Peer::HandoffRun, Peer::NodeRoundRobin);
+    let rate = comparison.ratio_of(ours, theirs, |s| s.per_second);
+    let (Some(cost), Some(rate)) = (comparison.ratio(ours, theirs), rate)
+    else {
+        return String::new();
+    };
+    let mut text = format!(
+        "Node's worker under our master costs {} ({}) of what it costs under \
+         Node's own, and answers {} ({}) times as many requests a second.",
+        short(cost.median),
+        range(cost),
+        short(rate.median),
+        range(rate)
+    );
+    if let Some(bound) = comparison.ratio(ours, Peer::NodeNone) {
+        text.push_str(&format!(
+            " The bound is that worker by itself, where it accepts \
+             (SCHED_NONE): of that it costs {} ({}).",
+            short(bound.median),
+            range(bound)
+        ));
+    }
+    text + "\n\n"
 }
 
 fn calls_table(results: &Results) -> String {

@@ -53,16 +53,14 @@ impl Results {
         self.calls.iter().find(ours)
     }
 
-    pub(crate) fn memory(&self) -> Option<&Memory> {
-        self.memory.iter().find(|one| one.peer == Peer::Handoff)
+    pub(crate) fn memory(&self, peer: Peer) -> Option<&Memory> {
+        self.memory.iter().find(|one| one.peer == peer)
     }
 
     /// Failed connections and wrong answers of ours, under all loads.
     pub(crate) fn errors(&self) -> Option<Spread> {
-        let entries = self
-            .comparisons
-            .iter()
-            .filter_map(|comparison| comparison.entry(Peer::Handoff));
+        let entries = self.comparisons.iter().flat_map(|one| &one.entries);
+        let entries = entries.filter(|entry| entry.peer.is_ours());
         let samples = entries.flat_map(|entry| &entry.samples);
         let errors: Vec<u64> = samples.map(|sample| sample.errors).collect();
         let sum = errors.iter().sum::<u64>() as f64;

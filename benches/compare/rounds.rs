@@ -65,9 +65,19 @@ impl Comparison {
 
     /// The CPU time of one in terms of another's, within each round.
     pub(crate) fn ratio(&self, one: Peer, other: Peer) -> Option<Spread> {
+        self.ratio_of(one, other, |sample| sample.cpu)
+    }
+
+    /// The same of another figure.
+    pub(crate) fn ratio_of(
+        &self,
+        one: Peer,
+        other: Peer,
+        of: fn(&Sample) -> f64,
+    ) -> Option<Spread> {
         let (one, other) = (self.entry(one)?, self.entry(other)?);
         let pairs = one.samples.iter().zip(&other.samples);
-        Spread::of(pairs.map(|(one, other)| one.cpu / other.cpu))
+        Spread::of(pairs.map(|(one, other)| of(one) / of(other)))
     }
 }
 

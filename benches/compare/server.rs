@@ -58,8 +58,8 @@ impl Server {
             let is_up = !has_ended
                 && Client::open(self.port).is_ok_and(|mut c| c.is_answered());
             // The others start their workers before they listen.
-            let ours = matches!(self.peer, Peer::Handoff | Peer::HandoffRun);
-            if is_up && (!ours || self.tree().len() > workers) {
+            let is_whole = !self.peer.is_ours() || self.tree().len() > workers;
+            if is_up && is_whole {
                 return Ok(());
             }
             if has_ended || Instant::now() > deadline {

@@ -1,8 +1,8 @@
 //! What we mean to reach, and whether we have.
 
 use crate::peers::Peer::{
-    FloorKeepAlive, FloorPass, FloorPipelined, Hyper, Nginx, NginxDeferred,
-    NodeRoundRobin,
+    FloorKeepAlive, FloorPass, FloorPipelined, Handoff, HandoffPlain, Hyper,
+    Nginx, NginxDeferred, NodeRoundRobin,
 };
 use crate::results::Results;
 use crate::statistics::Spread;
@@ -75,7 +75,7 @@ const fn at_most(
 
 fn user_time(results: &Results) -> Option<Spread> {
     let comparison = results.comparison("ka64")?;
-    comparison.entry(crate::peers::Peer::Handoff)?.spread(|s| s.user)
+    comparison.entry(Handoff)?.spread(|s| s.user)
 }
 
 /// As exact as the bounds are said.
@@ -101,7 +101,13 @@ fn registrations(results: &Results) -> Option<Spread> {
     Some(Spread::exactly((each * 100.0).floor() / 100.0))
 }
 
-pub(crate) const ALL: [Target; 22] = [
+/// Beside the slot of 32 bytes that the worker writes down in.
+fn beside_the_slot(results: &Results) -> Option<Spread> {
+    let all = results.memory(Handoff)?.per_connection;
+    Some(Spread::exactly(all - 32.0))
+}
+
+pub(crate) const ALL: [Target; 26] = [
     at_most("keep-alive 64 / floor-ka", 1.10, Some(1.05), |r| {
         r.ratio("ka64", FloorKeepAlive)
     }),
@@ -153,11 +159,30 @@ pub(crate) const ALL: [Target; 22] = [
         measured: connections_in_a_message,
     },
     at_most("epoll_ctl of a connection", 0.0, None, registrations),
-    at_most("bytes of an idle connection", 64.0, Some(32.0), |r| {
-        Some(Spread::exactly(r.memory()?.per_connection))
+    at_most("keep-alive 64 / without salvage", 1.05, None, |r| {
+        r.ratio("ka64", HandoffPlain)
     }),
+    at_most("pipelined 16 / without salvage", 1.05, None, |r| {
+        r.ratio("pipe16", HandoffPlain)
+    }),
+    at_most("close, handed over / without salvage", 1.05, None, |r| {
+        r.ratio("close64", HandoffPlain)
+    }),
+    at_most(
+        "bytes of an idle connection without salvage",
+        64.0,
+        Some(32.0),
+        |r| Some(Spread::exactly(r.memory(HandoffPlain)?.per_connection)),
+    ),
+    at_most(
+        "bytes of an idle connection, beside its slot of 32",
+        64.0,
+        Some(32.0),
+        beside_the_slot,
+    ),
     at_most("MB of master and worker (PSS)", 1.5, Some(1.0), |r| {
-        Some(Spread::exactly(r.memory()?.baseline as f64 / 1e6))
+        let memory = r.memory(Handoff)?;
+        Some(Spread::exactly(memory.baseline as f64 / 1e6))
     }),
     at_most("errors under all loads", 0.0, None, Results::errors),
 ];

@@ -45,7 +45,8 @@ impl<C> Custody<C> {
     pub(crate) fn new(slots: u32, gifts: u32) -> Custody<C> {
         Custody {
             slots,
-            table: Vec::new(),
+            // It costs nothing before it is touched, as in `slab`.
+            table: Vec::with_capacity(slots as usize),
             free: Vec::new(),
             sent: VecDeque::new(),
             gifts: (0..gifts).rev().collect(),

@@ -69,6 +69,9 @@ const DOORS: u64 = u64::MAX - 3;
 /// Events taken at once.
 const EVENTS: usize = 256;
 
+/// Clients for whom there is room from the start.
+const CLIENTS: usize = 1 << 16;
+
 /// Looking for clients that are late more often than this would find nobody
 /// in most cases.
 const SWEEP: Duration = Duration::from_millis(100);
@@ -185,7 +188,7 @@ impl Worker {
                 &contract.scoreboard,
                 unix_seconds(),
             ),
-            clients: Slab::new(),
+            clients: Slab::with_room(CLIENTS),
             alarms: BTreeSet::new(),
             start,
             now: start,
