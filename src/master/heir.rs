@@ -113,7 +113,7 @@ impl Master {
         })
     }
 
-    fn lose_heir(&mut self, why: &str) {
+    pub(super) fn lose_heir(&mut self, why: &str) {
         let Some(heir) = self.heir.take() else { return };
         if let Err(error) = self.epoll.remove(heir.channel.as_fd()) {
             debug!("the heir stays registered: {error}");

@@ -192,6 +192,8 @@ struct Master {
     congested_until: Option<Instant>,
     /// The last attempt failed of that, and the log says so.
     congested: bool,
+    /// Some cannot be sent before others have arrived.
+    short: bool,
     /// When to look at the counters although nobody woke us.
     patience: Duration,
     stopping: bool,

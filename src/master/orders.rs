@@ -54,6 +54,8 @@ impl Master {
             match signal {
                 Signal::Terminate | Signal::Interrupt if self.told_to_stop => {
                     info!("{name} again: stopping now");
+                    // Else our end would wait for a new master that hangs.
+                    self.lose_heir("stopping now");
                     self.note(Event::StopNow);
                 }
                 Signal::Terminate | Signal::Interrupt | Signal::Quit => {

@@ -139,6 +139,7 @@ impl Master {
             cooling: Vec::new(),
             congested_until: None,
             congested: false,
+            short: false,
             patience: Duration::ZERO,
             stopping: false,
             told_to_stop: false,

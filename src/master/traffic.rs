@@ -51,11 +51,12 @@ impl Master {
     /// Somebody waits for room.
     fn is_waiting(&self) -> bool {
         let open = self.is_open();
-        self.servers.values().any(|server| {
-            let room = open && server.dispatcher.has_room();
-            server.dispatcher.parked() > 0
-                || (!room && !server.doors.are_closed())
-        })
+        self.short
+            || self.servers.values().any(|server| {
+                let room = open && server.dispatcher.has_room();
+                server.dispatcher.parked() > 0
+                    || (!room && !server.doors.are_closed())
+            })
     }
 
     pub(super) fn accept(&mut self, id: ServerId, key: Key) {
@@ -144,6 +145,7 @@ impl Master {
         if self.congested_until.is_some() {
             return;
         }
+        self.short = false;
         let coming = self.links.values().map(Link::on_their_way);
         let lent = self.lending.count + coming.sum::<usize>();
         let mut room = self.lending.most.saturating_sub(lent);
@@ -155,6 +157,8 @@ impl Master {
                     Ok(full) => {
                         self.congested &= full || !had;
                         blocked |= full;
+                        let left = server.dispatcher.batch(worker).is_some();
+                        self.short |= left && !full;
                     }
                     Err(error) if error.is_congestion() => {
                         if !self.congested {

@@ -238,8 +238,9 @@ impl<C> Dispatcher<C> {
     }
 
     /// Ends the cool-down after a [`nack`](Self::nack) or a
-    /// [refusal](Self::refused): back into the rotation. Returns the number of the next connection, which the worker
-    /// must be told before that is sent; `None` if it was not cooling down.
+    /// [refusal](Self::refused): back into the rotation. Returns the number
+    /// of the next connection, which the worker must be told before that is
+    /// sent; `None` if it was not cooling down.
     pub fn resume(&mut self, worker: WorkerId) -> Option<u64> {
         let place = self.place_of(worker).ok()?;
         match self.workers[place].standing {
