@@ -218,8 +218,9 @@ impl Master {
                     if let Tongue::Ours { scoreboard, custody, .. } =
                         &mut link.tongue
                     {
+                        // Read anew, so it may be any number again.
                         let received = scoreboard.received();
-                        let before = first.saturating_sub(1 + received);
+                        let before = (first - 1).saturating_sub(received);
                         custody.keep_sent(before as usize);
                     }
                     self.cooling.push((self.now + COOL_DOWN, worker, id));
@@ -286,7 +287,7 @@ impl Master {
     }
 
     /// Tells if connections wait for a worker and there may be none to come.
-    fn look_for_the_stranded(&mut self) {
+    pub(super) fn look_for_the_stranded(&mut self) {
         if self.servers.values().any(|server| {
             server.doors.are_closed() && server.dispatcher.parked() > 0
         }) {

@@ -29,17 +29,13 @@ impl Guest {
         self.bag.as_ref().is_some_and(|bag| !bag.is_light())
     }
 
-    /// What is kept of it while a worker has it, with the copy or without.
-    pub(super) fn lend(self, keep: bool) -> (Lent, Option<OwnedFd>) {
+    /// What is kept of it while a worker has it.
+    pub(super) fn lend(self) -> Lent {
         let (at, record) = match &self.bag {
             Some(bag) => (bag.done.input, bag.record),
             None => (0, Record::default()),
         };
-        let (kept, closed) = match keep {
-            true => (Some(self.socket), None),
-            false => (None, Some(self.socket)),
-        };
-        (Lent { socket: kept, at, record }, closed)
+        Lent { socket: self.socket, at, record }
     }
 }
 
@@ -58,8 +54,7 @@ impl AsFd for Guest {
 /// One that a worker has.
 #[derive(Debug)]
 pub(super) struct Lent {
-    /// `None`: there were too many to keep a copy of each.
-    pub(super) socket: Option<OwnedFd>,
+    pub(super) socket: OwnedFd,
     /// What was answered when the worker got it, ...
     pub(super) at: u32,
     /// ... and what was held against the request that came then.

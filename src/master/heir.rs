@@ -16,7 +16,6 @@ use std::os::fd::{AsFd, OwnedFd};
 use log::{debug, info, warn};
 
 use super::guest::Guest;
-use super::server::ServerId;
 use super::{Master, Source};
 use crate::channel::{Channel, Heard};
 use crate::error::Error;
@@ -75,6 +74,8 @@ impl Master {
                     self.held -= 1;
                 }
                 Ok(false) => break,
+                // Too many descriptors are on their way: it takes them soon.
+                Err(error) if error.is_congestion() => break,
                 Err(error) => return self.lose_heir(&error.to_string()),
             }
         }
@@ -139,46 +140,64 @@ impl Master {
         Ok(())
     }
 
-    /// Takes over what the old master has sent.
-    pub(super) fn inherit(&mut self) -> Result<(), Error> {
-        let Some((channel, key, count)) = &mut self.testator else {
-            return Ok(());
-        };
-        let heard = match channel.hear() {
-            Err(error) if error.is_peer_gone() => Heard::End,
-            result => result?,
-        };
+    /// Takes over what the old master has sent. It may be of another build:
+    /// what it says wrong costs what is yet to come from it, and nothing else.
+    pub(super) fn inherit(&mut self) {
+        let Some((channel, _, count)) = &mut self.testator else { return };
         let mut guests = Vec::new();
-        while let Some((line, descriptors)) = channel.line()? {
-            let message = Message::parse(line)?;
-            let mut came = descriptors.take(message.descriptors());
-            if let Message::Bequest(bequest) = message
-                && let Some(socket) = came.next()
-            {
-                let bag = Bag::from_bequest(&bequest).map(Box::new);
-                guests.push(Guest { socket, bag });
-            }
-        }
+        let heard = hear_bequests(channel, &mut guests);
         *count += guests.len();
-        if heard == Heard::End {
-            if *count > 0 {
-                info!("{count} connections came from the old master");
+        match heard {
+            Ok(Heard::Something | Heard::Nothing) => {}
+            Ok(Heard::End) => self.close_testament(),
+            Err(error) => {
+                warn!("the old master is not understood: {error}");
+                self.close_testament();
             }
-            self.epoll.remove(channel.as_fd())?;
-            self.sources.remove(*key);
-            self.testator = None;
         }
         for guest in guests {
-            if guest.bag.is_none()
-                || !self.servers.contains_key(&ServerId::OWN)
-            {
-                debug!("a connection of the old master is not understood");
-                continue;
-            }
             self.held += 1;
             self.lending.tally.connections += 1;
             self.place(guest);
         }
-        Ok(())
     }
+
+    fn close_testament(&mut self) {
+        let Some((channel, key, count)) = self.testator.take() else { return };
+        if count > 0 {
+            info!("{count} connections came from the old master");
+        }
+        if let Err(error) = self.epoll.remove(channel.as_fd()) {
+            debug!("the old master stays registered: {error}");
+        }
+        self.sources.remove(key);
+    }
+}
+
+/// Reads the channel once and appends what was bequeathed.
+fn hear_bequests(
+    channel: &mut Channel,
+    guests: &mut Vec<Guest>,
+) -> Result<Heard, Error> {
+    let heard = match channel.hear() {
+        Err(error) if error.is_peer_gone() => Heard::End,
+        result => result?,
+    };
+    while let Some((line, descriptors)) = channel.line()? {
+        let message = Message::parse(line)?;
+        let mut came = descriptors.take(message.descriptors());
+        let Message::Bequest(bequest) = message else { continue };
+        let bag = Bag::from_bequest(&bequest).map(Box::new);
+        match (came.next(), bag) {
+            (Some(socket), Some(bag)) => {
+                guests.push(Guest { socket, bag: Some(bag) });
+            }
+            (Some(_), None) => {
+                warn!("a connection of the old master is not understood");
+            }
+            // It is closed with the copy that the old master does not keep.
+            (None, _) => warn!("out of descriptors: a connection is lost"),
+        }
+    }
+    Ok(heard)
 }

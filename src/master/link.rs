@@ -199,13 +199,23 @@ impl Link {
         self.watch(false, epoll);
     }
 
+    /// How many connections of which a copy is to be kept are on their way.
+    pub(super) fn on_their_way(&self) -> usize {
+        match &self.tongue {
+            Tongue::Ours { custody, .. } => custody.on_their_way(),
+            Tongue::Node(_) => 0,
+        }
+    }
+
     /// Sends what the dispatcher of a server has for it. Whether some of that
-    /// must wait for room in the channel.
+    /// must wait for room in the channel. `room`: of so many new ones may a
+    /// copy be kept.
     pub(super) fn hand_over(
         &mut self,
         worker: WorkerId,
         id: ServerId,
         server: &mut Server,
+        room: &mut usize,
     ) -> sys::Result<bool> {
         let Some(line) = &mut self.line else { return Ok(false) };
         let Server { dispatcher, asked, .. } = server;
@@ -220,7 +230,7 @@ impl Link {
                     let mut count = fds().len();
                     if custody.is_there() {
                         let guests = batch.connections();
-                        seated = find_seats(guests, scoreboard, custody);
+                        seated = find_seats(guests, scoreboard, custody, room);
                         count = seated.len();
                     }
                     if count == 0 {
@@ -363,11 +373,17 @@ fn find_seats<'a>(
     guests: impl Iterator<Item = &'a Guest>,
     scoreboard: &Scoreboard,
     custody: &mut Custody<Lent>,
+    room: &mut usize,
 ) -> Vec<Taken> {
     let mut seated = Vec::new();
     for guest in guests {
-        let slot = custody.take();
+        // There is a copy of one that comes from another worker.
+        let slot = match guest.bag.is_some() || *room > 0 {
+            true => custody.take(),
+            false => UNGUARDED,
+        };
         let Some(bag) = &guest.bag else {
+            *room = room.saturating_sub(1);
             let seat = Seat { slot, moved: false };
             seated.push(Taken { seat, gift: None });
             continue;

@@ -148,7 +148,7 @@ pub(crate) fn run(
                 Some(Source::Process(worker)) => master.bury(worker)?,
                 Some(Source::Successor) => master.watch_successor()?,
                 Some(Source::Heir) => master.attend_heir(event),
-                Some(Source::Testator) => master.inherit()?,
+                Some(Source::Testator) => master.inherit(),
                 Some(Source::Control) => master.receive_operators()?,
                 Some(Source::Operator) => {
                     master.attend(key, event.is_gone())?;

@@ -32,17 +32,11 @@ use crate::sys::tcp::{self, Counters};
 pub(super) struct Lending {
     /// Copies of them that are kept, ...
     pub(super) count: usize,
-    /// ... and may be, so that there is room for new ones. The others are not
-    /// guarded.
+    /// ... and may be, so that there is room for new ones. What is beyond
+    /// that is sent without a slot, and not guarded.
     pub(super) most: usize,
     /// What became of those that outlived their worker.
     pub(super) tally: Salvage,
-}
-
-impl Lending {
-    pub(super) fn has_room(&self) -> bool {
-        self.count < self.most
-    }
 }
 
 /// What is to become of one connection.
@@ -53,17 +47,19 @@ enum Fate {
         begun: bool,
     },
     Ends(OwnedFd),
-    /// There was no copy.
-    Unknown,
 }
 
 impl Master {
     /// Takes back what a worker gives, by slots.
     pub(super) fn take_in(&mut self, returned: Vec<Guest>) {
+        if returned.is_empty() {
+            return;
+        }
         for guest in returned {
             self.lending.tally.connections += 1;
             self.place(guest);
         }
+        self.look_for_the_stranded();
     }
 
     /// A worker is dead: what it had goes to others, as far as that can be.
@@ -86,7 +82,6 @@ impl Master {
             match assess(scoreboard, slot, lent, sound, &mut self.lending) {
                 Fate::Moves { guest, begun } => moved.push((guest, begun)),
                 Fate::Ends(socket) => ended.push(socket),
-                Fate::Unknown => {}
             }
         }
         self.lending.count -= moved.len() + ended.len();
@@ -167,7 +162,12 @@ impl Master {
     /// Suspects that wait, those that are heard, and the end of it.
     pub(super) fn attend_ward(&mut self) {
         let now = self.elapsed();
-        for guest in self.ward.dissolve_if_deserted(now) {
+        let let_go = match self.stopping {
+            // No replacement comes, or not one of ours.
+            true => self.ward.dissolve(),
+            false => self.ward.dissolve_if_deserted(now),
+        };
+        for guest in let_go {
             self.place(guest);
         }
         let Some(nurse) = self.ward.nurse() else { return };
@@ -214,11 +214,10 @@ pub(super) fn given_back(
     slot: u32,
     lent: Lent,
     lending: &mut Lending,
-) -> Result<Guest, Option<OwnedFd>> {
+) -> Result<Guest, OwnedFd> {
     match assess(scoreboard, slot, lent, true, lending) {
         Fate::Moves { guest, .. } => Ok(guest),
-        Fate::Ends(socket) => Err(Some(socket)),
-        Fate::Unknown => Err(None),
+        Fate::Ends(socket) => Err(socket),
     }
 }
 
@@ -230,9 +229,7 @@ fn assess(
     sound: bool,
     lending: &mut Lending,
 ) -> Fate {
-    let Lent { socket: Some(socket), at, record } = lent else {
-        return Fate::Unknown;
-    };
+    let Lent { socket, at, record } = lent;
     let words = scoreboard.words(slot);
     let kernel = match tcp::counters(socket.as_fd()) {
         Ok(Counters::Open { given, taken }) => Kernel::Open { given, taken },

@@ -144,11 +144,14 @@ impl Master {
         if self.congested_until.is_some() {
             return;
         }
+        let coming = self.links.values().map(Link::on_their_way);
+        let lent = self.lending.count + coming.sum::<usize>();
+        let mut room = self.lending.most.saturating_sub(lent);
         for (&worker, link) in &mut self.links {
             let mut blocked = false;
             for (&id, server) in &mut self.servers {
                 let had = server.dispatcher.batch(worker).is_some();
-                match link.hand_over(worker, id, server) {
+                match link.hand_over(worker, id, server, &mut room) {
                     Ok(full) => {
                         self.congested &= full || !had;
                         blocked |= full;
@@ -282,12 +285,9 @@ fn see(
             seen.over.push(guest.socket);
             continue;
         }
-        let (lent, socket) = guest.lend(lending.has_room());
-        seen.over.extend(socket);
-        let kept = lent.socket.is_some();
-        match custody.received(lent) {
-            None => lending.count += usize::from(kept),
-            Some(lent) => seen.over.extend(lent.socket),
+        match custody.received(guest.lend()) {
+            None => lending.count += 1,
+            Some(lent) => seen.over.push(lent.socket),
         }
     }
     dispatcher.closed(worker, closed).map_err(lie)?;
@@ -295,14 +295,14 @@ fn see(
         let Some(lent) = custody.released(back.slot) else {
             return Err(Error::protocol("it gives back what it has not"));
         };
-        lending.count -= usize::from(lent.socket.is_some());
+        lending.count -= 1;
         if !back.lives {
-            seen.over.extend(lent.socket);
+            seen.over.push(lent.socket);
             continue;
         }
         match given_back(scoreboard, back.slot, lent, lending) {
             Ok(guest) => seen.given.push(guest),
-            Err(socket) => seen.over.extend(socket),
+            Err(socket) => seen.over.push(socket),
         }
     }
     Ok(())

@@ -86,6 +86,11 @@ impl<C> Custody<C> {
         self.sent.push_back((slot, gift));
     }
 
+    /// How many are on their way, slots or not.
+    pub(crate) fn on_their_way(&self) -> usize {
+        self.sent.len()
+    }
+
     /// Nothing was sent with these.
     pub(crate) fn unused(&mut self, slot: u32, gift: Option<u32>) {
         self.gifts.extend(gift);

@@ -112,6 +112,12 @@ impl<G> Ward<G> {
         }
     }
 
+    /// Nobody will come to hear them: all that wait.
+    pub(crate) fn dissolve(&mut self) -> Vec<G> {
+        self.deserted = None;
+        self.waiting.drain(..).collect()
+    }
+
     /// Those that have waited for a nurse in vain.
     pub(crate) fn dissolve_if_deserted(&mut self, now: Duration) -> Vec<G> {
         if self.nurse.is_some() || self.waiting.is_empty() {
@@ -122,8 +128,7 @@ impl<G> Ward<G> {
         if now < until {
             return Vec::new();
         }
-        self.deserted = None;
-        self.waiting.drain(..).collect()
+        self.dissolve()
     }
 
     /// When to look again.

@@ -123,6 +123,12 @@ pub(crate) fn set_nonblocking(fd: BorrowedFd<'_>) -> Result<()> {
     Ok(())
 }
 
+/// Urgent bytes of connections that are accepted from now on are read as any
+/// other (SO_OOBINLINE, RFC 6093 §5).
+pub(crate) fn keep_urgent_in_line(listener: BorrowedFd<'_>) -> Result<()> {
+    set_option(listener, libc::SOL_SOCKET, libc::SO_OOBINLINE, 1)
+}
+
 pub(super) fn set_option(
     socket: BorrowedFd<'_>,
     level: i32,

@@ -248,10 +248,17 @@ impl Work {
     /// much for one, to where nobody else can read it. It is never moved
     /// within its sheet: half moved, it would be nothing.
     fn make_room(&mut self, sheets: &mut Option<Sheets>) {
-        let Some(guard) = self.guard.as_mut().filter(|g| g.is_whole()) else {
+        let Some(paper) = &mut self.paper else { return };
+        let Some(guard) = &mut self.guard else {
+            // Nobody reads its sheet, but that is not to get lost.
+            if paper.spare.is_none() && !self.input.has_settled() {
+                paper.spare = self.input.spill();
+            }
             return;
         };
-        let Some(paper) = &mut self.paper else { return };
+        if !guard.is_whole() {
+            return;
+        }
         let other = match self.input.has_settled() {
             true => sheets.as_mut().and_then(Sheets::take),
             false => None,

@@ -136,7 +136,8 @@ impl Mortals {
     fn expect_nothing_left(&self) {
         let master = self.server.pid();
         let open = || process::descriptors(master);
-        let gone = within(PATIENCE, || open().len() == self.open.len());
+        // A busy machine may have shown it in the middle of its start.
+        let gone = within(PATIENCE, || open().len() <= self.open.len());
         assert!(gone, "{:?} have become {:?}", self.open, open());
         let zombies = || {
             let children = process::children(master);

@@ -16,7 +16,7 @@ use crate::http::{Chunk, Mailbox, Produce, Reply, Request, Response};
 use crate::ipc::message::Seat;
 use crate::salvage::bag::Bag;
 use crate::salvage::ledger::{Position, Verdict};
-use crate::scoreboard::{GIFTS, Piece, Scoreboard, Sheets};
+use crate::scoreboard::{GIFTS, Piece, Return, Scoreboard, Sheets};
 use crate::slab::Key;
 use crate::sys::epoll::{Epoll, Events};
 use crate::sys::{rehearsal, socket, unix};
@@ -39,6 +39,8 @@ pub(super) struct Manner {
     /// One in so many with giving the connection back; 0: none.
     pub(super) gifts: usize,
     pub(super) half_closes: bool,
+    /// All that the client sends is there from the first.
+    pub(super) at_once: bool,
     /// The client is late now and then.
     pub(super) late: bool,
     /// Now and then a worker has no sheet left.
@@ -104,6 +106,9 @@ impl Bench {
             *state = State::new(asks, manner.seed, manner.origin);
             state.half_closes = manner.half_closes;
             state.scarce = manner.scarce;
+            if manner.at_once {
+                state.arrived = state.sent.len();
+            }
             state.doom = manner.doom;
         }
         let origin = manner.origin;
@@ -289,12 +294,17 @@ impl Bench {
 
     /// The worker lives, and another is to have the connection.
     fn give(&mut self, life: Life) -> Life {
-        {
+        let slot = {
             let state = &mut *self.world.state.borrow_mut();
             state.forget_instants();
             state.tally.given += 1;
-        }
-        self.world.look();
+            state.slot
+        };
+        let back = Return { slot, lives: true };
+        self.board.give_back(&[back]);
+        let mut list = self.world.master.take_returned();
+        let returned = self.world.master.next_returned(&mut list);
+        assert_eq!((returned, list), (Some(back), 0));
         let instant = self.world.state.borrow_mut().die().unwrap();
         assert!(
             matches!(instant.verdict, Verdict::Moves(t) if !t.begun),

@@ -210,6 +210,16 @@ impl State {
         self.reading
     }
 
+    /// What it would say of itself.
+    fn kernel(&self) -> Kernel {
+        let Position { output: given, input: taken } =
+            self.origin.plus(self.got.len(), self.taken);
+        match self.over {
+            true => Kernel::Over,
+            false => Kernel::Open { given, taken },
+        }
+    }
+
     pub(super) fn begin_of(&self, number: usize) -> usize {
         number.checked_sub(1).map_or(0, |before| self.ends[before])
     }
@@ -320,6 +330,10 @@ impl State {
 }
 
 impl World {
+    fn judge(&self, state: &State) -> Verdict {
+        judge(self.master.words(state.slot), state.kernel(), true)
+    }
+
     /// Judges this instant, and whether the judge is right.
     pub(super) fn look(&self) {
         let state = &mut *self.state.borrow_mut();
@@ -344,14 +358,9 @@ impl World {
             // Looked at when nobody was to die.
             return;
         }
-        let given = state.origin.plus(state.got.len(), 0).output;
-        let taken = state.origin.plus(0, state.taken).input;
-        let kernel = match state.over {
-            true => Kernel::Over,
-            false => Kernel::Open { given, taken },
-        };
-        let wild = judge(words, kernel, false);
-        let verdict = judge(words, kernel, true);
+        let wild = judge(words, state.kernel(), false);
+        let verdict = self.judge(state);
+        self.check_uncounted(state, judge(words, Kernel::Uncounted, true));
         let sheet = place.sheet;
         if wild != verdict {
             self.check(state, wild, sheet, false);
@@ -436,6 +445,9 @@ impl rehearsal::Stage for World {
                         || (last && !now.partial),
                     "it is ended too soon"
                 );
+                let verdict = self.judge(state);
+                let known = !now.closing || verdict == Verdict::End;
+                assert!(known, "nobody would know that it ends: {verdict:?}");
                 state.over = true;
             }
         }

@@ -100,6 +100,26 @@ impl World {
         (left, exist)
     }
 
+    /// Without the kernel's counters: only what is certain.
+    pub(super) fn check_uncounted(&self, state: &mut State, is: Verdict) {
+        let now = state.reading();
+        let from = state.begin_of(now.answers);
+        let here = state.origin.plus(state.got.len(), from);
+        match is {
+            Verdict::Moves(transfer) => {
+                assert!(!now.partial && transfer.output.length == 0);
+                assert!(state.over || !now.closing, "it was the last");
+                assert!(state.over || state.taken == from, "more was read");
+            }
+            Verdict::Lost { done } => {
+                assert!(!now.partial, "an excuse in the middle of an answer");
+                assert!(state.over || done == here, "in the wrong place");
+            }
+            Verdict::End | Verdict::Reset => {}
+            Verdict::Gone => panic!("nobody knows"),
+        }
+    }
+
     fn check_bag(&self, state: &State, transfer: &Transfer, bag: &Bag) {
         let now = state.reading;
         let here = state.origin.plus(state.got.len(), 0).output;
