@@ -81,9 +81,19 @@ impl Comparison {
     }
 }
 
+/// Those that are compared. A quick run tells nothing of noise, and has no
+/// time for two kinds of Node's own.
+fn peers(bench: &Bench, scenario: &Scenario) -> Vec<Peer> {
+    let mut present = bench.present(scenario.peers);
+    let is_left_out =
+        |peer| matches!(peer, Peer::HandoffAgain | Peer::NodeNone);
+    present.retain(|peer| !(bench.plan.quick && is_left_out(*peer)));
+    present
+}
+
 /// Seconds that this takes.
 pub(crate) fn planned(bench: &Bench, scenario: &Scenario) -> f64 {
-    let peers = bench.present(scenario.peers).len();
+    let peers = peers(bench, scenario).len();
     let measured = peers * bench.plan.rounds * bench.plan.seconds as usize;
     (measured + bench.plan.seconds as usize) as f64
 }
@@ -103,7 +113,7 @@ pub(crate) fn compare(
     let name = scenario.name;
     bench.progress.step(0.0, &format!("{name}: starting servers"));
     let mut servers = Vec::new();
-    for peer in bench.present(scenario.peers) {
+    for peer in peers(bench, scenario) {
         let checked = Server::start(bench, peer, 1).and_then(|server| {
             answer::check(server.port(), scenario.shape)?;
             Ok(server)

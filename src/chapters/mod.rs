@@ -2,3 +2,6 @@
 
 #[doc = include_str!("salvage.md")]
 pub mod salvage {}
+
+#[doc = include_str!("speed.md")]
+pub mod speed {}
