@@ -5,8 +5,9 @@
 //!   line 0, written by the worker   received · closed · requests
 //!                                   turns · waiting
 //!   line 1, written by the master   layout · wake_me
-//!   behind them                     the [`journal`], if connections are
-//!                                   guarded
+//!   line 3, written by both         slots that were given back
+//!   behind them                     the [`journal`] of connections, if they
+//!                                   are guarded
 //! ```
 //!
 //! Reading a counter costs the master nothing, and publishing one costs the

@@ -298,7 +298,8 @@ impl Master {
 
     /// A worker that breaks the rules: it costs its life, nobody else's.
     pub(super) fn condemn(&mut self, worker: WorkerId) {
-        if let Some(link) = self.links.get(&worker) {
+        if let Some(link) = self.links.get_mut(&worker) {
+            link.broken = true;
             link.child.kill();
         }
         self.note(Event::Broken { worker });

@@ -34,6 +34,9 @@ pub(super) struct Link {
     pub(super) worn: bool,
     /// It was killed because it did not move.
     pub(super) hung: bool,
+    /// It was killed because it broke the rules: nothing that it has written
+    /// down is to be relied on more than must be.
+    pub(super) broken: bool,
     /// It was told to go, and another has its place.
     pub(super) leaving: bool,
     /// Numbers what is said to it.
@@ -126,6 +129,7 @@ impl Link {
             missed: None,
             worn: false,
             hung: false,
+            broken: false,
             leaving: false,
             seq: 0,
             started: now,

@@ -72,10 +72,10 @@ impl Master {
         let Tongue::Ours { scoreboard, custody, .. } = &mut link.tongue else {
             return;
         };
-        let guilty = link.hung || is_guilty(how);
+        let guilty = link.hung || link.broken || is_guilty(how);
         // Nobody follows one that was leaving: its successor serves already.
         let heard = !self.stopping && !link.leaving;
-        let sound = !is_wild(how);
+        let sound = !is_wild(how) && !link.broken;
         let mut ended = Vec::new();
         let mut moved = Vec::new();
         for (slot, lent) in custody.take_all() {

@@ -16,8 +16,9 @@
 //!   Serving ── a handler panicked, SIGTERM ──▶ Announced ("I am going")
 //!      │                                           │ the parent has noted it
 //!      └── the parent says disconnect ──▶ Finishing ◀┘
-//!            takes what lay in the channel, answers what is in hand and one
-//!            more request of each idle client, each with `Connection: close`
+//!            takes what lay in the channel; gives each client to another
+//!            worker as it is. If that cannot be: answers what is in hand and
+//!            one more request of each idle client, with `Connection: close`
 //! ```
 
 mod client;
