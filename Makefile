@@ -32,8 +32,9 @@ run: build ## build, then serve on 127.0.0.1:3000 (ARGS='--workers 2')
 test: deps ## get what the tests need (see deps), then run them all
 	@$(CARGO) test $(ARGS)
 
-chaos: ## kill, stop and reload under load; account for every request
-	@HANDOFF_CHAOS='$(ARGS)' $(CARGO) test --release --test chaos -- \
+chaos: ## kill, stop and reload under load (OF='handoff no-salvage nginx node')
+	@PATH="$$PATH:/usr/sbin:/usr/local/sbin" # where daemons are
+	HANDOFF_CHAOS='$(ARGS)' HANDOFF_CHAOS_OF='$(OF)' $(CARGO) test --release --test chaos -- \
 		--ignored --nocapture
 
 step: ## kill a worker at every single instruction of a request

@@ -1,11 +1,11 @@
 //! What is done to the server, one fault a row, and what each must show.
 
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use super::bars::Losses;
 use super::scene::Scene;
-use super::server::{HANDOFF, WORKERS};
+use super::server::WORKERS;
+use super::subject::Subject;
 
 /// A row of the table before it is filled.
 #[derive(Clone, Copy)]
@@ -19,6 +19,7 @@ pub(crate) struct Fault {
     /// The load stays on for so long after the last.
     pub(crate) tail: Duration,
     pub(crate) strike: Strike,
+    /// Of handoff, if it does not salvage.
     pub(crate) losses: Losses,
     pub(crate) leaves: Leaves,
 }
@@ -50,11 +51,29 @@ impl Leaves {
     }
 }
 
-/// Whether this `handoff` takes over what a dead worker had in hand, and the
-/// idle connections of one that leaves.
-pub(crate) fn salvages() -> bool {
-    let output = Command::new(HANDOFF).args(["serve", "--help"]).output();
-    String::from_utf8_lossy(&output.unwrap().stdout).contains("--no-salvage")
+impl Fault {
+    /// What it may cost. With salvage nothing, as long as there is a master.
+    pub(crate) fn bar(&self, subject: Subject) -> Option<Losses> {
+        match (subject, self.leaves) {
+            (
+                Subject::Handoff(_),
+                Leaves::Workers | Leaves::NewWorkers | Leaves::OldWorkers,
+            ) => Some(Losses::NotEvenIdle),
+            (Subject::Handoff(_), Leaves::Nobody) => Some(self.losses),
+            (Subject::NoSalvage, _) => Some(self.losses),
+            (Subject::Nginx | Subject::Node, _) => None,
+        }
+    }
+}
+
+/// Those that this one can be struck with.
+pub(crate) fn all(subject: Subject) -> Vec<Fault> {
+    match subject {
+        Subject::Handoff(_) | Subject::NoSalvage => {
+            [EVERYBODYS, OURS].concat()
+        }
+        Subject::Nginx | Subject::Node => EVERYBODYS.to_vec(),
+    }
 }
 
 const fn ms(milliseconds: u64) -> Duration {
@@ -73,15 +92,13 @@ pub(crate) const QUIET: Fault = Fault {
     leaves: Leaves::Workers,
 };
 
-/// All of them.
-pub(crate) const FAULTS: &[Fault] = &[
+/// Whoever has a master and workers can be struck with these.
+const EVERYBODYS: &[Fault] = &[
     Fault { tail: ms(5000), ..QUIET },
     KILL,
     SEGV,
     TERM,
     Fault { name: "kill -9, each 100 ms", hits: 40, every: ms(100), ..KILL },
-    Fault { name: "SEGV, each 100 ms", hits: 40, every: ms(100), ..SEGV },
-    Fault { name: "TERM, each 100 ms", hits: 40, every: ms(100), ..TERM },
     Fault {
         name: "kill -9 all workers",
         hits: 4,
@@ -95,6 +112,32 @@ pub(crate) const FAULTS: &[Fault] = &[
         strike: |scene, _| scene.freeze(),
         ..QUIET
     },
+    RELOAD,
+    Fault {
+        name: "TERM the master",
+        hits: 1,
+        tail: ms(500),
+        strike: |scene, _| scene.stop(),
+        leaves: Leaves::Nobody,
+        ..QUIET
+    },
+    Fault {
+        name: "kill -9 the master",
+        hits: 1,
+        tail: ms(500),
+        strike: |scene, _| scene.behead(),
+        losses: Losses::Any,
+        leaves: Leaves::Nobody,
+        ..QUIET
+    },
+];
+
+/// These are too much for others, or name what handoff alone has.
+const OURS: &[Fault] = &[
+    Fault { name: "SEGV, each 100 ms", hits: 40, every: ms(100), ..SEGV },
+    Fault { name: "TERM, each 100 ms", hits: 40, every: ms(100), ..TERM },
+    Fault { name: "kill -9, each 46 ms", hits: 150, every: STORM, ..KILL },
+    Fault { name: "SEGV, each 46 ms", hits: 150, every: STORM, ..SEGV },
     Fault {
         name: "SIGSTOP, --hang-timeout 1",
         hits: 1,
@@ -103,7 +146,6 @@ pub(crate) const FAULTS: &[Fault] = &[
         losses: Losses::InHand,
         ..QUIET
     },
-    RELOAD,
     Fault {
         name: "reload ×40, each 100 ms",
         hits: 40,
@@ -137,24 +179,11 @@ pub(crate) const FAULTS: &[Fault] = &[
         leaves: Leaves::NewWorkers,
         ..QUIET
     },
-    Fault {
-        name: "TERM the master",
-        hits: 1,
-        tail: ms(500),
-        strike: |scene, _| scene.stop(),
-        leaves: Leaves::Nobody,
-        ..QUIET
-    },
-    Fault {
-        name: "kill -9 the master",
-        hits: 1,
-        tail: ms(500),
-        strike: |scene, _| scene.behead(),
-        losses: Losses::Any,
-        leaves: Leaves::Nobody,
-        ..QUIET
-    },
 ];
+
+/// With what the scene adds, so that hits meet every beat of the clients, it
+/// is 46 ms.
+const STORM: Duration = ms(39);
 
 pub(crate) const KILL: Fault = Fault {
     name: "kill -9 a worker",

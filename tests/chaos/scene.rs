@@ -6,26 +6,23 @@
 //! ```
 
 use std::net::TcpListener;
-use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::bars::{Losses, judge};
+use super::bars::judge;
 use super::common::{process, within};
-use super::faults::{Fault, Leaves, salvages};
+use super::faults::{Fault, Leaves};
 use super::ledger::{Hit, Span};
 use super::load::{Load, PATIENCE};
 use super::row::Row;
-use super::server::{Server, WORKERS, living_children};
+use super::server::{SETTLED, Server, WORKERS, living_children};
+use super::subject::Subject;
 
 /// The load is on for so long before the first hit.
 const LEAD: Duration = Duration::from_millis(500);
 
 /// The clients have their rhythm; so that hits meet every beat of it.
 const OUT_OF_STEP: Duration = Duration::from_millis(7);
-
-/// By then everything is as it was, or it never will be.
-const SETTLED: Duration = Duration::from_secs(5);
 
 /// No worker may outlive its master for longer.
 const ORPHANED: Duration = Duration::from_millis(50);
@@ -52,26 +49,20 @@ pub(crate) struct Scene {
 
 /// Starts a server, does to it what is to be done, and keeps the books. It
 /// fails if the server does not start.
-pub(crate) fn run(fault: &Fault, program: &Path) -> Row {
-    let server = Server::start(program, fault.options);
+pub(crate) fn run(subject: Subject, fault: &Fault) -> Row {
+    let server = Server::start(subject, fault.options);
     let before = server.workers();
     let descriptors = server.descriptors_at_rest();
     let load = Load::start(server.address(), PATIENCE);
     let (dismissed, replaced, remarks) = (vec![], vec![], vec![]);
     let mut scene = Scene { server, load, dismissed, replaced, remarks };
     let (hits, mut broken) = scene.play(fault);
-    let Scene { server, load, replaced, remarks, .. } = scene;
+    let Scene { server, load, replaced, mut remarks, .. } = scene;
 
     let (ledger, rate) = load.finish();
-    let losses = match fault.leaves {
-        Leaves::Workers | Leaves::NewWorkers | Leaves::OldWorkers
-            if salvages() =>
-        {
-            Losses::NotEvenIdle
-        }
-        _ => fault.losses,
-    };
-    broken.extend(judge(losses, &hits, &ledger));
+    if let Some(losses) = fault.bar(subject) {
+        broken.extend(judge(losses, &hits, &ledger));
+    }
     if hits.len() < fault.hits {
         broken.push(format!("only {} of {} hits", hits.len(), fault.hits));
     }
@@ -83,6 +74,9 @@ pub(crate) fn run(fault: &Fault, program: &Path) -> Row {
         faults.is_empty()
     });
     broken.append(&mut faults);
+    if subject.is_peer() {
+        remarks.append(&mut broken);
+    }
     Row {
         fault: fault.name,
         hits: hits.len(),
@@ -217,7 +211,7 @@ impl Scene {
     /// A worker is asked to leave.
     pub(crate) fn dismiss(&mut self, hit: usize) -> Result<Instant, String> {
         let victim = self.victim(hit)?;
-        process::signal("TERM", &[victim]);
+        process::signal(self.server.subject().farewell(), &[victim]);
         self.dismissed.push(victim);
         Ok(Instant::now())
     }
@@ -293,7 +287,7 @@ impl Scene {
     pub(crate) fn stop(&mut self) -> Result<Instant, String> {
         self.load.expect_the_end();
         let start = Instant::now();
-        self.server.signal("TERM");
+        self.server.signal(self.server.subject().farewell());
         let status = self.server.wait();
         let time = start.elapsed();
         self.remarks.push(format!("stopped after {} ms", time.as_millis()));

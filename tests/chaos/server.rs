@@ -1,20 +1,20 @@
-//! The server under test: `handoff serve` with two workers, known only from
-//! outside.
+//! The server under test, with two workers, known only from outside.
 //!
-//! It is started by a path that leads over a symbolic link, as a deployment
+//! handoff is started by a path that leads over a symbolic link, as a deployment
 //! does: `current -> handoff`. A new release is a link that is swapped. And
 //! its master may be another process than the one that was started, after
 //! an upgrade.
 
 use std::fs;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::{PermissionsExt, symlink};
-use std::path::Path;
 use std::process::{Command, ExitStatus};
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::time::Duration;
 
-use super::common::{Scratch, process, server, within};
+use super::common::http::Place;
+use super::common::{Scratch, process, server, wait_until, within};
+use super::subject::{self, Subject};
 
 /// How many there are to be.
 pub(crate) const WORKERS: usize = 2;
@@ -22,8 +22,12 @@ pub(crate) const WORKERS: usize = 2;
 /// The program that cargo has built.
 pub(crate) const HANDOFF: &str = env!("CARGO_BIN_EXE_handoff");
 
+/// By then everything is as it was, or it never will be.
+pub(crate) const SETTLED: Duration = Duration::from_secs(5);
+
 /// A running server.
 pub(crate) struct Server {
+    subject: Subject,
     first: server::Server,
     folder: Scratch,
     /// The process that is the master now.
@@ -32,22 +36,46 @@ pub(crate) struct Server {
 
 impl Server {
     /// Returns when all its workers have answered, and fails if they do not.
-    pub(crate) fn start(program: &Path, options: &str) -> Server {
+    pub(crate) fn start(subject: Subject, options: &str) -> Server {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let number = NEXT.fetch_add(1, Relaxed);
         let folder = Scratch::new(&format!("chaos-{number}"));
-        symlink(program, folder.path("current")).unwrap();
-        let mut command = current(&folder);
-        command
-            .args(["serve", "--listen", "127.0.0.1:0", "--workers"])
-            .arg(WORKERS.to_string())
-            .args(options.split_whitespace())
-            .arg("--control")
-            .arg(folder.path("control"));
-        let first = server::Server::start(command);
-        first.wait_for_workers(WORKERS);
+        let first = match subject {
+            Subject::Handoff(program) => handoff(&folder, program, options),
+            Subject::NoSalvage => {
+                let options = format!("{options} --no-salvage");
+                handoff(&folder, HANDOFF, &options)
+            }
+            Subject::Nginx => {
+                let address = free_address();
+                let command = subject::nginx(&folder, address);
+                server::Server::start_at(command, Place::Tcp(address))
+            }
+            Subject::Node => {
+                let address = free_address();
+                let command = subject::node(address);
+                server::Server::start_at(command, Place::Tcp(address))
+            }
+        };
         let master = first.pid();
-        Server { first, folder, master }
+        let server = Server { subject, first, folder, master };
+        match subject {
+            // An idle nginx lets one and the same worker accept, so that the
+            // other would never be heard.
+            Subject::Nginx => {
+                wait_until("all workers are there", || {
+                    server.workers().len() == WORKERS
+                });
+            }
+            Subject::Handoff(_) | Subject::NoSalvage | Subject::Node => {
+                server.first.wait_for_workers(WORKERS);
+            }
+        }
+        server
+    }
+
+    pub(crate) fn subject(&self) -> Subject {
+        self.subject
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
@@ -67,9 +95,25 @@ impl Server {
         std::mem::replace(&mut self.master, master)
     }
 
-    /// The living workers, the oldest first, those that are leaving too.
+    /// The living workers, the oldest first, those that are leaving too. A
+    /// peer's also when it has lost its master: its group is its own.
     pub(crate) fn workers(&self) -> Vec<u32> {
-        living_children(self.master)
+        if !self.subject.is_peer() {
+            return living_children(self.master);
+        }
+        let mut pids = self.group();
+        pids.retain(|pid| *pid != self.master);
+        pids.sort_unstable();
+        pids
+    }
+
+    /// The living processes in the group of the one that was started.
+    fn group(&self) -> Vec<u32> {
+        let stats = process::all().into_iter().filter_map(process::stat);
+        let living = stats.filter(|stat| {
+            stat.group == self.first.pid() && stat.state != 'Z'
+        });
+        living.map(|stat| stat.pid).collect()
     }
 
     /// How many workers have ended that the master has not waited for.
@@ -137,12 +181,37 @@ impl Server {
 
 impl Drop for Server {
     /// The harness sees to the process that it has started, and that nobody
-    /// outlives it.
+    /// outlives it. A peer may let its workers do so, and nginx's environment
+    /// does not tell whose it is.
     fn drop(&mut self) {
+        if self.subject.is_peer() {
+            within(SETTLED, || {
+                process::signal("KILL", &self.group());
+                self.group().is_empty()
+            });
+        }
         if self.master != self.first.pid() {
             process::signal("KILL", &[self.master]);
         }
     }
+}
+
+fn handoff(folder: &Scratch, program: &str, options: &str) -> server::Server {
+    symlink(program, folder.path("current")).unwrap();
+    let mut command = current(folder);
+    command
+        .args(["serve", "--listen", "127.0.0.1:0", "--workers"])
+        .arg(WORKERS.to_string())
+        .args(options.split_whitespace())
+        .arg("--control")
+        .arg(folder.path("control"));
+    server::Server::start(command)
+}
+
+/// For those who have to be told a port.
+fn free_address() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap()
 }
 
 /// The current release, with this folder for whatever it leaves.

@@ -148,6 +148,29 @@ impl Server {
 
     /// Any command that says in its log where it listens.
     pub(crate) fn start(command: Command) -> Server {
+        let mut server = Server::start_heard(command);
+        wait_until("the log says where the server listens", || {
+            let over = server.master.try_wait().unwrap();
+            assert_eq!(over, None, "it ended: {}", server.log());
+            server.places = server.places_in_log();
+            !server.places.is_empty()
+        });
+        server
+    }
+
+    /// Any command that was told where to listen, and does not say so.
+    pub(crate) fn start_at(command: Command, place: Place) -> Server {
+        let mut server = Server::start_heard(command);
+        server.places.push(place);
+        wait_until("the server listens", || {
+            let over = server.master.try_wait().unwrap();
+            assert_eq!(over, None, "it ended: {}", server.log());
+            Connection::open(server.place()).is_ok()
+        });
+        server
+    }
+
+    fn start_heard(command: Command) -> Server {
         let mut server = Server::start_unheard(command, Stdio::piped());
         let stderr = server.master.stderr.take().unwrap();
         *server.log.lock().unwrap() = Log::new(stderr);
@@ -156,12 +179,6 @@ impl Server {
             while log.lock().unwrap().read() {
                 thread::sleep(GLANCE);
             }
-        });
-        wait_until("the log says where the server listens", || {
-            let over = server.master.try_wait().unwrap();
-            assert_eq!(over, None, "it ended: {}", server.log());
-            server.places = server.places_in_log();
-            !server.places.is_empty()
         });
         server
     }
