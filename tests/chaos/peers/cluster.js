@@ -3,9 +3,9 @@
 //
 //   node cluster.js ADDRESS PORT WORKERS
 //
-// A worker that ends, or says that it will, is replaced at once. HUP is a
-// rolling reload: a new worker listens before an old one goes. TERM is a
-// graceful end, of one worker or of all.
+// A worker that ends is replaced at once. HUP is a rolling reload: a new
+// worker listens before an old one goes, and so it is if TERM is sent to one.
+// TERM to the primary is the graceful end of all.
 'use strict';
 
 const cluster = require('node:cluster');
@@ -27,12 +27,17 @@ function lead() {
   cluster.on('disconnect', replace);
   cluster.on('exit', replace);
 
+  // The channel may be at its end; then it has left already.
+  const dismiss = (worker) => worker.send('leave', () => {});
+  const relieve = async (old) => {
+    const next = fork();
+    await Promise.race([once(next, 'listening'), once(next, 'exit')]);
+    if (current.delete(old)) dismiss(old);
+  };
+  cluster.on('message', relieve); // a worker says so that it was sent TERM
+
   const renew = async () => {
-    for (const old of [...current]) {
-      const next = fork();
-      await Promise.race([once(next, 'listening'), once(next, 'exit')]);
-      if (current.delete(old)) old.disconnect();
-    }
+    for (const old of [...current]) await relieve(old);
   };
   let reload = Promise.resolve();
   let waiting = false;
@@ -47,7 +52,7 @@ function lead() {
 
   process.on('SIGTERM', () => {
     current.clear();
-    cluster.disconnect();
+    Object.values(cluster.workers).forEach(dismiss);
   });
 
   for (let number = 0; number < workers; number++) fork();
@@ -69,13 +74,13 @@ function work() {
   });
   server.listen({ host, port: Number(port) });
 
-  process.on('SIGTERM', () => cluster.worker.disconnect());
-  // No connection comes any more: those that are there are answered, those
-  // that are idle closed.
-  process.on('disconnect', () => {
+  process.on('SIGTERM', () => process.send('relieve me', () => {}));
+  // Idle connections are closed, each other one with its next answer; then
+  // the channel is, and the process ends by itself.
+  process.on('message', () => {
     leaving = true;
-    server.close();
-    server.closeIdleConnections();
+    cluster.worker.disconnect();
+    server.closeIdleConnections(); // Node 18 would leave them open
   });
 }
 
