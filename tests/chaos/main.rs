@@ -2,10 +2,11 @@
 //! every request is accounted for.
 //!
 //! ```text
-//!   faults ──▶ scene ──▶ server   a real one, known from outside
+//!   faults ──▶ scene ──▶ server   a real one, known from outside: which,
+//!               │  │                the subject says
 //!               │  └───▶ load ──▶ client: one End for each request
 //!               ▼                    │
-//!              row ◀── bars ◀──── ledger
+//!  summary ◀── row ◀── bars ◀──── ledger
 //! ```
 //!
 //! `make chaos` prints the table, a row for each fault, and fails if a bar

@@ -1,5 +1,6 @@
 //! The judge is judged: the books and the bars against a server that does
-//! wrong on purpose, and knows how often.
+//! wrong on purpose, and knows how often; and the tables against books that
+//! are known.
 
 use std::net::TcpListener;
 use std::time::{Duration, Instant};
@@ -7,9 +8,14 @@ use std::time::{Duration, Instant};
 use super::bars::{Losses, judge};
 use super::client::{Connection, Idle, Manner, Question};
 use super::common::{wait_until, within};
+use super::faults::{Fault, Leaves, all};
 use super::ledger::{End, Hit, Ledger, Span};
 use super::liar::{Deed, Liar};
 use super::load::Load;
+use super::row::Row;
+use super::server::HANDOFF;
+use super::subject::Subject;
+use super::summary::summary;
 
 /// Long enough for a busy machine, short enough to be waited for.
 const PATIENCE: Duration = Duration::from_millis(800);
@@ -230,4 +236,73 @@ fn idle_connections_may_be_closed_or_not() {
 fn a_server_that_answers_nothing_is_red() {
     let ledger = Ledger::default();
     assert!(!judge(Losses::Any, &[], &ledger).is_empty());
+}
+
+#[test]
+fn with_salvage_nothing_is_lost_or_closed_as_long_as_there_is_a_master() {
+    for fault in all(Subject::Handoff(HANDOFF)) {
+        let bar = fault.bar(Subject::Handoff(HANDOFF));
+        let name = fault.name;
+        match fault.leaves {
+            Leaves::Nobody => assert_eq!(bar, Some(fault.losses), "{name}"),
+            Leaves::Workers | Leaves::NewWorkers | Leaves::OldWorkers => {
+                assert_eq!(bar, Some(Losses::NotEvenIdle), "{name}");
+            }
+        }
+        assert_eq!(fault.bar(Subject::NoSalvage), Some(fault.losses));
+    }
+}
+
+#[test]
+fn others_are_struck_as_handoff_is_and_have_no_bars() {
+    let ours = all(Subject::Handoff(HANDOFF));
+    for subject in [Subject::Nginx, Subject::Node] {
+        for fault in all(subject) {
+            let same = |our: &&Fault| our.name == fault.name;
+            let our = ours.iter().find(same).unwrap();
+            assert_eq!((our.hits, our.every), (fault.hits, fault.every));
+            assert_eq!(fault.bar(subject), None, "{}", fault.name);
+        }
+    }
+}
+
+#[test]
+fn the_table_of_all_counts_whatever_was_not_answered() {
+    let row = |fault, ends: &[End]| Row {
+        fault,
+        hits: 1,
+        ledger: Ledger {
+            sent: 1000 + ends.len(),
+            idle_closes: 7,
+            slowest: Duration::from_millis(42),
+            ..books(ends)
+        },
+        rate: 250,
+        workers: (2, 2),
+        descriptors: None,
+        remarks: vec![],
+        log: String::new(),
+        broken: vec![],
+    };
+    let lost = [
+        End::Wrong,
+        End::Refused,
+        End::Reset,
+        End::Crossed,
+        End::Truncated,
+        End::TimedOut,
+        End::RefusedAfterStop, // nobody was there to answer, and rightly
+    ];
+    let columns = [
+        (Subject::NoSalvage, vec![row("stop", &lost), row("scale", &[])]),
+        (Subject::Nginx, vec![row("stop", &[])]),
+    ];
+    assert_eq!(
+        summary(&columns),
+        "\
+| fault | no-salvage | nginx |
+|---|---:|---:|
+| stop | 6 / 7 / 42 | 0 / 7 / 42 |
+| scale | 0 / 7 / 42 | – |"
+    );
 }
