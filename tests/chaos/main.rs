@@ -97,7 +97,7 @@ fn subjects(names: &str) -> Vec<Subject> {
 }
 
 #[test]
-#[ignore = "it takes three minutes: make chaos"]
+#[ignore = "it takes two minutes: make chaos"]
 fn every_fault_of_the_table_costs_no_more_than_it_may() {
     let setting = |name| std::env::var(name).unwrap_or_default();
     let wanted = setting("HANDOFF_CHAOS");
