@@ -137,7 +137,12 @@ impl Mortals {
         let master = self.server.pid();
         let open = || process::descriptors(master);
         // A busy machine may have shown it in the middle of its start.
-        let gone = within(PATIENCE, || open().len() <= self.open.len());
+        let gone = within(PATIENCE, || {
+            // It looks at its counters when it is woken, or once a second.
+            self.server.signal("WINCH");
+            thread::sleep(MOMENT);
+            open().len() <= self.open.len()
+        });
         assert!(gone, "{:?} have become {:?}", self.open, open());
         let zombies = || {
             let children = process::children(master);

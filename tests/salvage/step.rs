@@ -8,6 +8,7 @@
 //! The ordinary run takes a sample: both sides of each system call, and some
 //! places in between, others each time. `make step` takes all of them.
 
+use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::PathBuf;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
@@ -128,14 +129,16 @@ fn stepper() -> Option<&'static PathBuf> {
             return None;
         }
         let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
-        let program = folder.join(format!("step-{}", std::process::id()));
+        let new = folder.join(format!("step-{}", std::process::id()));
+        let program = folder.join("step");
         let root = env!("CARGO_MANIFEST_DIR");
         let built = Command::new("cc")
             .args(["-std=c11", "-O2", "-Wall", "-Wextra", "-Werror", "-o"])
-            .arg(&program)
+            .arg(&new)
             .arg(format!("{root}/tests/programs/step.c"))
             .status();
         assert!(built.unwrap().success());
+        fs::rename(new, &program).unwrap();
         Some(program)
     };
     BUILT.get_or_init(build).as_ref()
