@@ -212,6 +212,12 @@ impl Master {
                 }
                 let id = ServerId::OWN;
                 if let Some(server) = self.servers.get_mut(&id) {
+                    // Who has no descriptors hears nobody, and rests as any
+                    // other until it is told to go on.
+                    if self.ward.nurse() == Some(worker) {
+                        self.ward.lost(worker);
+                        server.dispatcher.rejoin(worker);
+                    }
                     server.dispatcher.nack(worker, first).map_err(
                         |fault| Error::protocol(&fault.to_string()),
                     )?;

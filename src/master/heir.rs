@@ -31,7 +31,6 @@ pub(super) struct Heir {
     key: Key,
     interest: Interest,
     waiting: VecDeque<Guest>,
-    handed: u64,
 }
 
 /// The old master's side.
@@ -46,7 +45,6 @@ impl Master {
             key,
             interest: Interest::Read,
             waiting: VecDeque::new(),
-            handed: 0,
         });
     }
 
@@ -70,7 +68,6 @@ impl Master {
             match heir.channel.hand_over(&message, &[guest.as_fd()]) {
                 Ok(true) => {
                     heir.waiting.pop_front();
-                    heir.handed += 1;
                     self.held -= 1;
                 }
                 Ok(false) => break,

@@ -201,11 +201,9 @@ fn is_open(guest: &Guest) -> bool {
 /// It is to be heard alone: its worker died by its own fault, or too many
 /// have died of whatever it was. One that was refused is no suspect any more.
 fn is_suspect(guest: &Guest, guilty: bool) -> bool {
-    is_open(guest)
-        && guest
-            .bag
-            .as_ref()
-            .is_some_and(|bag| guilty || bag.record.is_suspicious())
+    guest.bag.as_ref().is_some_and(|bag| {
+        !bag.closing && (guilty || bag.record.is_suspicious())
+    })
 }
 
 /// What a worker that lives gives back: nothing of it is in a handler's hands.

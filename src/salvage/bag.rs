@@ -133,14 +133,8 @@ impl Bag {
     }
 
     fn place(&self, sheet: Option<u32>) -> Place {
-        Place {
-            sheet,
-            base: self.done.input,
-            spilled: false,
-            unbacked: false,
-            closing: self.closing,
-            rest: false,
-        }
+        let (base, closing) = (self.done.input, self.closing);
+        Place { sheet, base, closing, ..Place::default() }
     }
 }
 
