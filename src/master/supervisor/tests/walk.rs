@@ -13,6 +13,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::*;
+use crate::master::supervisor::departure::LEAVING;
 
 #[derive(Clone, Debug)]
 enum Op {
@@ -125,6 +126,8 @@ struct World {
     reloads: usize,
     stopping: bool,
     accepting: bool,
+    /// Some worker has served.
+    served: bool,
     exit: Option<Outcome>,
 }
 
@@ -141,6 +144,7 @@ impl World {
             reloads: 0,
             stopping: false,
             accepting: true,
+            served: false,
             exit: None,
         };
         world.tick();
@@ -186,7 +190,8 @@ impl World {
         assert!(deadline.is_none_or(|at| at > self.now), "it spins");
         for slot in 0..8 {
             let here = self.processes.values().filter(|p| p.slot == slot);
-            assert!(here.count() <= 8, "too many processes in {slot}");
+            let most = LEAVING + 1; // and somebody on the seat
+            assert!(here.count() <= most, "too many processes in {slot}");
         }
     }
 
@@ -199,6 +204,7 @@ impl World {
                 assert!(!process.was_in_rotation);
                 process.in_rotation = true;
                 process.was_in_rotation = true;
+                self.served = true;
             }
             Action::Withdraw { worker } => {
                 let process = self.processes.get_mut(&worker.0).unwrap();
@@ -231,6 +237,8 @@ impl World {
             Action::Exit(outcome) => {
                 let alive = self.all(|process| !process.dead);
                 assert!(alive.is_empty(), "it left {alive:?} behind");
+                let gave_up = outcome != Outcome::Stopped;
+                assert!(!(gave_up && self.served), "{outcome:?}");
                 self.exit = Some(outcome);
             }
         }
@@ -436,10 +444,10 @@ proptest! {
         for op in ops {
             world.apply(op);
         }
-        if world.exit.is_some() || world.supervisor.is_stopping() {
-            return Ok(()); // It has given up, before any was ready.
-        }
         world.good_times();
+        if world.exit.is_some() {
+            return Ok(()); // It has given up, before any had served.
+        }
         world.check_rest();
         world.apply(Op::Reload);
         let generation = world.supervisor.generation();
