@@ -15,7 +15,7 @@ use log::{debug, error, info, warn};
 use super::link::{Link, Tongue};
 use super::readiness::Readiness;
 use super::server::{Server, ServerId};
-use super::supervisor::{Action, Event, Exit};
+use super::supervisor::{Event, Exit};
 use super::watch::Sight;
 use super::{Master, Source};
 use crate::WorkerId;
@@ -44,14 +44,15 @@ impl Master {
                 let line = format!("worker {worker} cannot be started: {why}");
                 self.note(Event::SpawnFailed { worker, why });
                 // The end of everything has a line of its own.
-                let is_end =
-                    |action: &Action| matches!(action, Action::Exit(_));
-                if !self.actions.iter().any(is_end) {
+                if !self.supervisor.is_ending() {
                     warn!("{line}");
                 }
                 return;
             }
         };
+        if worker == WorkerId(1) {
+            self.announce();
+        }
         let process_key = self.sources.insert(Source::Process(worker));
         let channel_key = self.sources.insert(Source::Channel(worker));
         let wanted = self.wanted.get(&slot).cloned().unwrap_or_default();

@@ -175,7 +175,6 @@ impl Master {
             }
             return Err(error);
         }
-        master.announce(settings.workers);
         if process::is_reaper() {
             // Whoever ended before we were told of ends.
             master.reap_strangers()?;
@@ -196,8 +195,10 @@ impl Master {
         self.window = self.widest.min(share as u64);
     }
 
-    /// The one line that a person needs at the start.
-    fn announce(&self, workers: usize) {
+    /// The one line that a person needs at the start: of a program that
+    /// cannot be started, that is the one that says why.
+    pub(super) fn announce(&self) {
+        let workers = self.supervisor.workers();
         let what = match &self.servers.get(&ServerId::OWN) {
             Some(own) => {
                 let places = own.doors.listeners().map(ToString::to_string);

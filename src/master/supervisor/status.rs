@@ -4,8 +4,8 @@ use std::fmt;
 use std::time::Duration;
 
 use super::{
-    Awaited, Departed, Doom, Member, Newcomer, Reload, Seat, Slot, Supervisor,
-    Worker,
+    Awaited, Departed, Doom, Member, Newcomer, Phase, Reload, Seat, Slot,
+    Supervisor, Worker,
 };
 use crate::WorkerId;
 
@@ -82,6 +82,11 @@ impl Supervisor {
     /// Whether it is on its way out: asked to stop, or giving up.
     pub fn is_stopping(&self) -> bool {
         !self.phase.is_serving()
+    }
+
+    /// Whatever happens now is part of an end that has been told, or will be.
+    pub fn is_ending(&self) -> bool {
+        matches!(self.phase, Phase::Ending(_) | Phase::Done)
     }
 
     /// All slots and their workers, then all that have lost their places.
