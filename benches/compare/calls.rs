@@ -1,5 +1,10 @@
-//! System calls per request: counted by perf, which disturbs little; else by
-//! strace, under which batches fall apart.
+//! System calls per request, counted in two ways.
+//!
+//! perf disturbs little. But a server that is quicker than wrk waits between
+//! two requests, and then its share of an epoll_wait says how idle it was.
+//! strace makes each call so slow that a server never waits, so it tells what
+//! a request costs a busy one. Of connections that are handed over it tells
+//! nothing: two processes take turns, and batches fall apart.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -41,20 +46,23 @@ const CALLS: [&str; 19] = [
 ];
 
 /// Who bears which load.
-const LOADS: [(Shape, &str, &[Peer]); 3] = [
+const LOADS: [(Shape, &str, &[Counter], &[Peer]); 3] = [
     (
         Shape::KeepAlive,
         "ka64",
+        &[Counter::Strace, Counter::Perf],
         &[Peer::FloorKeepAlive, Peer::Handoff, Peer::Nginx, Peer::Hyper],
     ),
     (
         Shape::Pipelined,
         "pipe16",
+        &[Counter::Strace, Counter::Perf],
         &[Peer::FloorPipelined, Peer::Handoff, Peer::Nginx, Peer::Hyper],
     ),
     (
         Shape::Close,
         "close64",
+        &[Counter::Perf],
         &[
             Peer::FloorPass,
             Peer::Handoff,
@@ -73,8 +81,7 @@ const BEGIN: Duration = Duration::from_millis(400);
 pub(crate) struct Calls {
     pub(crate) load: &'static str,
     pub(crate) peer: Peer,
-    /// `perf` or `strace`.
-    pub(crate) counted_by: &'static str,
+    pub(crate) counted_by: Counter,
     pub(crate) total: f64,
     pub(crate) each: BTreeMap<String, f64>,
 }
@@ -97,44 +104,44 @@ fn present(bench: &Bench, peers: &[Peer]) -> Vec<Peer> {
     present
 }
 
-/// Seconds that this takes.
+/// Seconds that this takes, if there is all that counts.
 pub(crate) fn planned(bench: &Bench) -> f64 {
-    let counts = LOADS.iter().map(|(_, _, peers)| present(bench, peers).len());
+    let counts = LOADS.iter().map(|(_, _, counters, peers)| {
+        counters.len() * present(bench, peers).len()
+    });
     let each = f64::from(seconds(bench)) + BEGIN.as_secs_f64();
     counts.sum::<usize>() as f64 * each
 }
 
 pub(crate) fn count(bench: &mut Bench) -> Result<Vec<Calls>> {
-    let counter = match (&bench.tools.perf, &bench.tools.strace) {
-        (Some(perf), _) if can_count(perf) => Counter::Perf,
-        (_, Some(_)) => Counter::Strace,
-        _ => {
-            let what = "System calls are not counted: no perf, no strace.";
-            bench.note(what.to_owned());
-            return Ok(Vec::new());
-        }
-    };
     let mut counted = Vec::new();
-    for (shape, name, peers) in LOADS {
-        for peer in present(bench, peers) {
-            let seconds = seconds(bench);
-            let load = Load { shape, connections: 64, seconds };
-            let calls = Server::start(bench, peer, 1)
-                .and_then(|server| counter.count(bench, &server, load));
-            let who = peer.name();
-            match calls {
-                Ok((total, each)) => counted.push(Calls {
-                    load: name,
-                    peer,
-                    counted_by: counter.name(),
-                    total,
-                    each,
-                }),
-                Err(why) => bench.note(format!("calls: {who}: {why}")),
+    for (shape, name, counters, peers) in LOADS {
+        for &counter in counters {
+            if !counter.is_here(bench) {
+                let what = counter.name();
+                bench.note(format!("calls: {name}: {what} does not count."));
+                continue;
             }
-            let what = format!("calls: {name} {who}");
-            let over = f64::from(seconds) + BEGIN.as_secs_f64();
-            bench.progress.step(over, &what);
+            for peer in present(bench, peers) {
+                let seconds = seconds(bench);
+                let load = Load { shape, connections: 64, seconds };
+                let calls = Server::start(bench, peer, 1)
+                    .and_then(|server| counter.count(bench, &server, load));
+                let who = peer.name();
+                match calls {
+                    Ok((total, each)) => counted.push(Calls {
+                        load: name,
+                        peer,
+                        counted_by: counter,
+                        total,
+                        each,
+                    }),
+                    Err(why) => bench.note(format!("calls: {who}: {why}")),
+                }
+                let what = format!("calls: {name} {who}");
+                let over = f64::from(seconds) + BEGIN.as_secs_f64();
+                bench.progress.step(over, &what);
+            }
         }
     }
     Ok(counted)
@@ -149,17 +156,26 @@ fn can_count(perf: &std::path::Path) -> bool {
 /// All calls of a request, and those of each name.
 type Counted = (f64, BTreeMap<String, f64>);
 
-#[derive(Clone, Copy, Debug)]
-enum Counter {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Counter {
     Perf,
     Strace,
 }
 
 impl Counter {
-    fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Counter::Perf => "perf",
             Counter::Strace => "strace",
+        }
+    }
+
+    fn is_here(self, bench: &Bench) -> bool {
+        match self {
+            Counter::Perf => {
+                bench.tools.perf.as_ref().is_some_and(|perf| can_count(perf))
+            }
+            Counter::Strace => bench.tools.strace.is_some(),
         }
     }
 

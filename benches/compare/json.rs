@@ -106,7 +106,7 @@ fn calls(calls: &Calls) -> Value {
     json!({
         "load": calls.load,
         "server": calls.peer.name(),
-        "counted_by": calls.counted_by,
+        "counted_by": calls.counted_by.name(),
         "per_request": each.collect::<std::collections::BTreeMap<_, _>>(),
     })
 }

@@ -245,7 +245,7 @@ fn calls_table(results: &Results) -> String {
                 "| {} | {} | {} | {:.2} | {} |\n",
                 calls.load,
                 calls.peer.name(),
-                calls.counted_by,
+                calls.counted_by.name(),
                 calls.total,
                 each.join(", ")
             ),

@@ -1,7 +1,7 @@
 //! All that was measured, and where to find it.
 
 use crate::bench::{Bench, Plan};
-use crate::calls::Calls;
+use crate::calls::{Calls, Counter};
 use crate::growth::Curve;
 use crate::machine::{self, Facts};
 use crate::memory::Memory;
@@ -47,10 +47,12 @@ impl Results {
     }
 
     /// What we call for a request.
-    pub(crate) fn calls(&self, load: &str) -> Option<&Calls> {
-        let ours =
-            |one: &&Calls| one.load == load && one.peer == Peer::Handoff;
-        self.calls.iter().find(ours)
+    pub(crate) fn calls(&self, load: &str, by: Counter) -> Option<&Calls> {
+        self.calls.iter().find(|one| {
+            one.load == load
+                && one.peer == Peer::Handoff
+                && one.counted_by == by
+        })
     }
 
     pub(crate) fn memory(&self, peer: Peer) -> Option<&Memory> {
