@@ -47,6 +47,41 @@ fn a_worker_that_is_stopped_under_load_is_replaced_within_two_seconds() {
 }
 
 #[test]
+fn a_worker_that_is_stopped_at_rest_keeps_no_client_waiting() {
+    let server = Server::serve("--workers 2 --hang-timeout 1");
+    let victims = server.wait_for_workers(2);
+    let mut kept: Vec<Connection> = victims
+        .iter()
+        .map(|_| {
+            let mut client = Connection::open(server.place()).unwrap();
+            client.get("/").unwrap();
+            client
+        })
+        .collect();
+    freeze(&victims);
+    for client in &mut kept {
+        assert_eq!(client.get("/").unwrap().status, 200);
+    }
+    let workers = server.wait_for_workers(2);
+    assert!(workers.iter().all(|worker| !victims.contains(worker)));
+}
+
+#[test]
+fn a_worker_that_was_stopped_for_less_than_the_timeout_stays() {
+    let server = Server::serve("--workers 1 --hang-timeout 3");
+    let workers = server.wait_for_workers(1);
+    let mut client = Connection::open(server.place()).unwrap();
+    client.get("/").unwrap();
+    for _ in 0..3 {
+        freeze(&workers);
+        thread::sleep(Duration::from_millis(1200));
+        process::signal("CONT", &workers);
+        assert_eq!(client.get("/").unwrap().status, 200);
+    }
+    assert_eq!(server.workers(), workers);
+}
+
+#[test]
 fn what_a_hung_worker_had_not_received_is_answered_by_others() {
     let server = Server::serve("--workers 2 --hang-timeout 1");
     let victim = server.wait_for_workers(2)[0];

@@ -322,7 +322,8 @@ impl Master {
         let sights = self.links.iter().map(|(&worker, link)| {
             let (turns, waiting) = match &link.tongue {
                 Tongue::Ours { scoreboard, .. } => {
-                    (scoreboard.turns(), scoreboard.is_waiting())
+                    let waiting = scoreboard.is_waiting();
+                    (scoreboard.turns(), waiting && !link.is_kept_from_work())
                 }
                 // It tells only when it answers.
                 Tongue::Node(foreign) => (foreign.answered, true),

@@ -18,6 +18,7 @@ use crate::scoreboard::{GIFTS, Piece, SLOTS, Scoreboard};
 use crate::slab::Key;
 use crate::sys;
 use crate::sys::epoll::{Epoll, Interest};
+use crate::sys::poll;
 use crate::sys::process::{Child, Ended};
 
 /// See the [module](self).
@@ -333,6 +334,17 @@ impl Link {
             Tongue::Ours { scoreboard, .. } => scoreboard.received(),
             Tongue::Node(foreign) => foreign.accepted,
         }
+    }
+
+    /// A signal has stopped it, and one of its clients has sent something:
+    /// that would wait for ever. We only see clients of which we have copies.
+    pub(super) fn is_kept_from_work(&self) -> bool {
+        let Tongue::Ours { custody, .. } = &self.tongue else { return false };
+        // One that cannot be looked at is accused of nothing.
+        self.child.is_stopped().unwrap_or(false)
+            && custody
+                .lent()
+                .any(|lent| poll::is_readable(lent.socket.as_fd()))
     }
 
     /// How many requests it has answered, if it tells.

@@ -1,9 +1,9 @@
 //! PURE: who hangs.
 //!
 //! A worker that has nothing to do lies in epoll_wait and says so; that is
-//! rest, however long it takes. One that *ought to move* is at work, or has
-//! been sent a connection that it has not taken. If it ought to, and none of
-//! its counters does, for the whole timeout, it hangs.
+//! rest, however long it takes. One that *ought to move* is at work, or is
+//! kept from it, or has been sent a connection that it has not taken. If it
+//! ought to, and none of its counters does, for the whole timeout, it hangs.
 //!
 //! ```text
 //!    look   look   look   look   look   look
@@ -38,7 +38,7 @@ const LATE: u32 = 2;
 pub(super) struct Sight {
     /// Counts whatever it does; 0 before its loop has begun.
     pub(super) turns: u64,
-    /// It lies in epoll_wait, or is about to.
+    /// It lies in epoll_wait, or is about to, and nothing keeps it there.
     pub(super) waiting: bool,
     /// How many connections it has taken.
     pub(super) received: u64,

@@ -142,6 +142,14 @@ impl<C> Custody<C> {
         }
     }
 
+    /// Our copies of what the worker has.
+    pub(crate) fn lent(&self) -> impl Iterator<Item = &C> {
+        self.table.iter().filter_map(|tenure| match tenure {
+            Tenure::Lent(copy) => Some(copy),
+            Tenure::Free | Tenure::Sent => None,
+        })
+    }
+
     /// The worker is dead: all that it had, by slot.
     pub(crate) fn take_all(&mut self) -> Vec<(u32, C)> {
         self.sent.clear();

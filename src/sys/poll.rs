@@ -13,6 +13,14 @@ pub(crate) fn is_writable(fd: BorrowedFd<'_>) -> bool {
     count == 1 && poll.revents == libc::POLLOUT
 }
 
+/// Whether a read would tell something now: bytes, the end, or an error.
+pub(crate) fn is_readable(fd: BorrowedFd<'_>) -> bool {
+    let mut poll =
+        libc::pollfd { fd: fd.as_raw_fd(), events: libc::POLLIN, revents: 0 };
+    // SAFETY: one entry, writable, through the call; the timeout is zero.
+    unsafe { libc::poll(&mut poll, 1, 0) == 1 }
+}
+
 /// Waits until there is something to read: bytes, a connection, the end, or
 /// an error to be told of by the read itself.
 pub(crate) fn until_readable(fd: BorrowedFd<'_>) -> Result<()> {

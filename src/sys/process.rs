@@ -87,9 +87,20 @@ impl Child {
         self.waitid(0)
     }
 
+    /// Whether a signal has stopped the process, and none has woken it. One
+    /// that a debugger holds is not stopped in this sense.
+    pub(crate) fn is_stopped(&self) -> Result<bool> {
+        let flags = libc::WSTOPPED | libc::WNOHANG | libc::WNOWAIT;
+        let info = wait_for(libc::P_PIDFD, self.id(), flags)?;
+        Ok(info.is_some_and(|info| info.si_code == libc::CLD_STOPPED))
+    }
+
+    fn id(&self) -> libc::id_t {
+        self.pidfd.as_raw_fd() as libc::id_t
+    }
+
     fn waitid(&self, flags: i32) -> Result<Option<Ended>> {
-        let id = self.pidfd.as_raw_fd() as libc::id_t;
-        Ok(wait_for(libc::P_PIDFD, id, flags)?.map(|info| {
+        Ok(wait_for(libc::P_PIDFD, self.id(), flags)?.map(|info| {
             // SAFETY: waitid(2) has filled it in.
             let status = unsafe { info.si_status() };
             match info.si_code {
@@ -145,7 +156,7 @@ pub(crate) fn forget_child(pid: i32) -> Result<()> {
     wait_for(libc::P_PID, pid as libc::id_t, libc::WNOHANG).map(drop)
 }
 
-/// waitid(2). `None`: none of those has ended.
+/// waitid(2). `None`: none of those has ended, or done what `flags` ask for.
 fn wait_for(
     kind: libc::idtype_t,
     id: libc::id_t,
