@@ -203,10 +203,11 @@ impl Scoreboard {
     }
 
     /// The first of a list, which is the rest of it from then on. The list is
-    /// the worker's word: it may name any slot, and need not end.
+    /// the worker's word: it may name any slot, and need not end; nor need
+    /// there be slots.
     pub(crate) fn next_returned(&self, list: &mut u64) -> Option<Return> {
         let slot = (*list as u32).checked_sub(1)?;
-        if slot >= SLOTS {
+        if slot >= SLOTS || !self.is_guarded() {
             *list = 0;
             return Some(Return { slot, lives: false });
         }
@@ -329,6 +330,15 @@ mod tests {
         let (master, worker) = pair();
         worker.region.word(RETURNED).store(u64::from(SLOTS) + 1, Release);
         let stray = Return { slot: SLOTS, lives: false };
+        assert_eq!(returned(&master), [stray]);
+    }
+
+    #[test]
+    fn a_list_where_there_are_no_slots_leads_nowhere() {
+        let (master, fd) = Scoreboard::create(false).unwrap();
+        let worker = Scoreboard::open(fd.as_fd()).unwrap().unwrap();
+        worker.region.word(RETURNED).store(1, Release);
+        let stray = Return { slot: 0, lives: false };
         assert_eq!(returned(&master), [stray]);
     }
 
