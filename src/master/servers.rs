@@ -79,6 +79,8 @@ impl Master {
             return;
         };
         asked.members.insert(worker);
+        // Else its time would be over for ever, and the loop never sleep.
+        asked.deserted = None;
         let sockname = asked.bound.filter(|_| asked.shared.is_none());
         let answer = Answer::Server(message::Server {
             errno: 0,

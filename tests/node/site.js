@@ -46,6 +46,8 @@ const deeds = {
   },
   close: () => server.close(),
   relisten: () => server.close(() => server.listen(server.asked)),
+  reopen: () => server.close(
+    () => setTimeout(() => server.listen(server.asked), 300)),
   // Where it was, whatever was asked for.
   resume: () => {
     const { address: host, port } = server.address();

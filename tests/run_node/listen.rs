@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::common::http::{Place, ask};
 use crate::common::server::{Server, handoff};
-use crate::common::{Scratch, process, wait_until, within};
+use crate::common::{Scratch, process, wait_for_rest, wait_until, within};
 use crate::{app_on, need_node, node};
 
 /// Waits until the log names so many places.
@@ -234,6 +234,24 @@ fn a_server_can_be_closed_and_opened_again() {
     assert_eq!(server.ask_worker(), pid);
     // The very same socket, kept by the master in between.
     assert_eq!(server.log().matches("listening on").count(), 1);
+}
+
+/// In between nobody had it; that is over, and so is the time that it was
+/// kept for.
+#[test]
+fn a_server_that_nobody_had_for_a_moment_is_as_any_other_again() {
+    need_node!();
+    let asked = r#"[{"port":0},{"host":"127.0.0.1","port":0}]"#;
+    let server = app_on("--workers 1", asked);
+    places(&server, 2);
+    let (time, most) = (Duration::from_secs(2), Duration::from_millis(100));
+    for _ in 0..2 {
+        server.ask("/reopen");
+        wait_for_rest(time, most, || vec![server.pid()], || 0);
+        server.ask("/");
+    }
+    let log = server.log();
+    assert_eq!(log.matches("listening on").count(), 2, "{log}");
 }
 
 /// Node's own primary lets a worker have the port that it had by asking for
