@@ -66,6 +66,17 @@ fn a_worker_that_is_stopped_at_rest_keeps_no_client_waiting() {
     assert!(workers.iter().all(|worker| !victims.contains(worker)));
 }
 
+/// Nothing is to be read of that client: it waits for a timer of the worker's.
+#[test]
+fn a_worker_that_is_stopped_with_a_request_in_hand_keeps_nobody_waiting() {
+    let server = Server::serve("--workers 1 --hang-timeout 1");
+    let victims = server.wait_for_workers(1);
+    let crowd = server.in_hand(1, Crowd::asking("/sleep/500?late"));
+    freeze(&victims);
+    crowd.expect_all_answered();
+    assert!(server.log().contains("it hangs"), "{}", server.log());
+}
+
 #[test]
 fn a_worker_that_was_stopped_for_less_than_the_timeout_stays() {
     let server = Server::serve("--workers 1 --hang-timeout 3");

@@ -336,15 +336,19 @@ impl Link {
         }
     }
 
-    /// A signal has stopped it, and one of its clients has sent something:
-    /// that would wait for ever. We only see clients of which we have copies.
+    /// A signal has stopped it, and one of its clients has sent something, or
+    /// has something in hand: that would wait for ever. We only see clients of
+    /// which we have copies.
     pub(super) fn is_kept_from_work(&self) -> bool {
-        let Tongue::Ours { custody, .. } = &self.tongue else { return false };
+        let Tongue::Ours { scoreboard, custody, .. } = &self.tongue else {
+            return false;
+        };
         // One that cannot be looked at is accused of nothing.
         self.child.is_stopped().unwrap_or(false)
-            && custody
-                .lent()
-                .any(|lent| poll::is_readable(lent.socket.as_fd()))
+            && custody.lent().any(|(slot, lent)| {
+                scoreboard.words(slot).place != 0
+                    || poll::is_readable(lent.socket.as_fd())
+            })
     }
 
     /// How many requests it has answered, if it tells.

@@ -142,10 +142,10 @@ impl<C> Custody<C> {
         }
     }
 
-    /// Our copies of what the worker has.
-    pub(crate) fn lent(&self) -> impl Iterator<Item = &C> {
-        self.table.iter().filter_map(|tenure| match tenure {
-            Tenure::Lent(copy) => Some(copy),
+    /// Our copies of what the worker has, by slot.
+    pub(crate) fn lent(&self) -> impl Iterator<Item = (u32, &C)> {
+        (0..).zip(&self.table).filter_map(|(slot, tenure)| match tenure {
+            Tenure::Lent(copy) => Some((slot, copy)),
             Tenure::Free | Tenure::Sent => None,
         })
     }
