@@ -6,7 +6,7 @@ mod common;
 
 use std::fs::{self, File};
 
-use common::http::Place;
+use common::http::{Connection, Place};
 use common::load::{Crowd, Load};
 use common::server::{Server, handoff, program, run};
 use common::{Scratch, process, wait_until};
@@ -168,5 +168,31 @@ fn a_new_master_that_is_not_ready_has_no_successor() {
     fs::remove_file(folder.path("wait")).unwrap();
     assert_eq!(server.wait().code(), Some(0));
     server.ask("/");
+    end_new_master(&server);
+}
+
+/// What the first master still has comes to the third through the second.
+#[test]
+fn a_client_that_is_busy_through_two_upgrades_stays() {
+    let mut server = Server::serve("--workers 1");
+    server.wait_for_workers(1);
+    let mut client = Connection::open(server.place()).unwrap();
+    let request = b"GET /sleep/2000?late HTTP/1.1\r\nHost: here\r\n\r\n";
+    client.send(request).unwrap();
+    wait_until("it is in the worker's hands", || {
+        process::clients(server.workers()[0]) > 0
+    });
+    server.signal("USR2");
+    let told = |words: &str| server.log().matches(words).count();
+    wait_until("the second is ready", || told("is ready") == 1);
+    let log = server.log();
+    let (_, pid) = log.split_once("new master has pid ").unwrap();
+    let second = pid.lines().next().unwrap().parse().unwrap();
+    process::signal("USR2", &[second]);
+    wait_until("the third is ready", || told("is ready") == 2);
+    assert_eq!(client.receive().unwrap().text(), "late");
+    assert_eq!(server.wait().code(), Some(0));
+    wait_until("the second is gone", || !process::lives(second));
+    assert_eq!(client.get("/").unwrap().status, 200);
     end_new_master(&server);
 }

@@ -103,10 +103,13 @@ impl Master {
         }
     }
 
-    /// Whether the heir has all that there was for it.
+    /// Whether the heir has all that there was for it. What the master before
+    /// this one has not left yet goes to it as well.
     pub(super) fn has_handed_down(&self) -> bool {
         self.heir.as_ref().is_none_or(|heir| {
-            heir.waiting.is_empty() && !heir.channel.is_waiting()
+            self.testator.is_none()
+                && heir.waiting.is_empty()
+                && !heir.channel.is_waiting()
         })
     }
 
