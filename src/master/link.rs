@@ -388,7 +388,8 @@ struct Taken {
 }
 
 /// Finds a slot for each, and puts there what another worker has left: for as
-/// many as there is room.
+/// many as there is room. Where there is none, one with nothing in hand goes
+/// without, lest it keep those behind it waiting for as long as others stay.
 fn find_seats<'a>(
     guests: impl Iterator<Item = &'a Guest>,
     scoreboard: &Scoreboard,
@@ -397,22 +398,25 @@ fn find_seats<'a>(
 ) -> Vec<Taken> {
     let mut seated = Vec::new();
     for guest in guests {
-        // There is a copy of one that comes from another worker.
-        let slot = match guest.bag.is_some() || *room > 0 {
+        let heavy = guest.is_heavy();
+        let slot = match heavy || *room > 0 {
             true => custody.take(),
             false => UNGUARDED,
         };
-        let Some(bag) = &guest.bag else {
-            *room = room.saturating_sub(1);
-            let seat = Seat { slot, moved: false };
-            seated.push(Taken { seat, gift: None });
-            continue;
+        let bag = match &guest.bag {
+            Some(bag) if heavy || slot != UNGUARDED => bag,
+            Some(_) | None => {
+                *room = room.saturating_sub(1);
+                let seat = Seat { slot, moved: false };
+                seated.push(Taken { seat, gift: None });
+                continue;
+            }
         };
-        let gift = match guest.is_heavy() {
+        let gift = match heavy {
             true => custody.take_gift(),
             false => None,
         };
-        if slot == UNGUARDED || (guest.is_heavy() && gift.is_none()) {
+        if slot == UNGUARDED || (heavy && gift.is_none()) {
             custody.unused(slot, gift);
             break;
         }
@@ -421,6 +425,7 @@ fn find_seats<'a>(
             scoreboard.fill_gift(gift, Piece::Output, &bag.output);
         }
         scoreboard.set_words(slot, bag.words(gift));
+        *room = room.saturating_sub(1);
         let seat = Seat { slot, moved: true };
         seated.push(Taken { seat, gift });
     }
@@ -430,5 +435,42 @@ fn find_seats<'a>(
 fn unregister(fd: BorrowedFd<'_>, epoll: &Epoll) {
     if let Err(error) = epoll.remove(fd) {
         log::error!("a descriptor stays registered: {error}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::salvage::bag::Bag;
+
+    fn moved(input: &[u8]) -> Guest {
+        let bag = Bag { input: input.to_vec(), ..Bag::default() };
+        let socket = crate::sys::unix::pair().unwrap().0;
+        Guest { socket, bag: Some(Box::new(bag)) }
+    }
+
+    fn seats(guests: &[Guest], slots: u32, mut room: usize) -> Vec<Seat> {
+        let (board, _) = Scoreboard::create(true).unwrap();
+        let mut custody = Custody::new(slots, 1);
+        let seated =
+            find_seats(guests.iter(), &board, &mut custody, &mut room);
+        seated.into_iter().map(|taken| taken.seat).collect()
+    }
+
+    #[test]
+    fn an_idle_one_that_was_moved_does_not_wait_for_a_slot() {
+        let guests = [moved(b""), moved(b""), Guest::from(moved(b"").socket)];
+        let guarded = Seat { slot: 0, moved: true };
+        let bare = Seat { slot: UNGUARDED, moved: false };
+        assert_eq!(seats(&guests, 1, 9), [guarded, bare, bare]);
+        assert_eq!(seats(&guests, 9, 0), [bare; 3]);
+    }
+
+    #[test]
+    fn one_with_something_in_hand_waits_for_a_slot_and_a_gift() {
+        let guests = [moved(b"GET"), moved(b"GET")];
+        let guarded = Seat { slot: 0, moved: true };
+        assert_eq!(seats(&guests, 1, 0), [guarded]);
+        assert_eq!(seats(&guests, 9, 9), [guarded], "there is one gift");
     }
 }
