@@ -16,6 +16,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use log::{debug, info, warn};
 
 use super::guest::Guest;
+use super::traffic::CONGESTION;
 use super::{Master, Source};
 use crate::channel::{Channel, Heard};
 use crate::error::Error;
@@ -57,7 +58,7 @@ impl Master {
     }
 
     /// Sends what the channel takes.
-    fn hand_down(&mut self) {
+    pub(super) fn hand_down(&mut self) {
         let Some(heir) = &mut self.heir else { return };
         if let Err(error) = heir.channel.flush() {
             return self.lose_heir(&error.to_string());
@@ -71,12 +72,17 @@ impl Master {
                     self.held -= 1;
                 }
                 Ok(false) => break,
-                // Too many descriptors are on their way: it takes them soon.
-                Err(error) if error.is_congestion() => break,
+                // Too many descriptors are on their way. The channel has room
+                // all the same, so epoll would not let us wait.
+                Err(error) if error.is_congestion() => {
+                    self.congested_until = Some(self.now + CONGESTION);
+                    break;
+                }
                 Err(error) => return self.lose_heir(&error.to_string()),
             }
         }
-        let blocked = !heir.waiting.is_empty() || heir.channel.is_waiting();
+        let waits = !heir.waiting.is_empty() || heir.channel.is_waiting();
+        let blocked = waits && self.congested_until.is_none();
         let interest = match blocked {
             true => Interest::ReadWrite,
             false => Interest::Read,

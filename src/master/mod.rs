@@ -306,6 +306,7 @@ impl Master {
         }
         if self.congested_until.is_some_and(|until| until <= self.now) {
             self.congested_until = None;
+            self.hand_down();
         }
         let now = self.now;
         let rested: Vec<(Instant, WorkerId, ServerId)> =

@@ -29,7 +29,7 @@ use crate::slab::Key;
 use crate::sys::close::close_all;
 
 /// How long to wait when the system has too many descriptors on their way.
-const CONGESTION: Duration = Duration::from_millis(10);
+pub(super) const CONGESTION: Duration = Duration::from_millis(10);
 
 /// How soon the counters are looked at again, at first and at most, while
 /// connections are on their way. Workers wake a master that waits for them;
