@@ -176,8 +176,9 @@ impl Master {
         }
     }
 
-    /// What a look at the counters may change.
-    fn standing(&self) -> (usize, usize, usize) {
+    /// What a look at the counters may change. While some could not be sent,
+    /// whoever has received something has a place for them.
+    fn standing(&self) -> (usize, usize, usize, usize) {
         let servers = self.servers.values();
         let open = self.is_open();
         let (parked, room) = servers.fold((0, 0), |(parked, room), server| {
@@ -185,7 +186,11 @@ impl Master {
             let has_room = open && dispatcher.has_room();
             (parked + dispatcher.parked(), room + usize::from(has_room))
         });
-        (self.held, parked, room)
+        let coming = match self.short {
+            true => self.links.values().map(Link::on_their_way).sum(),
+            false => 0,
+        };
+        (self.held, parked, room, coming)
     }
 
     /// Reads what the workers have published, and lets go of the connections
