@@ -227,7 +227,8 @@ impl Master {
                     {
                         // Read anew, so it may be any number again.
                         let received = scoreboard.received();
-                        let before = (first - 1).saturating_sub(received);
+                        let before =
+                            first.saturating_sub(received.saturating_add(1));
                         custody.keep_sent(before as usize);
                     }
                     self.cooling.push((self.now + COOL_DOWN, worker, id));
@@ -378,6 +379,9 @@ impl Master {
         let Some(how) = link.reap(&self.epoll)? else { return Ok(()) };
         if let Err(fault) = self.look_at(worker) {
             error!("worker {worker} left wrong counters: {fault}");
+            if let Some(link) = self.links.get_mut(&worker) {
+                link.broken = true;
+            }
         }
         let Some(mut link) = self.links.remove(&worker) else {
             return Ok(());
