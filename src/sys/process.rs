@@ -191,9 +191,15 @@ pub(crate) fn inherited(number: RawFd) -> Option<OwnedFd> {
     Some(unsafe { OwnedFd::from_raw_fd(number) })
 }
 
-/// A copy of one of this process's own descriptors, by number: it may have
-/// been started with sockets that somebody else opened.
+/// A copy of a descriptor that this process was started with, by number: it
+/// may be a socket that somebody else opened. Those that it has opened itself
+/// are nobody else's to name; they, and no others, are close-on-exec.
 pub(crate) fn duplicate(number: RawFd) -> Result<OwnedFd> {
+    // SAFETY: no pointers are involved.
+    let flags = unsafe { syscall!(fcntl(number, libc::F_GETFD)) }?;
+    if flags & libc::FD_CLOEXEC != 0 {
+        return Err(Error { call: "fcntl", errno: libc::EBADF });
+    }
     let (command, least) = (libc::F_DUPFD_CLOEXEC, FIRST_DESCRIPTOR);
     // SAFETY: no pointers are involved.
     let copy = unsafe { syscall!(fcntl(number, command, least)) }?;
