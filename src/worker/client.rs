@@ -190,13 +190,19 @@ impl Client {
         matches!(next, Some(Next::Drain(_)))
     }
 
+    fn is_writing(&self) -> bool {
+        self.work.as_ref().is_some_and(|work| work.is_writing())
+    }
+
     /// epoll says that something happened.
     pub(super) fn ready(
         &mut self,
         event: Event,
         turn: &mut Turn<'_>,
     ) -> Outcome {
-        if event.is_gone() && !self.is_draining() {
+        // A peer on a unix-domain socket is gone as soon as it has closed, also
+        // if it has said something before.
+        if event.is_gone() && !event.is_readable() && !self.is_draining() {
             return Outcome::Over;
         }
         match self.work.take() {
@@ -418,6 +424,18 @@ impl Client {
     /// The client has kept us waiting for too long. One that has begun a
     /// request is told so; one that takes no answers hears nothing.
     pub(super) fn expire(&mut self, turn: &mut Turn<'_>) -> Outcome {
+        // What it has sent may lie unread while others have their turn.
+        let outcome = match self.work.as_ref().map(|work| work.next) {
+            None => self.read(turn),
+            Some(Next::Read) if !self.is_writing() => self.read(turn),
+            Some(_) => Outcome::Stays,
+        };
+        let deadline = self.deadline(&turn.desk.timeouts);
+        if matches!(outcome, Outcome::Over)
+            || deadline.is_none_or(|deadline| !deadline.has_come(turn.now))
+        {
+            return outcome;
+        }
         let Some(work) = self.work.take() else { return Outcome::Over };
         let step = match work.expects() {
             // epoll calls a socket writable when a third of its buffer is

@@ -4,7 +4,7 @@ use std::thread;
 use std::time::Duration;
 
 use crate::common::server::Server;
-use crate::common::{at_some_pace, wait_until};
+use crate::common::{at_some_pace, process, wait_until};
 use crate::kernel::server_end;
 use crate::peer::{Client, End, get, post, timed};
 
@@ -172,4 +172,26 @@ fn a_client_that_takes_little_is_waited_for() {
         assert!(took > least, "{took:?}: not slow enough");
         client.send(get("/"));
     });
+}
+
+#[test]
+fn a_request_that_waits_for_its_turn_is_not_late() {
+    let server = Server::serve("--workers 1 --idle-timeout 1");
+    let mut clients: Vec<Client> =
+        (0..400).map(|_| Client::open(server.place())).collect();
+    for client in &mut clients {
+        client.send(get("/"));
+        assert_eq!(client.answer().status, 200);
+    }
+    // More have something to say than one turn of the loop hears of.
+    let workers = server.workers();
+    process::signal("STOP", &workers);
+    for client in &mut clients {
+        client.send(get("/"));
+    }
+    thread::sleep(Duration::from_millis(1500));
+    process::signal("CONT", &workers);
+    for client in &mut clients {
+        assert_eq!(client.answer().status, 200);
+    }
 }
