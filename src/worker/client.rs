@@ -46,6 +46,9 @@ const DRAIN_BYTES: usize = 64 << 20;
 /// before others get their turn: a stream to a quick reader would not end.
 const ROUNDS: usize = 4;
 
+/// A handler may ask for any time, and an instant beyond this one may be none.
+const LONGEST_DELAY: Duration = Duration::from_secs(100 * 365 * 86_400);
+
 /// See the [module](self).
 #[derive(Debug)]
 pub(super) struct Client {
@@ -90,8 +93,6 @@ pub(super) struct Turn<'a> {
     pub(super) epoll: &'a Epoll,
     pub(super) key: Key,
     pub(super) now: Tick,
-    /// The same, exactly.
-    pub(super) instant: Instant,
 }
 
 /// How a client left our hands.
@@ -325,8 +326,12 @@ impl Client {
         if before != Expects::Head || work.expects() != Expects::Head {
             self.since = turn.now;
         }
-        let at = turn.instant;
-        let alarm = |delay, step| Some(Alarm { at: at + delay, step });
+        // Counted from when the handler returned, which may have been busy
+        // for as long as the turn lasts.
+        let alarm = |delay: Duration, step| {
+            let at = Instant::now() + delay.min(LONGEST_DELAY);
+            Some(Alarm { at, step })
+        };
         (work.next, work.alarm) = match flow {
             Flow::Read => (Next::Read, None),
             Flow::Write => (Next::GoOn, None),

@@ -207,10 +207,12 @@ impl Worker {
         let alarm = self.alarms.first().map(|(at, _)| *at);
         let others = [idle, self.over_at, self.parent.deadline()];
         let times = alarm.into_iter().chain(others.into_iter().flatten());
-        let exact = times.map(|at| at.saturating_duration_since(self.now));
+        // The turn may have taken long: `now` is when it began.
+        let exact =
+            times.min().map(|at| at.saturating_duration_since(Instant::now()));
         let sweep =
             (self.clients.len() > 0).then(|| self.sweep_at.from(self.tick));
-        exact.chain(sweep).min()
+        exact.into_iter().chain(sweep).min()
     }
 
     /// The one wait. The master may look at any time whether we move or rest.
@@ -294,7 +296,6 @@ impl Worker {
             epoll: &self.epoll,
             key,
             now: self.tick,
-            instant: self.now,
         };
         match act(client, &mut turn) {
             Outcome::Stays => {}

@@ -351,7 +351,6 @@ impl Bench {
             epoll: &self.epoll,
             key: life.key,
             now,
-            instant: self.start,
         };
         act(&mut life.client, &mut turn)
     }

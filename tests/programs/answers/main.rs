@@ -14,6 +14,11 @@
 //! | `/held/N`   | pieces of N bytes without end; it notices the client's  |
 //! | `/big/N`    | N bytes                                                 |
 //! | `/panic`    | the handler panics                                      |
+//! | `/delay/N`  | the handler blocks for N ms, and answers N ms later     |
+//! | `/never`    | after the longest time there is                         |
+//! | `/rest`     | a stream that pauses for as long                        |
+//! | `/eager`    | a stream without end that pauses for no time            |
+//! | `/broken`   | a stream that panics behind its first piece             |
 //! | any other   | the request                                             |
 
 mod echo;
@@ -80,6 +85,28 @@ fn handler() -> impl Handler {
                 response.body(vec![b'b'; number]);
             }
             "/panic" => panic!("as the client wished"),
+            "/delay" => {
+                let time = Duration::from_millis(number as u64);
+                thread::sleep(time);
+                response.after(time, |reply| {
+                    reply.body("after");
+                });
+            }
+            "/never" => response.after(Duration::MAX, |_| {}),
+            "/rest" => response.stream(|chunk| {
+                chunk.push("r");
+                Produce::Pause(Duration::MAX)
+            }),
+            "/eager" => response.stream(|_| Produce::Pause(Duration::ZERO)),
+            "/broken" => {
+                let mut pieces = 0;
+                response.stream(move |chunk| {
+                    pieces += 1;
+                    assert!(pieces < 2, "as the client wished");
+                    chunk.push("b");
+                    Produce::More
+                });
+            }
             _ => echo::echo(request, response),
         }
     }
