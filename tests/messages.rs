@@ -25,3 +25,19 @@ fn a_program_hears_of_its_workers_and_talks_with_them() {
     said("told: Exit { worker: WorkerId(1), code: None, signal: Some(9) }");
     said("told: Listening { worker: WorkerId(2) }");
 }
+
+#[test]
+fn a_worker_that_goes_says_what_its_last_request_had_to_say() {
+    let server = Server::start(program("talk", ""));
+    server.ask("/");
+    let asked = std::thread::scope(|scope| {
+        let asked = scope.spawn(|| server.ask("/last"));
+        std::thread::sleep(std::time::Duration::from_millis(200));
+        process::signal("TERM", &server.workers());
+        asked.join().unwrap()
+    });
+    assert_eq!(asked.text(), "said\n");
+    wait_until("its last words", || {
+        server.log().contains(r#"json: "\"the last\"""#)
+    });
+}

@@ -125,14 +125,15 @@ impl Contract {
 
     /// The loop is there, and what wakes it.
     pub(crate) fn hang_bell(&self, bell: Arc<WakeUp>) {
-        // What was said before is not to wait for what is said next.
+        // There is one loop in a worker's life.
+        let _ = self.bell.set(Arc::clone(&bell));
+        // What was said before is not to wait for what is said next. Looked
+        // at last: another thread may be saying something just now.
         if !lock(&self.outgoing).is_empty()
             && let Err(error) = bell.wake()
         {
             log::error!("a message to the parent is late: {error}");
         }
-        // There is one loop in a worker's life.
-        let _ = self.bell.set(bell);
     }
 
     /// What is to be said.

@@ -108,6 +108,8 @@ pub(crate) fn run(
             worker.leave(Leave::Panicked)?;
         }
         if let Some(code) = worker.finish() {
+            // What the last requests had to say has no other turn.
+            worker.say_outgoing()?;
             return Ok(ExitCode::from(code));
         }
     }
@@ -342,12 +344,17 @@ impl Worker {
     /// Answers from other threads, and messages to the parent.
     fn deliver(&mut self) -> Result<(), Error> {
         self.wake_up.clear()?;
-        for json in self.contract.take_outgoing() {
-            self.parent.send(&json, &self.epoll)?;
-        }
+        self.say_outgoing()?;
         for answer in self.desk.mailbox.take() {
             let key = Key::from_bits(answer.ticket());
             self.step(key, |client, turn| client.answer(answer, turn));
+        }
+        Ok(())
+    }
+
+    fn say_outgoing(&mut self) -> Result<(), Error> {
+        for json in self.contract.take_outgoing() {
+            self.parent.send(&json, &self.epoll)?;
         }
         Ok(())
     }

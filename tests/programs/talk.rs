@@ -30,6 +30,14 @@ fn main() -> ExitCode {
                         worker.send("\"from a thread\"").expect("it is JSON");
                     });
                 }
+                if request.path() == "/last" {
+                    let worker = handoff::worker().expect("this is one");
+                    let time = std::time::Duration::from_millis(500);
+                    return response.after(time, move |reply| {
+                        worker.send("\"the last\"").expect("it is JSON");
+                        reply.body("said\n");
+                    });
+                }
                 response.body("said\n");
             }
         })
