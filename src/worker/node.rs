@@ -296,7 +296,11 @@ impl Parent for Node {
     }
 
     fn send(&mut self, json: &str, epoll: &Epoll) -> Result<(), Error> {
-        Ok(self.wire.tell(&Message::User(json), epoll)?)
+        match self.wire.tell(&Message::User(json), epoll) {
+            // As in `speak`: its end will be heard.
+            Err(error) if error.is_peer_gone() => Ok(()),
+            told => Ok(told?),
+        }
     }
 
     fn turn_ends(
@@ -450,6 +454,14 @@ mod tests {
         let news = hear(&mut node, &epoll);
         assert!(news.arrivals.is_empty() && news.dismissal.is_none());
         assert_eq!(answer(&parent.into()), ACK);
+    }
+
+    #[test]
+    fn what_is_said_to_a_parent_that_is_gone_costs_nobody_anything() {
+        let (mut node, parent, epoll) = child(9);
+        drop(parent);
+        node.send("1", &epoll).unwrap();
+        assert!(hear(&mut node, &epoll).dismissal.is_some());
     }
 
     #[test]
