@@ -110,15 +110,15 @@ impl Cluster {
     }
 
     /// How long requests in hand may take when a worker is to go; 10 s by
-    /// default.
+    /// default, a day at most.
     pub fn grace(mut self, grace: Duration) -> Cluster {
         self.settings.grace = grace;
         self
     }
 
     /// How long a worker that is to go waits for one more request of each
-    /// idle client, to tell it so; 2 s by default, and half a second at most
-    /// at a stop.
+    /// idle client, to tell it so; 2 s by default, a day at most, and half a
+    /// second at most at a stop.
     pub fn idle_grace(mut self, grace: Duration) -> Cluster {
         self.settings.idle_grace = grace;
         self
@@ -480,7 +480,8 @@ impl Worker {
     /// leaves with the loop's next turn.
     ///
     /// # Errors
-    /// The text is no JSON, or one of the channel's own messages.
+    /// The text is no JSON, one of the channel's own messages, or longer than
+    /// 16 MiB.
     pub fn send(&self, json: impl Into<String>) -> Result<(), NotAMessage> {
         self.contract.post(event::checked(json.into())?);
         Ok(())

@@ -74,7 +74,7 @@ pub(crate) const WORKERS: RangeInclusive<usize> = 1..=1024;
 /// Of the connections on their way to one worker.
 pub(super) const WINDOW: RangeInclusive<usize> = 1..=4096;
 
-const DAY: Duration = Duration::from_secs(86_400);
+pub(super) const DAY: Duration = Duration::from_secs(86_400);
 
 /// A timeout of 0 would end what it watches before it begins.
 pub(super) const TIMEOUT: RangeInclusive<Duration> =

@@ -12,7 +12,7 @@ use log::LevelFilter;
 
 use super::{
     Address, Command, User,
-    options::{TIMEOUT, WINDOW, WORKERS},
+    options::{DAY, TIMEOUT, WINDOW, WORKERS},
 };
 
 /// What `handoff serve` was asked for; `handoff serve --help` explains it.
@@ -142,6 +142,10 @@ impl Serve {
             ("body_timeout", self.body_timeout),
             ("write_timeout", self.write_timeout),
         ];
+        let graces = [("grace", self.grace), ("idle_grace", self.idle_grace)];
+        if let Some((what, _)) = graces.iter().find(|(_, time)| *time > DAY) {
+            return Err(format!("{what} takes 0 s to a day"));
+        }
         if self.hang_timeout.is_some_and(|time| !TIMEOUT.contains(&time)) {
             return Err("hang_timeout takes 0 s, or 0.1 s to a day".into());
         }

@@ -440,3 +440,15 @@ fn every_command_of_the_table_is_one() {
         assert!(!answer.is_err_and(|line| line.contains("unknown")), "{name}");
     }
 }
+
+#[test]
+fn what_the_library_is_given_is_bounded_as_what_is_typed() {
+    let with = |change: fn(&mut Serve)| {
+        let mut serve = Serve::with_defaults(1);
+        change(&mut serve);
+        serve.check()
+    };
+    with(|_| {}).unwrap();
+    with(|serve| serve.grace = Duration::MAX).unwrap_err();
+    with(|serve| serve.idle_grace = Duration::MAX).unwrap_err();
+}
