@@ -175,7 +175,11 @@ fn addresses(
     listen: &Listen<'_>,
     host: Option<&str>,
 ) -> Result<Vec<SocketAddr>, i32> {
-    let port = listen.port.and_then(|port| u16::try_from(port).ok());
+    // A datagram socket that is bound without a port gets any.
+    let is_datagram =
+        matches!(listen.address_type, AddressType::Udp4 | AddressType::Udp6);
+    let asked = listen.port.or(is_datagram.then_some(0));
+    let port = asked.and_then(|port| u16::try_from(port).ok());
     let port = port.ok_or(invalid())?;
     let resolve = |host: &str| -> Result<Vec<SocketAddr>, i32> {
         let found = (host, port).to_socket_addrs();

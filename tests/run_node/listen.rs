@@ -331,3 +331,29 @@ fn an_app_that_opens_servers_without_end_is_told_to_stop() {
     wait_until("the app is told", || server.log().contains("error EMFILE"));
     assert_eq!(server.ask("/").status, 200);
 }
+
+/// As with Node's own primary, which takes them as JavaScript takes numbers.
+#[test]
+fn a_port_may_be_left_out_or_be_text() {
+    need_node!();
+    let free = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let port = free.local_addr().unwrap().port();
+    drop(free);
+    let app = format!(
+        "const dgram = require('node:dgram');\
+         const say = function () {{ \
+           console.error(`udp ${{this.address().port}}`); }};\
+         dgram.createSocket('udp4').bind({{ address: '127.0.0.1' }}, say);\
+         dgram.createSocket('udp4').bind('{port}', '127.0.0.1', say);\
+         require('node:http').createServer()\
+           .listen({{ port: 0, backlog: '77' }});"
+    );
+    let mut command = handoff("run --host 127.0.0.1 --workers 2 -- node -e");
+    // Without a word behind its script Node is no worker of a cluster.
+    command.arg(app).arg("word");
+    let server = Server::start(command);
+    wait_until("all four sockets are bound", || {
+        server.log().matches("udp ").count() == 4
+    });
+    assert_eq!(server.log().matches(&format!("udp {port}")).count(), 2);
+}

@@ -216,7 +216,7 @@ fn listen(text: &str) -> Result<Listen<'_>, Malformed> {
         index: index.unsigned()?.unwrap_or(0),
         data: data.value.map(json::Value::text),
         address: address.string()?,
-        port: port.integer()?,
+        port: port.integer_or_text()?,
         address_type: match address_type.value.map(json::Value::text) {
             None => AddressType::Unspecified,
             Some("4") => AddressType::Tcp4,
@@ -231,7 +231,7 @@ fn listen(text: &str) -> Result<Listen<'_>, Malformed> {
         // Node writes false or 0 when the application gave none.
         backlog: match backlog.value.map(json::Value::text) {
             Some("false" | "0") => None,
-            Some(_) | None => backlog.integer()?,
+            Some(_) | None => backlog.integer_or_text()?,
         },
         readable_all: readable_all.boolean()?.unwrap_or(false),
         writable_all: writable_all.boolean()?.unwrap_or(false),
@@ -278,6 +278,22 @@ impl<'a> Member<'a> {
     fn integer<T: TryFrom<i64>>(self) -> Result<Option<T>, Malformed> {
         let fit = |value: json::Value<'_>| value.signed()?.try_into().ok();
         self.value_as(fit, "a whole number in range")
+    }
+
+    /// As JavaScript takes a number from an application: it may be text, such
+    /// as a variable of the environment, and no text is none.
+    fn integer_or_text<T: TryFrom<i64>>(self) -> Result<Option<T>, Malformed> {
+        let Some(text) = self.value.and_then(json::Value::string) else {
+            return self.integer();
+        };
+        let fit = |number: i64| number.try_into().ok();
+        match text.trim() {
+            "" => Ok(None),
+            digits => match digits.parse().ok().and_then(fit) {
+                Some(number) => Ok(Some(number)),
+                None => Err(self.wrong("a whole number in range")),
+            },
+        }
     }
 
     fn value_as<T>(
