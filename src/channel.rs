@@ -20,7 +20,7 @@ use crate::sys::unix;
 
 /// Longest line that is taken, in bytes. Ours have about a hundred; the rest
 /// is for what an application tells its master.
-const MAX_LINE: usize = 16 << 20;
+pub(crate) const MAX_LINE: usize = 16 << 20;
 
 /// Bytes that may wait in an outbox before messages of the application are
 /// not taken any more.

@@ -12,6 +12,7 @@
 use std::fmt;
 
 use crate::WorkerId;
+use crate::channel::MAX_LINE;
 use crate::ipc::Message;
 
 /// What has happened to a worker, told in the master.
@@ -70,7 +71,8 @@ impl Post {
     /// [`Event::Exit`] tells.
     ///
     /// # Errors
-    /// The text is no JSON, or one of the channel's own messages.
+    /// The text is no JSON, one of the channel's own messages, or longer than
+    /// 16 MiB.
     pub fn send(
         &mut self,
         worker: WorkerId,
@@ -82,7 +84,7 @@ impl Post {
 }
 
 /// A text that is no JSON, or whose `cmd` begins with `NODE_`, as those of
-/// the channel itself do.
+/// the channel itself do, or that has more than 16 MiB.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NotAMessage(String);
 
@@ -96,6 +98,11 @@ impl std::error::Error for NotAMessage {}
 
 /// The text, if it may be sent as a message.
 pub(crate) fn checked(json: String) -> Result<String, NotAMessage> {
+    // Whoever reads a longer line takes its writer for a broken one.
+    if json.len() > MAX_LINE {
+        let most = MAX_LINE >> 20;
+        return Err(NotAMessage(format!("it has more than {most} MiB")));
+    }
     match Message::parse(json.as_bytes()) {
         Ok(Message::User(_)) => Ok(json),
         Ok(_) => Err(NotAMessage("NODE_ is for the channel itself".into())),
@@ -122,6 +129,8 @@ mod tests {
         for text in ["", "{", "ready", r#"{"cmd":"NODE_CLUSTER"}"#] {
             post.send(WorkerId(1), text).unwrap_err();
         }
+        let large = format!("\"{}\"", "x".repeat(MAX_LINE));
+        post.send(WorkerId(1), large).unwrap_err();
         assert_eq!(post.letters.len(), 4);
     }
 }
