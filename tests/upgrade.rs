@@ -171,6 +171,24 @@ fn a_new_master_that_is_not_ready_has_no_successor() {
     end_new_master(&server);
 }
 
+#[test]
+fn as_many_workers_as_were_asked_for_follow_as_many() {
+    let folder = Scratch::new("scaled");
+    let control = folder.path("control");
+    let mut command = handoff("serve --workers 1 --listen 127.0.0.1:0");
+    command.arg("--control").arg(&control);
+    let mut server = Server::start(command);
+    let mut scale = handoff("scale 3 --control");
+    assert!(scale.arg(&control).status().unwrap().success());
+    server.wait_for_workers(3);
+    server.signal("USR2");
+    assert_eq!(server.wait().code(), Some(0));
+    let log = server.log();
+    assert_eq!(log.matches("listening on").count(), 2, "{log}");
+    assert_eq!(log.matches(", 3 workers, ").count(), 1, "{log}");
+    end_new_master(&server);
+}
+
 /// What the first master still has comes to the third through the second.
 #[test]
 fn a_client_that_is_busy_through_two_upgrades_stays() {

@@ -209,6 +209,8 @@ struct Master {
     next_look: Option<Instant>,
     /// How long a worker may take to be ready.
     boot_timeout: Duration,
+    /// How many workers an operator has asked for: that outlives an upgrade.
+    scaled: Option<usize>,
     /// The master that is to follow this one, until it is ready.
     successor: Option<Successor>,
     /// The one that follows this one, and gets what the workers have.

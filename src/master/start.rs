@@ -107,9 +107,11 @@ impl Master {
             servers.insert(ServerId::OWN, own);
         }
         let foreign = !servers.contains_key(&ServerId::OWN);
+        let scaled = inheritance.scaled;
+        let workers = scaled.unwrap_or(settings.workers);
         let start = Instant::now();
         let policy = Policy {
-            workers: settings.workers,
+            workers,
             grace: settings.grace,
             linger: LINGER,
             // Whoever does not say that it is ready is judged first.
@@ -150,6 +152,7 @@ impl Master {
                 .map(|timeout| Watch::new(timeout, clock::boottime())),
             next_look: None,
             boot_timeout: settings.boot_timeout,
+            scaled,
             successor: None,
             heir: None,
             predecessor: inheritance.ready.take(),
@@ -166,7 +169,7 @@ impl Master {
             start,
             now: start,
         };
-        master.make_room_for(settings.workers);
+        master.make_room_for(workers);
         if master.predecessor.is_none()
             && let Err(error) = master.open_control()
         {

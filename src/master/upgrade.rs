@@ -20,6 +20,7 @@
 //! |---|---|
 //! | `HANDOFF_UPGRADE_READY` | the descriptor to say "ready" on |
 //! | `HANDOFF_UPGRADE_LISTENER_N` | the address, as typed, of descriptor N |
+//! | `HANDOFF_UPGRADE_WORKERS` | how many an operator has asked for since |
 
 use std::env;
 use std::ffi::{OsStr, OsString};
@@ -30,6 +31,7 @@ use log::{error, info, warn};
 
 use super::supervisor::{Event, State};
 use super::{Master, Source};
+use crate::config;
 use crate::error::Error;
 use crate::slab::Key;
 use crate::sys;
@@ -39,6 +41,7 @@ use crate::sys::{socket, unix};
 
 const READY: &str = "HANDOFF_UPGRADE_READY";
 const LISTENER: &str = "HANDOFF_UPGRADE_LISTENER_";
+const WORKERS: &str = "HANDOFF_UPGRADE_WORKERS";
 
 /// What the new master says; that it says something is all that counts.
 const WORD: &[u8] = b"ready\n";
@@ -67,6 +70,8 @@ impl Successor {
 pub(super) struct Inheritance {
     /// To say "ready" on.
     pub(super) ready: Option<OwnedFd>,
+    /// How many workers an operator has asked it for.
+    pub(super) scaled: Option<usize>,
     listeners: Vec<(OsString, OwnedFd)>,
 }
 
@@ -84,6 +89,10 @@ impl Inheritance {
             if name == READY {
                 let number = value.to_str().unwrap_or_default();
                 inheritance.ready = Some(inherited(&name, number)?);
+            } else if name == WORKERS {
+                let number = value.to_str().and_then(|text| text.parse().ok());
+                inheritance.scaled =
+                    number.filter(|n| config::WORKERS.contains(n));
             } else if let Some(number) = name.strip_prefix(LISTENER) {
                 let socket = inherited(&name, number)?;
                 inheritance.listeners.push((value, socket));
@@ -133,6 +142,9 @@ impl Master {
         let (channel, theirs) = unix::pair()?;
         let mut contract =
             vec![OsString::from(format!("{READY}={FIRST_DESCRIPTOR}"))];
+        if let Some(workers) = self.scaled {
+            contract.push(format!("{WORKERS}={workers}").into());
+        }
         let mut descriptors = vec![theirs.as_fd()];
         // All that is listened on or shared, whoever asked for it.
         let sockets = self.servers.values().flat_map(|server| {
@@ -156,8 +168,20 @@ impl Master {
         let process_key = self.sources.insert(Source::Successor);
         let channel_key = self.sources.insert(Source::Successor);
         let interest = Interest::Read;
-        self.epoll.add(child.as_fd(), interest, process_key.bits())?;
-        self.epoll.add(channel.as_fd(), interest, channel_key.bits())?;
+        let watched = self
+            .epoll
+            .add(child.as_fd(), interest, process_key.bits())
+            .and_then(|()| {
+                self.epoll.add(channel.as_fd(), interest, channel_key.bits())
+            });
+        if watched.is_err() {
+            // It must not become a second master that nobody knows of.
+            child.kill();
+            child.wait()?;
+            self.sources.remove(process_key);
+            self.sources.remove(channel_key);
+            return watched;
+        }
         let deadline = self.now + 2 * self.boot_timeout;
         self.successor = Some(Successor {
             child,

@@ -56,6 +56,7 @@ impl Master {
         let before = self.supervisor.workers();
         let words = format!("workers: {workers} wanted, {before} before");
         info!("handoff scale: {words}");
+        self.scaled = Some(workers);
         self.make_room_for(workers);
         self.note(Event::Resize(workers));
         Reply::Done(words)
