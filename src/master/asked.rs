@@ -133,9 +133,11 @@ pub(super) fn open(
             let number = listen.fd.ok_or(invalid())?;
             let socket =
                 process::duplicate(number).map_err(|error| error.errno())?;
-            process::set_nonblocking(socket.as_fd())
-                .map_err(|error| error.errno())?;
+            // First, since it refuses what is no socket to listen on: that
+            // may be somebody's terminal, and is not to be changed.
             socket::listen(socket.as_fd(), backlog)
+                .map_err(|error| error.errno())?;
+            process::set_nonblocking(socket.as_fd())
                 .map_err(|error| error.errno())?;
             Listener::inherit(&name, socket)
                 .map(Opened::Accepting)

@@ -103,6 +103,7 @@ impl Master {
                 link.share(&message, copy, (id, ack), &self.epoll);
             }
             Err(error) => {
+                asked.members.remove(&worker);
                 let errno = error.raw_os_error().unwrap_or_default();
                 self.refuse(worker, ack, &key, errno);
             }
