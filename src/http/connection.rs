@@ -143,7 +143,7 @@ impl Connection {
                         Pumped::End(end) => end,
                         Pumped::Panicked => {
                             service.panicked = true;
-                            Some(End::Server)
+                            Some(stream.broken())
                         }
                     };
                     let leaving = service.leaving.then_some(End::Server);
@@ -457,11 +457,13 @@ impl Connection {
     }
 
     fn close(&self, end: End, input: &mut Input) -> Flow {
-        let quiet = end == End::Client && input.is_empty();
+        let quiet = input.is_empty() || self.ended;
         input.drop_all();
-        Flow::Close(match quiet || self.ended {
-            true => Closing::Plain,
-            false => Closing::Staged,
+        Flow::Close(match end {
+            End::Broken => Closing::Reset,
+            End::Client if quiet => Closing::Plain,
+            End::Server if self.ended => Closing::Plain,
+            End::Client | End::Server => Closing::Staged,
         })
     }
 }

@@ -40,6 +40,9 @@ pub enum Closing {
     /// way. So: shut down the sending side, read and drop for a while, close
     /// (RFC 9112 §9.6).
     Staged,
+    /// The answer is cut off, and the end of the connection would be taken
+    /// for its end: reset the connection.
+    Reset,
 }
 
 /// Whom the connection waits for, and so which timeout applies.

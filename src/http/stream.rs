@@ -72,6 +72,9 @@ pub(super) enum End {
     Client,
     /// The server's, which the client does not know of yet.
     Server,
+    /// Nobody's: the handler broke, and of an answer that only the end of the
+    /// connection ends, this is not the end.
+    Broken,
 }
 
 /// A body that is being sent.
@@ -101,6 +104,15 @@ impl Stream {
         end: Option<End>,
     ) -> Self {
         Stream { producer, extent, end }
+    }
+
+    /// How the connection ends when the producer has broken: a body in chunks
+    /// without a last one shows by itself that it was cut off.
+    pub(super) fn broken(&self) -> End {
+        match self.extent {
+            Extent::Close => End::Broken,
+            Extent::None | Extent::Sized(_) | Extent::Chunked => End::Server,
+        }
     }
 
     /// Fills the output up. The reply lends its body for the pieces.

@@ -31,6 +31,7 @@ use crate::salvage::bag::Bag;
 use crate::slab::Key;
 use crate::sys::epoll::{Epoll, Event, Interest};
 use crate::sys::socket::{self, Direction};
+use crate::sys::tcp;
 
 /// How long a client that was told of the end may still send: what it sends
 /// is read and dropped, so that the kernel does not answer it with a reset,
@@ -300,9 +301,12 @@ impl Client {
             && let Next::Close(closing) = work.next
         {
             let socket = self.socket.as_fd();
-            if (closing == Closing::Plain && work.has_read_all())
-                || socket::shutdown(socket, Direction::Write).is_err()
-            {
+            let over = match closing {
+                Closing::Plain => work.has_read_all(),
+                Closing::Staged => false,
+                Closing::Reset => true,
+            };
+            if over || socket::shutdown(socket, Direction::Write).is_err() {
                 return self.give_up(work);
             }
             work.next = Next::Drain(DRAIN_BYTES);
@@ -464,8 +468,12 @@ impl Client {
     /// nobody else's to go on with.
     pub(super) fn end(self, desk: &mut Desk, epoll: &Epoll) {
         self.unregister(epoll);
-        // It fails where the client was quicker: the same end.
-        let _ = socket::shutdown(self.socket.as_fd(), Direction::Both);
+        let socket = self.socket.as_fd();
+        // Either fails where the client was quicker: the same end.
+        let _ = match self.work.as_ref().map(|work| work.next) {
+            Some(Next::Close(Closing::Reset)) => tcp::reset_at_close(socket),
+            Some(_) | None => socket::shutdown(socket, Direction::Both),
+        };
         if let Some(work) = self.work {
             desk.put_away(work, self.served);
         }

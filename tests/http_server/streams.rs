@@ -5,7 +5,7 @@ use std::thread;
 use std::time::Duration;
 
 use crate::answering;
-use crate::peer::{Client, get};
+use crate::peer::{Client, End, get};
 
 #[test]
 fn a_stream_is_chunked_for_1_1_and_ends_with_the_connection_for_1_0() {
@@ -25,6 +25,23 @@ fn a_stream_is_chunked_for_1_1_and_ends_with_the_connection_for_1_0() {
     assert_eq!(answers.len(), 1);
     assert_eq!(answers[0].field("transfer-encoding"), None);
     assert_eq!(answers[0].body, [b's'; 300_000]);
+}
+
+/// As much as there is of it is sent, and then nothing that could be taken for
+/// its end.
+#[test]
+fn a_stream_that_breaks_does_not_end_like_a_whole_one() {
+    let server = answering();
+    let mut client = Client::open(server.place());
+    client.send(get("/broken"));
+    let (bytes, _) = client.rest();
+    assert!(bytes.ends_with(b"\r\n1\r\nb\r\n"), "{}", bytes.escape_ascii());
+
+    let mut client = Client::open(server.place());
+    client.send("GET /broken HTTP/1.0\r\n\r\n");
+    let (bytes, end) = client.rest();
+    assert!(bytes.ends_with(b"\r\n\r\nb"), "{}", bytes.escape_ascii());
+    assert_eq!(end, End::Reset);
 }
 
 #[test]
