@@ -118,7 +118,8 @@ impl<'a> Response<'a> {
     /// of unknown length, `chunked` for HTTP/1.1 and up to the end of the
     /// connection for HTTP/1.0. `producer` is called for the next piece
     /// whenever the client has taken enough of the ones before, and never for
-    /// HEAD.
+    /// HEAD. If it panics the body is cut off, and the client can tell: by the
+    /// last chunk that does not come, or by a reset.
     ///
     /// ```
     /// # use handoff::{Request, Response, http::Produce};
