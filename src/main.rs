@@ -31,6 +31,7 @@ fn main() -> ExitCode {
 fn print(text: &str) -> ExitCode {
     match io::stdout().write_all(text.as_bytes()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            let _ = writeln!(io::stderr(), "handoff: {error}");
             ExitCode::FAILURE
         }
         _ => ExitCode::SUCCESS,

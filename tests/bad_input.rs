@@ -128,6 +128,11 @@ fn help_and_version_go_to_standard_output_and_exit_with_0() {
         assert_eq!(ended.code, Some(0), "{words}");
         assert!(ended.err.is_empty() && !ended.out.is_empty(), "{words}");
     }
+    let mut full = handoff("--help");
+    full.stdout(std::fs::File::create("/dev/full").unwrap());
+    let ended = full.output().unwrap();
+    let lines = String::from_utf8(ended.stderr).unwrap().lines().count();
+    assert_eq!((ended.status.code(), lines), (Some(1), 1));
     let version = run(handoff("--version")).out;
     assert_eq!(version, concat!("handoff ", env!("CARGO_PKG_VERSION"), "\n"));
 }
