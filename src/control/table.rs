@@ -80,7 +80,7 @@ fn push_line(
 impl Master {
     fn head(&self) -> String {
         let listening = match self.listeners.is_empty() {
-            true => "not listening any more".to_owned(),
+            true => "listening nowhere".to_owned(),
             false => format!("listening on {}", self.listeners.join(", ")),
         };
         let requests =
@@ -209,7 +209,7 @@ WORKER   PID  SLOT  STATE      AGE  GEN  OPEN  HANDED  REDISP  SKIPPED  REQUESTS
     fn who_does_not_listen_says_so() {
         let mut status = sample();
         status.master.listeners.clear();
-        assert!(status.to_table().contains("\nnot listening any more, "));
+        assert!(status.to_table().contains("\nlistening nowhere, "));
     }
 
     #[test]
