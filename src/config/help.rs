@@ -267,8 +267,8 @@ fn wrapped(text: &str, width: usize) -> Vec<String> {
 mod tests {
     use super::*;
 
-    const TOPICS: [Topic; 4] =
-        [Topic::Handoff, Topic::Serve, Topic::Errand, Topic::Demo];
+    const TOPICS: [Topic; 5] =
+        [Topic::Handoff, Topic::Serve, Topic::Run, Topic::Errand, Topic::Demo];
 
     #[test]
     fn every_line_has_at_most_79_columns() {
