@@ -1,3 +1,8 @@
+//! [chapter on salvage]: chapters::salvage
+//! [chapter on speed]: chapters::speed
+//!
+// Of two definitions the first counts: in the documentation the README's links
+// lead to its pages, elsewhere to the files.
 #![doc = include_str!("../README.md")]
 
 #[doc(hidden)]
