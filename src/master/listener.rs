@@ -10,7 +10,6 @@ use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
-use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
 use crate::config::Address;
@@ -224,16 +223,13 @@ impl Listener {
                     );
                     return Err(BindError { line, errno: error.errno() });
                 }
-                match UnixStream::connect(path) {
-                    Err(error)
-                        if error.kind()
-                            == io::ErrorKind::ConnectionRefused =>
-                    {
+                match sys::unix::is_listened_on(path) {
+                    Ok(false) => {
                         fs::remove_file(path)
                             .map_err(|error| unusable(path, &error))?;
                         socket::listen_unix(path, backlog)
                     }
-                    _ => Err(error),
+                    Ok(true) | Err(_) => Err(error),
                 }
             }
             result => result,
@@ -377,6 +373,7 @@ impl From<BindError> for Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::net::UnixStream;
 
     fn scratch(name: &str) -> PathBuf {
         let process = std::process::id();
@@ -402,6 +399,16 @@ mod tests {
     fn a_live_socket_file_is_in_use() {
         let path = scratch("live");
         let first = bind(&path).unwrap();
+        let error = bind(&path).unwrap_err().to_string();
+        assert!(error.contains("listens there already"), "{error}");
+        first.close().unwrap();
+    }
+
+    #[test]
+    fn whoever_listens_and_takes_nobody_is_not_waited_for() {
+        let path = scratch("stuck");
+        let first = Listener::bind_unix(OsString::new(), &path, 0).unwrap();
+        let _client = UnixStream::connect(&path).unwrap();
         let error = bind(&path).unwrap_err().to_string();
         assert!(error.contains("listens there already"), "{error}");
         first.close().unwrap();

@@ -71,17 +71,7 @@ pub(crate) fn listen(socket: BorrowedFd<'_>, backlog: i32) -> Result<()> {
 /// A listening unix-domain socket, bound to a path that must not exist yet.
 pub(crate) fn listen_unix(path: &Path, backlog: i32) -> Result<OwnedFd> {
     let socket = socket(libc::AF_UNIX, libc::SOCK_STREAM)?;
-    // SAFETY: `sockaddr_un` is plain data; all zeroes is a value of it.
-    let mut address: libc::sockaddr_un = unsafe { std::mem::zeroed() };
-    address.sun_family = libc::AF_UNIX as libc::sa_family_t;
-    let bytes = path.as_os_str().as_bytes();
-    // One byte stays zero: unix(7) wants the path to end with it.
-    if bytes.len() >= address.sun_path.len() || bytes.contains(&0) {
-        return Err(Error { call: "bind", errno: libc::ENAMETOOLONG });
-    }
-    for (to, from) in address.sun_path.iter_mut().zip(bytes) {
-        *to = *from as libc::c_char;
-    }
+    let address = unix_address(path, "bind")?;
     let length = size_of::<libc::sockaddr_un>() as libc::socklen_t;
     let pointer = (&raw const address).cast();
     // SAFETY: `address` holds `length` bytes of an address.
@@ -90,7 +80,25 @@ pub(crate) fn listen_unix(path: &Path, backlog: i32) -> Result<OwnedFd> {
     Ok(socket)
 }
 
-fn socket(family: i32, kind: i32) -> Result<OwnedFd> {
+pub(super) fn unix_address(
+    path: &Path,
+    call: &'static str,
+) -> Result<libc::sockaddr_un> {
+    // SAFETY: `sockaddr_un` is plain data; all zeroes is a value of it.
+    let mut address: libc::sockaddr_un = unsafe { std::mem::zeroed() };
+    address.sun_family = libc::AF_UNIX as libc::sa_family_t;
+    let bytes = path.as_os_str().as_bytes();
+    // One byte stays zero: unix(7) wants the path to end with it.
+    if bytes.len() >= address.sun_path.len() || bytes.contains(&0) {
+        return Err(Error { call, errno: libc::ENAMETOOLONG });
+    }
+    for (to, from) in address.sun_path.iter_mut().zip(bytes) {
+        *to = *from as libc::c_char;
+    }
+    Ok(address)
+}
+
+pub(super) fn socket(family: i32, kind: i32) -> Result<OwnedFd> {
     let kind = kind | libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
     // SAFETY: no pointers are involved.
     let fd = unsafe { syscall!(socket(family, kind, 0)) }?;

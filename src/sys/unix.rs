@@ -8,7 +8,9 @@
 
 use std::mem::size_of;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::path::Path;
 
+use super::socket::{socket, unix_address};
 use super::{Result, syscall, unless_blocked};
 
 /// Most descriptors in one message (`SCM_MAX_FD`, include/net/scm.h).
@@ -178,6 +180,20 @@ pub(crate) fn peer(socket: BorrowedFd<'_>) -> Result<Peer> {
 pub(crate) fn own_uid() -> u32 {
     // SAFETY: geteuid(2) takes nothing and cannot fail.
     unsafe { libc::geteuid() }
+}
+
+/// Whether somebody listens at a path. Whoever does may take nobody, for ever:
+/// to find the queue full is an answer, and nothing is waited for.
+pub(crate) fn is_listened_on(path: &Path) -> Result<bool> {
+    let socket = socket(libc::AF_UNIX, libc::SOCK_STREAM)?;
+    let address = unix_address(path, "connect")?;
+    let length = size_of::<libc::sockaddr_un>() as libc::socklen_t;
+    let pointer = (&raw const address).cast();
+    // SAFETY: `address` holds `length` bytes of an address.
+    match unsafe { syscall!(connect(socket.as_raw_fd(), pointer, length)) } {
+        Err(error) if error.errno() == libc::ECONNREFUSED => Ok(false),
+        result => unless_blocked(result).map(|_| true),
+    }
 }
 
 /// Whether this process has a unix-domain socket by that number, as an

@@ -15,7 +15,6 @@ use std::fs::{self, Permissions};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
-use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
 use crate::sys;
@@ -142,7 +141,7 @@ impl Socket {
 
 /// Whether somebody listens at `path`.
 pub(super) fn is_in_use(path: &Path) -> bool {
-    UnixStream::connect(path).is_ok()
+    unix::is_listened_on(path).unwrap_or(false)
 }
 
 impl AsFd for Socket {
@@ -165,6 +164,7 @@ fn identity(path: &Path) -> io::Result<(u64, u64)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::net::UnixStream;
 
     fn scratch(name: &str) -> PathBuf {
         let process = std::process::id();
