@@ -3,6 +3,7 @@
 //! A listener lives as long as the master, also while no worker lives: the
 //! kernel's backlog is the queue in which clients wait.
 
+use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::fs;
@@ -119,7 +120,12 @@ impl Listener {
         })?;
         let mut listeners = Vec::new();
         let mut failure = None;
+        let mut seen = BTreeSet::new();
         for mut candidate in resolved {
+            // Two lines of /etc/hosts may say the same.
+            if !seen.insert(candidate) {
+                continue;
+            }
             candidate.set_port(port);
             match Listener::listen(address, candidate, defer_accept) {
                 Ok((listener, bound)) => {
