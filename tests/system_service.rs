@@ -267,6 +267,27 @@ fn a_reload_that_is_abandoned_says_so_and_the_service_is_ready() {
 }
 
 #[test]
+fn a_service_that_never_was_ready_does_not_become_so_by_a_reload() {
+    let folder = Scratch::new("never");
+    let (manager, address) = Manager::at(&folder);
+    let words = "run --workers 1 --control off -- sh -c";
+    let mut command = handoff(words);
+    command.arg("sleep 0.5; exit 1").env("NOTIFY_SOCKET", &address);
+    let mut master = command.stderr(Stdio::null()).spawn().unwrap();
+    wait_until("there is a worker", || {
+        !process::children(master.id()).is_empty()
+    });
+    process::signal("HUP", &[master.id()]);
+    let lines = std::iter::repeat_with(|| manager.hear());
+    let lines = lines.take_while(|lines| !lines[0].contains("gave up"));
+    let lines: Vec<String> = lines.flatten().collect();
+    assert_eq!(master.wait().unwrap().code(), Some(1));
+    let about = |what: &str| lines.iter().any(|line| line.contains(what));
+    assert!(about("abandoned"), "{lines:?}");
+    assert!(!about("READY=1") && !about("RELOADING=1"), "{lines:?}");
+}
+
+#[test]
 fn a_manager_may_have_an_abstract_name_and_sees_the_watchdog_fed() {
     let name = format!("handoff-test-{}", std::process::id());
     let address = SocketAddr::from_abstract_name(&name).unwrap();

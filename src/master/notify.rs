@@ -82,7 +82,10 @@ impl Notifier {
         if self.phase == Phase::Stopping {
             return;
         }
+        // Before its first worker it is not ready, whatever becomes of a
+        // reload meanwhile.
         let state = match report {
+            _ if self.phase == Phase::Starting => String::new(),
             Report::ReloadBegan { .. } => {
                 let now = clock::monotonic().as_micros();
                 format!("RELOADING=1\nMONOTONIC_USEC={now}\n")
