@@ -79,6 +79,13 @@ impl Doors {
                     }
                     return None;
                 }
+                // Its end is told again and again, armed or not.
+                Err(error) if error.is_shut_down() => {
+                    let (listener, _) = &self.listeners[index];
+                    error!("{listener} was shut down, nobody comes there");
+                    self.close(index, epoll);
+                    return None;
+                }
                 Err(error) => {
                     if !self.failing {
                         self.failing = true;
@@ -185,5 +192,33 @@ impl Doors {
         if let Err(error) = listener.close() {
             warn!("{name}: cannot remove the socket file: {error}");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::slab::Slab;
+    use crate::sys::epoll::Events;
+    use crate::sys::socket::{Direction, shutdown};
+
+    #[test]
+    fn a_listener_that_somebody_has_shut_down_keeps_nobody_busy() {
+        let any = "127.0.0.1:0".parse().unwrap();
+        let name = std::ffi::OsString::new();
+        let (listener, _) = Listener::listen_at(name, any, 8, false).unwrap();
+        let copy = listener.as_fd().try_clone_to_owned().unwrap();
+        let key = Slab::new().insert(());
+        let epoll = Epoll::new().unwrap();
+        epoll.add(listener.as_fd(), Interest::Read, key.bits()).unwrap();
+        let mut doors = Doors::new(vec![(listener, key)]);
+        shutdown(copy.as_fd(), Direction::Both).unwrap();
+        let now = Instant::now();
+        assert!(doors.accept(key, &epoll, now).is_none());
+        doors.arm(true, &epoll, now).unwrap();
+        assert!(doors.are_closed() && doors.deadline().is_none());
+        let mut events = Events::with_capacity(1);
+        epoll.wait(&mut events, Some(Duration::ZERO)).unwrap();
+        assert_eq!(events.len(), 0);
     }
 }

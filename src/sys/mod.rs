@@ -92,6 +92,12 @@ impl Error {
         self.errno == libc::EADDRINUSE
     }
 
+    /// It was a listening socket, and somebody who has it too has shut it
+    /// down (shutdown(2)): accept(2) calls that an invalid argument.
+    pub(crate) fn is_shut_down(self) -> bool {
+        self.errno == libc::EINVAL
+    }
+
     /// The machine has no such address, or not its whole family.
     pub(crate) fn is_address_missing(self) -> bool {
         matches!(self.errno, libc::EADDRNOTAVAIL | libc::EAFNOSUPPORT)
