@@ -14,8 +14,9 @@ const TICK: Duration = Duration::from_millis(10);
 /// Of a child that has not been waited for, so that its number is its own.
 /// `None` if it has ended.
 pub(super) fn of(pid: i32) -> Option<Usage> {
-    let line = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    parse(&line, memory::page_size())
+    let line = fs::read(format!("/proc/{pid}/stat")).ok()?;
+    // The kernel cuts names after 15 bytes, be it in a character.
+    parse(&String::from_utf8_lossy(&line), memory::page_size())
 }
 
 /// Fields 14, 15 and 24: time as itself, time in the kernel, pages.
@@ -45,6 +46,18 @@ mod tests {
         for cut in 0..line.len() - 25 {
             assert_eq!(parse(&line[..cut], 4096), None, "{cut}");
         }
+    }
+
+    #[test]
+    fn a_name_that_is_cut_in_a_character_hides_nothing() {
+        // 15 bytes are kept, the second half of the last é is not.
+        crate::sys::process::set_name("-éééééé-é");
+        let thread = fs::read_link("/proc/thread-self").unwrap();
+        let thread = thread.file_name().unwrap().to_str().unwrap();
+        let stat = fs::read(format!("/proc/{thread}/stat")).unwrap();
+        assert!(String::from_utf8(stat).is_err(), "the name is whole");
+        let usage = of(thread.parse().unwrap());
+        assert!(usage.is_some_and(|usage| usage.rss > 0), "{usage:?}");
     }
 
     #[test]
