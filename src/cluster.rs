@@ -305,7 +305,8 @@ impl Cluster {
     }
 
     /// Starts the master, or, in a process that a master has started, the
-    /// worker. Returns when it is over: `main` returns that in turn.
+    /// worker. Returns when it is over: `main` returns that in turn. A worker
+    /// whose `serve` has returned can serve no more.
     ///
     /// A process that was started by Node is a worker too: of a `cluster`,
     /// whose primary then listens, or, unless an address was given, of a
@@ -336,6 +337,8 @@ impl Cluster {
         }
         let result = if is_worker {
             self.be_worker(handler)
+        } else if let Err(error) = contract::is_untaken() {
+            Err(error)
         } else {
             logger::init(self.settings.log_level, "master".to_owned());
             self.be_master(Job::Serve)

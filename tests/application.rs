@@ -6,9 +6,9 @@ mod common;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use common::at_some_pace;
 use common::http::{Connection, ask};
 use common::server::{Server, pid_in, program};
+use common::{at_some_pace, wait_until};
 
 #[test]
 fn the_root_greets() {
@@ -215,4 +215,18 @@ fn the_program_of_the_manual_serves_with_four_workers() {
         }
         pids.len() == 4
     });
+}
+
+#[test]
+fn a_worker_whose_serve_has_returned_does_not_become_a_master() {
+    let mut server = Server::start(program("twice", "127.0.0.1:0"));
+    server.ask("/");
+    server.signal("TERM");
+    let listening = || server.log().matches("] listening on").count();
+    wait_until("the second one listens", || listening() == 2);
+    server.signal("TERM");
+    assert_eq!(server.wait().code(), Some(0), "{}", server.log());
+    let log = server.log();
+    assert!(log.contains("once more in a worker"), "{log}");
+    assert_eq!(log.matches("[master] listening on").count(), 2, "{log}");
 }

@@ -11,6 +11,7 @@
 use std::env;
 use std::os::fd::{AsFd, OwnedFd};
 use std::str::FromStr;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use crate::WorkerId;
@@ -69,10 +70,27 @@ pub(crate) enum Parent {
     NodeProcess,
 }
 
+/// This process was started as a worker, whatever came of it: nothing in its
+/// environment says so any more.
+static TAKEN: AtomicBool = AtomicBool::new(false);
+
+/// Refuses to make a master of what was a worker.
+pub(crate) fn is_untaken() -> Result<(), Error> {
+    match TAKEN.load(Relaxed) {
+        false => Ok(()),
+        true => Err(Error::Usage(
+            "serve was called once more in a worker, which would be a master \
+             of its own: end the program when serve returns"
+                .to_owned(),
+        )),
+    }
+}
+
 impl Contract {
     /// Takes it over, and out of the environment: what this process starts
     /// is no worker.
     pub(crate) fn take() -> Result<Contract, Error> {
+        TAKEN.store(true, Relaxed);
         let [channel, mode, id, index, region] = VARIABLES.map(|name| {
             let value = env::var_os(name);
             process::remove_variable(name);
