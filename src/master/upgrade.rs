@@ -315,6 +315,11 @@ impl Master {
         (waits && end > self.now).then_some(end)
     }
 
+    /// Whether a new master has been started that is not ready yet.
+    pub(super) fn is_being_followed(&self) -> bool {
+        self.successor.is_some()
+    }
+
     pub(super) fn is_successor(&self, pid: i32) -> bool {
         let known = self.successor.as_ref();
         known.is_some_and(|successor| successor.child.pid() == pid)

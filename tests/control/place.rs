@@ -172,6 +172,27 @@ fn an_upgraded_master_takes_the_socket_over() {
 }
 
 #[test]
+fn a_number_that_the_next_master_would_not_hear_of_is_refused() {
+    let mut controlled = Controlled::waiting("followed");
+    let old = controlled.server.pid();
+    controlled.server.signal("USR2");
+    wait_until("the new master has been started", || {
+        controlled.server.log().contains("upgrade: the new master has pid")
+    });
+    let ended = controlled.tell("scale 3");
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    assert!(ended.err.contains("a new master is starting"), "{ended:?}");
+    fs::remove_file(controlled.folder.path("wait")).unwrap();
+    wait_until("the new master answers", || {
+        controlled.status()["master"]["pid"] != old
+    });
+    assert_eq!(controlled.server.wait().code(), Some(0));
+    controlled.done("scale 3");
+    controlled.wait_for_ready(3);
+    controlled.done("stop");
+}
+
+#[test]
 fn an_old_master_that_only_finishes_is_not_found_any_more() {
     let folder = Scratch::new("outlived");
     let mut command = handoff("serve --listen 127.0.0.1:0 --workers 1");

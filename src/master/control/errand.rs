@@ -42,6 +42,11 @@ impl Master {
             Request::Reload | Request::Scale(_) if stopping => {
                 Reply::Error("the master is stopping".to_owned())
             }
+            // It has been told a number already, and would not hear of it.
+            Request::Scale(_) if self.is_being_followed() => {
+                let why = "a new master is starting: ask it when it is ready";
+                Reply::Error(why.to_owned())
+            }
             Request::Scale(workers) => self.scale(workers),
             Request::Reload => {
                 self.reload_for(key);
