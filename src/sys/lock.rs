@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::thread;
 use std::time::Duration;
@@ -18,7 +19,11 @@ const TRIES: (u32, Duration) = (200, Duration::from_millis(5));
 pub(crate) fn folder_of(path: &Path) -> Option<OwnedFd> {
     let parent = path.parent()?;
     let here = parent.as_os_str().is_empty();
-    let folder = File::open(if here { Path::new(".") } else { parent });
+    // A named pipe in its place would be waited for until somebody writes.
+    let folder = File::options()
+        .read(true)
+        .custom_flags(libc::O_DIRECTORY)
+        .open(if here { Path::new(".") } else { parent });
     let folder = OwnedFd::from(folder.ok()?);
     for _ in 0..TRIES.0 {
         if try_lock(&folder).is_ok() {
@@ -53,5 +58,10 @@ mod tests {
         assert!(folder_of(&path).is_some());
         std::fs::remove_dir(&folder).unwrap();
         assert!(folder_of(&path).is_none());
+        // What is no folder is not opened as if it were one.
+        let made = std::process::Command::new("mkfifo").arg(&folder).status();
+        assert!(made.unwrap().success());
+        assert!(folder_of(&path).is_none());
+        std::fs::remove_file(&folder).unwrap();
     }
 }
