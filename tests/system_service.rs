@@ -372,6 +372,27 @@ fn the_next_master_feeds_the_watchdog_that_was_meant_for_the_one_before() {
 }
 
 #[test]
+fn a_manager_that_is_behind_hears_everything_later_and_in_order() {
+    let folder = Scratch::new("late-manager");
+    let (manager, address) = Manager::at(&folder);
+    let others = UnixDatagram::unbound().unwrap();
+    others.set_nonblocking(true).unwrap();
+    let said = std::iter::repeat_with(|| others.send_to(b"X", &address));
+    let said = said.take_while(Result::is_ok).count();
+    // Nothing else wakes this one.
+    let server = serve("--hang-timeout off", &address);
+    server.wait_for_workers(2);
+    server.signal("HUP");
+    wait_until("the reload is over", || server.log().contains("finished"));
+    for _ in 0..said {
+        manager.expect("X");
+    }
+    for state in ["READY=1", "RELOADING=1", "READY=1"] {
+        manager.expect(state);
+    }
+}
+
+#[test]
 fn a_manager_that_hears_nothing_or_is_not_there_costs_nothing() {
     let folder = Scratch::new("deaf-manager");
     let (manager, address) = Manager::at(&folder);

@@ -13,8 +13,11 @@
 //! master's loop turns.
 //!
 //! Nothing is ever waited for, and a message that cannot be sent is worth a
-//! line for the curious: the service is there for its clients.
+//! line for the curious: the service is there for its clients. But a manager
+//! that is behind with its reading would end a service that it has not heard
+//! of, so what finds no room is said later, in its order.
 
+use std::collections::VecDeque;
 use std::env;
 use std::ffi::OsStr;
 use std::io;
@@ -28,11 +31,22 @@ use log::debug;
 use super::supervisor::{Outcome, Report};
 use crate::sys::clock;
 
+/// Messages that wait for room; beyond that the oldest are given up.
+const WAITING: usize = 64;
+
+/// How soon a manager without room is tried again.
+const PAUSE: Duration = Duration::from_millis(100);
+
 /// See the [module](self).
 #[derive(Debug)]
 pub(super) struct Notifier {
-    /// Where to send; `None`: there is nobody to tell, or not any more.
+    /// Where to send; `None`: there is nobody to tell.
     manager: Option<(UnixDatagram, SocketAddr)>,
+    /// What it had no room for, and when it is tried again.
+    unsent: VecDeque<String>,
+    retry: Option<Instant>,
+    /// Another process speaks to it from now on.
+    handed_over: bool,
     watchdog: Option<Watchdog>,
     phase: Phase,
 }
@@ -66,7 +80,14 @@ impl Notifier {
         let watchdog = every
             .filter(|_| manager.is_some())
             .map(|every| Watchdog { every, next: now });
-        Notifier { manager, watchdog, phase: Phase::Starting }
+        Notifier {
+            manager,
+            unsent: VecDeque::new(),
+            retry: None,
+            handed_over: false,
+            watchdog,
+            phase: Phase::Starting,
+        }
     }
 
     /// A worker takes connections.
@@ -110,33 +131,63 @@ impl Notifier {
     /// one from now on. It hears nothing more from this one.
     pub(super) fn hand_over(&mut self, pid: i32) {
         self.tell(&format!("MAINPID={pid}"));
-        self.manager = None;
+        self.handed_over = true;
         self.watchdog = None;
     }
 
     /// Why the service ends.
-    pub(super) fn exit(&self, outcome: &Outcome) {
+    pub(super) fn exit(&mut self, outcome: &Outcome) {
         self.tell(&format!("STATUS={outcome}"));
     }
 
     /// When [`tick`](Self::tick) has something to say.
     pub(super) fn deadline(&self) -> Option<Instant> {
-        self.watchdog.map(|watchdog| watchdog.next)
+        let watchdog = self.watchdog.map(|watchdog| watchdog.next);
+        watchdog.into_iter().chain(self.retry).min()
     }
 
     pub(super) fn tick(&mut self, now: Instant) {
+        if self.retry.is_some_and(|retry| retry <= now) {
+            self.send();
+        }
         if let Some(watchdog) = &mut self.watchdog
             && watchdog.next <= now
         {
             watchdog.next = now + watchdog.every;
-            self.tell("WATCHDOG=1");
+            // Late it would be as good as nothing.
+            if self.unsent.is_empty() {
+                self.tell("WATCHDOG=1");
+            }
         }
     }
 
-    fn tell(&self, state: &str) {
+    fn tell(&mut self, state: &str) {
+        if self.manager.is_none() || self.handed_over {
+            return;
+        }
+        if self.unsent.len() == WAITING {
+            self.unsent.pop_front();
+        }
+        self.unsent.push_back(state.to_owned());
+        self.send();
+    }
+
+    /// Sends what there is room for.
+    fn send(&mut self) {
+        self.retry = None;
         let Some((socket, manager)) = &self.manager else { return };
-        if let Err(error) = socket.send_to_addr(state.as_bytes(), manager) {
-            debug!("the service manager is not told {state:?}: {error}");
+        while let Some(state) = self.unsent.front() {
+            match socket.send_to_addr(state.as_bytes(), manager) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.retry = Some(Instant::now() + PAUSE);
+                    return;
+                }
+                Err(error) => {
+                    debug!("the manager is not told {state:?}: {error}");
+                }
+                Ok(_) => {}
+            }
+            self.unsent.pop_front();
         }
     }
 }
