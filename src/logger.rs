@@ -1,12 +1,14 @@
 //! The log: `simple_logger`, behind a guard.
 //!
 //! A server may not depend on who reads its log. `simple_logger` prints with
-//! `eprintln!`, which panics when the reader is gone and blocks when it is
-//! slow. So a line is printed only if standard error takes it now, whatever
-//! then goes wrong is caught, and lines that were not printed are counted and
-//! owned up to when the reader is back.
+//! `eprintln!`, which panics when the reader is gone or the disk is full, and
+//! blocks when somebody is slow. To catch the panic would not be enough: a
+//! program may be built to abort instead, or do so in its hook. So what it
+//! decides is only whether a line is printed. That is done here, in its form,
+//! if standard error takes it now; and lines that were not printed are counted
+//! and owned up to when the reader is back.
 
-use std::io;
+use std::io::{self, Write};
 use std::os::fd::AsFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -37,9 +39,14 @@ pub(crate) fn init(level: LevelFilter, role: String) {
 impl Guarded {
     /// Whether the line was printed.
     fn print(&self, record: &Record<'_>) -> bool {
+        let line = AssertUnwindSafe(|| {
+            let (level, target) = (record.level(), record.target());
+            format!("{level:<5} [{target}] {}\n", record.args())
+        });
         sys::poll::is_writable(io::stderr().as_fd())
-            && catch_unwind(AssertUnwindSafe(|| self.inner.log(record)))
-                .is_ok()
+            && catch_unwind(line).is_ok_and(|line| {
+                io::stderr().write_all(line.as_bytes()).is_ok()
+            })
     }
 
     /// Says how many lines are missing, before the next one.

@@ -3,12 +3,13 @@
 
 mod common;
 
+use std::fs::File;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use common::http::{Connection, ask};
+use common::http::{Connection, Place, ask};
 use common::server::{Server, pid_in, program};
-use common::{at_some_pace, wait_until};
+use common::{Scratch, at_some_pace, wait_until};
 
 #[test]
 fn the_root_greets() {
@@ -229,4 +230,18 @@ fn a_worker_whose_serve_has_returned_does_not_become_a_master() {
     let log = server.log();
     assert!(log.contains("once more in a worker"), "{log}");
     assert_eq!(log.matches("[master] listening on").count(), 2, "{log}");
+}
+
+#[test]
+fn a_log_that_cannot_be_written_is_no_reason_to_panic() {
+    let folder = Scratch::new("full-log");
+    let path = folder.path("socket");
+    let address = format!("unix:{}", path.display());
+    let full = File::options().write(true).open("/dev/full").unwrap();
+    let command = program("strict", &address);
+    let mut server = Server::start_unheard(command, full.into());
+    let place = Place::Unix(path);
+    wait_until("it serves", || ask(&place, "/").is_ok());
+    server.signal("TERM");
+    assert_eq!(server.wait().code(), Some(0));
 }
