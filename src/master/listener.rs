@@ -110,7 +110,7 @@ impl Listener {
     fn bind_tcp(
         address: &Address,
         host: &str,
-        mut port: u16,
+        port: u16,
         defer_accept: bool,
     ) -> Result<Vec<Listener>, BindError> {
         let resolved = (host, port).to_socket_addrs().map_err(|error| {
@@ -118,6 +118,15 @@ impl Listener {
             let line = format!("cannot find {address}: {error}; {words}");
             BindError { line, errno: errno(&error) }
         })?;
+        Listener::bind_resolved(address, resolved, port, defer_accept)
+    }
+
+    fn bind_resolved(
+        address: &Address,
+        resolved: impl Iterator<Item = SocketAddr>,
+        mut port: u16,
+        defer_accept: bool,
+    ) -> Result<Vec<Listener>, BindError> {
         let mut listeners = Vec::new();
         let mut failure = None;
         let mut seen = BTreeSet::new();
@@ -440,6 +449,14 @@ mod tests {
         assert!(path.exists());
         second.close().unwrap();
         fs::remove_file(scratch("away")).unwrap();
+    }
+
+    #[test]
+    fn an_address_that_a_name_stands_for_twice_is_bound_once() {
+        let address = Address::Tcp { host: "localhost".to_owned(), port: 0 };
+        let twice = [SocketAddr::from(([127, 0, 0, 1], 0)); 2].into_iter();
+        let bound = Listener::bind_resolved(&address, twice, 0, true);
+        assert_eq!(bound.unwrap().len(), 1);
     }
 
     #[test]
