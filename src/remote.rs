@@ -52,7 +52,11 @@ fn fulfil(errand: &Errand) -> Result<(), Failure> {
         None => find()?,
     };
     let until_it_is_gone = match errand.request {
-        Request::Stop => Some(process::open(unix::peer(stream.as_fd())?.pid)?),
+        // One in a namespace that cannot be seen from here has no number.
+        Request::Stop => match unix::peer(stream.as_fd())?.pid {
+            0 => None,
+            pid => Some(process::open(pid)?),
+        },
         Request::Status(_) | Request::Reload | Request::Scale(_) => None,
     };
     match ask(&stream, errand.request)? {

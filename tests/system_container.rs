@@ -7,8 +7,8 @@ mod common;
 use std::process::{Command, Stdio};
 
 use common::load::Load;
-use common::server::{Server, handoff};
-use common::{process, skipped, wait_until};
+use common::server::{Server, handoff, run};
+use common::{Scratch, process, skipped, wait_until};
 
 /// How a PID namespace is made here, and entered: options of unshare(1) and
 /// nsenter(1). `None` if that is not permitted, which is said.
@@ -88,5 +88,24 @@ fn process_1_waits_for_strangers_and_for_its_own() {
 
     process::signal("TERM", &[master]);
     let mut server = server;
+    assert_eq!(server.wait().code(), Some(0), "{}", server.log());
+}
+
+#[test]
+fn a_master_that_cannot_be_seen_is_stopped_all_the_same() {
+    let Some((make, _)) = way() else { return };
+    let folder = Scratch::new("unseen");
+    let control = folder.path("control").display().to_string();
+    let words = format!("--workers 1 --control {control}");
+    let mut server = Server::serve(&words);
+    let stop = handoff(&format!("stop --control {control}"));
+    let mut command = Command::new("unshare");
+    command
+        .args(make)
+        .args(["--pid", "--fork"])
+        .arg(stop.get_program())
+        .args(stop.get_args());
+    let ended = run(command);
+    assert_eq!(ended.code, Some(0), "{ended:?}");
     assert_eq!(server.wait().code(), Some(0), "{}", server.log());
 }
