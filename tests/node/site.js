@@ -20,10 +20,12 @@ const deeds = {
   leave: () => cluster.worker.disconnect(),
   kill: () => cluster.worker.kill(),
   spin: () => setTimeout(() => { for (;;); }, 50),
-  // What is sent to it meanwhile is never read, but it lives on.
-  deafen: () => setTimeout(() => {
-    const end = Date.now() + 1000;
-    while (Date.now() < end);
+  // What is sent to it while there is that file is never read, but it lives
+  // on.
+  deafen: (file) => setTimeout(() => {
+    const path = decodeURIComponent(file);
+    fs.writeFileSync(path, '');
+    while (fs.existsSync(path));
     fs.closeSync(channel);
     setInterval(() => {}, 1000);
   }, 50),

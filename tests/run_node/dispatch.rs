@@ -1,12 +1,13 @@
 //! Who gets a connection, and that everybody gets an answer.
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::time::Duration;
 
 use crate::common::http::Connection;
 use crate::common::load::Crowd;
 use crate::common::server::{Server, handoff, pid_in};
-use crate::common::{process, wait_for_rest, wait_until};
+use crate::common::{Scratch, process, wait_for_rest, wait_until};
 use crate::{app, app_on, need_node};
 
 fn shares(server: &Server, requests: usize) -> Vec<usize> {
@@ -83,13 +84,17 @@ fn what_a_worker_leaves_unread_in_its_channel_goes_to_others_at_once() {
     need_node!();
     let server = app("--workers 2 --grace 60");
     let old = server.wait_for_workers(2);
-    let answer = server.ask("/deafen");
-    assert_eq!(answer.text(), "done");
-    // The app begins a little later.
-    wait_until("its connections go to others", || {
-        Crowd::ask(server.place(), 20, "/echo?a").expect_all_answered();
-        server.log().contains("had not accepted go to others")
-    });
+    let folder = Scratch::new("deaf");
+    let file = folder.path("deaf");
+    let word = file.display().to_string().replace('/', "%2F");
+    assert_eq!(server.ask(&format!("/deafen/{word}")).text(), "done");
+    wait_until("it is deaf", || file.exists());
+    let crowd = Crowd::ask(server.place(), 20, "/echo?a");
+    wait_until("the other one answers", || crowd.answered() >= 10);
+    assert!(crowd.answered() < 20, "nothing was in flight");
+    fs::remove_file(&file).unwrap();
+    crowd.expect_all_answered();
+    assert!(server.log().contains("had not accepted go to others"));
     assert!(old.iter().all(|pid| process::lives(*pid)), "it has died");
 }
 
