@@ -337,8 +337,6 @@ impl Cluster {
         }
         let result = if is_worker {
             self.be_worker(handler)
-        } else if let Err(error) = contract::is_untaken() {
-            Err(error)
         } else {
             logger::init(self.settings.log_level, "master".to_owned());
             self.be_master(Job::Serve)
@@ -376,6 +374,7 @@ impl Cluster {
     }
 
     fn be_master(mut self, job: Job) -> Result<ExitCode, Error> {
+        contract::is_untaken()?;
         self.check()?;
         if let Err(error) = sys::stderr::never_block() {
             log::debug!("the log may block: {error}");

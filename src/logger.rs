@@ -5,8 +5,9 @@
 //! blocks when somebody is slow. To catch the panic would not be enough: a
 //! program may be built to abort instead, or do so in its hook. So what it
 //! decides is only whether a line is printed. That is done here, in its form,
-//! if standard error takes it now; and lines that were not printed are counted
-//! and owned up to when the reader is back.
+//! if standard error takes it now, and in one write, lest it mix with those of
+//! other processes; lines that were not printed are counted and owned up to
+//! when the reader is back.
 
 use std::io::{self, Write};
 use std::os::fd::AsFd;

@@ -20,6 +20,16 @@ fn probe(folder: &Scratch, workers: usize) -> Server {
     Server::start(program("probe", &words))
 }
 
+/// Clients that have had an answer, and stay.
+fn kept(server: &Server, count: usize) -> Vec<Connection> {
+    let clients = (0..count).map(|_| {
+        let mut client = Connection::open(server.place()).unwrap();
+        client.get("/").unwrap();
+        client
+    });
+    clients.collect()
+}
+
 #[test]
 fn a_worker_that_is_stopped_under_load_is_replaced_within_two_seconds() {
     const CLIENTS: usize = 8;
@@ -50,14 +60,7 @@ fn a_worker_that_is_stopped_under_load_is_replaced_within_two_seconds() {
 fn a_worker_that_is_stopped_at_rest_keeps_no_client_waiting() {
     let server = Server::serve("--workers 2 --hang-timeout 1");
     let victims = server.wait_for_workers(2);
-    let mut kept: Vec<Connection> = victims
-        .iter()
-        .map(|_| {
-            let mut client = Connection::open(server.place()).unwrap();
-            client.get("/").unwrap();
-            client
-        })
-        .collect();
+    let mut kept = kept(&server, 2);
     freeze(&victims);
     for client in &mut kept {
         assert_eq!(client.get("/").unwrap().status, 200);
@@ -118,14 +121,7 @@ fn a_handler_that_never_returns_costs_its_worker_and_nobody_elses() {
     let folder = Scratch::new("spin");
     let server = probe(&folder, 2);
     let workers = server.wait_for_workers(2);
-    let mut kept: Vec<Connection> = workers
-        .iter()
-        .map(|_| {
-            let mut client = Connection::open(server.place()).unwrap();
-            client.get("/").unwrap();
-            client
-        })
-        .collect();
+    let mut kept = kept(&server, 2);
     let mut spinner = Connection::open(server.place()).unwrap();
     spinner.send(b"GET /spin HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
     wait_until("it is replaced", || {
@@ -146,13 +142,7 @@ fn a_worker_that_is_slow_with_each_of_many_requests_does_not_hang() {
     let folder = Scratch::new("slow");
     let server = probe(&folder, 1);
     let workers = server.wait_for_workers(1);
-    let mut clients: Vec<Connection> = (0..10)
-        .map(|_| {
-            let mut client = Connection::open(server.place()).unwrap();
-            client.get("/").unwrap();
-            client
-        })
-        .collect();
+    let mut clients = kept(&server, 10);
     // Together they take 4 s, most of them in one turn of the loop.
     for client in &mut clients {
         client.send(b"GET /block HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();

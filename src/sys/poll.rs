@@ -6,19 +6,20 @@ use super::{Result, syscall};
 
 /// Whether a write would go through now: there is room, and somebody reads.
 pub(crate) fn is_writable(fd: BorrowedFd<'_>) -> bool {
-    let mut poll =
-        libc::pollfd { fd: fd.as_raw_fd(), events: libc::POLLOUT, revents: 0 };
-    // SAFETY: one entry, writable, through the call; the timeout is zero.
-    let count = unsafe { libc::poll(&mut poll, 1, 0) };
-    count == 1 && poll.revents == libc::POLLOUT
+    now(fd, libc::POLLOUT) == libc::POLLOUT
 }
 
 /// Whether a read would tell something now: bytes, the end, or an error.
 pub(crate) fn is_readable(fd: BorrowedFd<'_>) -> bool {
-    let mut poll =
-        libc::pollfd { fd: fd.as_raw_fd(), events: libc::POLLIN, revents: 0 };
+    now(fd, libc::POLLIN) != 0
+}
+
+/// What is so of `events` at this moment, an error or the end besides.
+fn now(fd: BorrowedFd<'_>, events: libc::c_short) -> libc::c_short {
+    let mut poll = libc::pollfd { fd: fd.as_raw_fd(), events, revents: 0 };
     // SAFETY: one entry, writable, through the call; the timeout is zero.
-    unsafe { libc::poll(&mut poll, 1, 0) == 1 }
+    unsafe { libc::poll(&mut poll, 1, 0) };
+    poll.revents
 }
 
 /// Waits until there is something to read: bytes, a connection, the end, or
