@@ -33,6 +33,7 @@ mod notify;
 mod orders;
 pub mod readiness;
 mod recycle;
+mod refusals;
 mod salvage;
 pub mod scheduler;
 mod server;
@@ -251,10 +252,7 @@ impl Master {
                 info!("{outcome}");
                 ExitCode::SUCCESS
             }
-            // The program was typed wrong.
-            Outcome::CannotStart(_)
-                if !self.servers.contains_key(&ServerId::OWN) =>
-            {
+            Outcome::CannotStart(_) if self.launcher.is_mistyped() => {
                 error!("{outcome}");
                 ExitCode::from(2)
             }

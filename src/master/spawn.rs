@@ -45,6 +45,8 @@ pub(crate) struct Launcher {
     foreign: Option<Program>,
     /// Connections survive a worker of ours.
     guarded: bool,
+    /// The program that somebody typed does not exist, or cannot be executed.
+    mistyped: bool,
 }
 
 /// A worker that has just been started.
@@ -61,7 +63,8 @@ impl Launcher {
     /// Workers that are this very program with the same arguments. `guarded`:
     /// their scoreboards have a journal.
     pub(crate) fn this_program(guarded: bool) -> io::Result<Launcher> {
-        Ok(Launcher { itself: itself()?, foreign: None, guarded })
+        let (foreign, mistyped) = (None, false);
+        Ok(Launcher { itself: itself()?, foreign, guarded, mistyped })
     }
 
     /// Workers that are another program, which speaks as Node does.
@@ -70,12 +73,18 @@ impl Launcher {
         let mut foreign = program(&candidates(&name), words)?;
         foreign.bond = Bond::Guest;
         let (itself, foreign) = (itself()?, Some(foreign));
-        Ok(Launcher { itself, foreign, guarded: false })
+        Ok(Launcher { itself, foreign, guarded: false, mistyped: false })
     }
 
     /// Whether connections survive a worker.
     pub(crate) fn is_guarded(&self) -> bool {
         self.guarded
+    }
+
+    /// Whether the last start failed of what somebody typed, and not of the
+    /// system: exec(2) says so of a name or a file, and of nothing else.
+    pub(crate) fn is_mistyped(&self) -> bool {
+        self.mistyped
     }
 
     /// What the workers are called, if they are another program.
@@ -90,7 +99,13 @@ impl Launcher {
     /// Why a worker was not started. A program that somebody typed is named,
     /// with the status by which a shell tells the same.
     pub(crate) fn explain(&self, error: sys::Error) -> String {
-        if self.foreign.is_none() || !error.is_of("exec") {
+        if ["setgroups", "setgid", "setuid"].iter().any(|c| error.is_of(c)) {
+            return format!(
+                "{error}: the workers cannot become who --user says; the \
+                 master needs CAP_SETGID and CAP_SETUID for that"
+            );
+        }
+        if !self.mistyped {
             return error.to_string();
         }
         let missing = io::Error::from_raw_os_error(error.errno()).kind()
@@ -123,7 +138,11 @@ impl Launcher {
         let (channel, theirs) = sys::unix::pair()?;
         if let Some(program) = &mut self.foreign {
             program.environment = workers_environment(worker, slot, None);
-            let child = spawn::spawn(program, &[theirs.as_fd()])?;
+            let started = spawn::spawn(program, &[theirs.as_fd()]);
+            self.mistyped = started
+                .as_ref()
+                .is_err_and(|error| error.is_of("exec") && error.is_of_name());
+            let child = started?;
             return Ok(Started { child, channel, scoreboard: None });
         }
         let (scoreboard, region) = Scoreboard::create(self.guarded)?;

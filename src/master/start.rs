@@ -24,12 +24,11 @@ use super::spawn::Launcher;
 use super::supervisor::{Policy, Supervisor};
 use super::upgrade::Inheritance;
 use super::watch::Watch;
-use super::{Job, Master, Source, activation};
+use super::{Job, Master, Source, activation, refusals};
 use crate::config::Serve;
 use crate::error::Error;
 use crate::salvage::ward::Ward;
 use crate::slab::Slab;
-use crate::sys;
 use crate::sys::clock;
 use crate::sys::epoll::{Epoll, Interest};
 use crate::sys::process;
@@ -59,7 +58,8 @@ impl Master {
     ) -> Result<Master, Error> {
         let (mut launcher, passed) = match &job {
             Job::Serve => {
-                let launcher = Launcher::this_program(settings.salvage)?;
+                let guarded = settings.salvage && refusals::can_guard();
+                let launcher = Launcher::this_program(guarded)?;
                 (launcher, activation::take()?)
             }
             Job::Run(program) => (Launcher::another(program)?, Vec::new()),
@@ -68,7 +68,7 @@ impl Master {
         if let Some(user) = &settings.user {
             launcher.set_user(user)?;
         }
-        let limit = sys::limit::raise_descriptors()?;
+        let limit = refusals::descriptors();
         let epoll = Epoll::new()?;
         let mut sources = Slab::new();
         let signals = match process::is_reaper() {

@@ -9,8 +9,16 @@
 //!
 //! A page that nobody has touched does not exist, so a region may be far
 //! larger than what will be used of it.
+//!
+//! Where memfd_create is refused, a file without a name takes its place. That
+//! cannot be sealed: it is the worker that, having mapped it, keeps no
+//! descriptor by which it could be resized. And the folder may be small (a
+//! container's /dev/shm has 64 MiB), so all of the file is allocated at once:
+//! it is for small regions only.
 
+use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::unix::fs::OpenOptionsExt;
 use std::ptr::NonNull;
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 use std::sync::atomic::{AtomicU64, AtomicUsize};
@@ -38,19 +46,12 @@ impl Region {
     /// A new region of `words` zero words, with the descriptor by which
     /// another process can [`Region::open`] it.
     pub(crate) fn create(words: usize) -> Result<(Region, OwnedFd)> {
-        let flags = libc::MFD_CLOEXEC | libc::MFD_ALLOW_SEALING;
-        let name = c"handoff-worker";
-        // SAFETY: the name is a C string.
-        let fd = unsafe { syscall!(memfd_create(name.as_ptr(), flags)) }?;
-        // SAFETY: the descriptor is new, so nobody else owns it.
-        let fd = unsafe { OwnedFd::from_raw_fd(fd) };
-        let size = (words * WORD) as libc::off_t;
-        // SAFETY: no pointers are involved.
-        unsafe { syscall!(ftruncate(fd.as_raw_fd(), size)) }?;
-        let seals =
-            libc::F_SEAL_SHRINK | libc::F_SEAL_GROW | libc::F_SEAL_SEAL;
-        // SAFETY: no pointers are involved.
-        unsafe { syscall!(fcntl(fd.as_raw_fd(), libc::F_ADD_SEALS, seals)) }?;
+        let fd = match sealed(words * WORD) {
+            Err(error) if error.is_of(MEMFD) => {
+                unsealed(words * WORD).ok_or(error)?
+            }
+            result => result?,
+        };
         Ok((Region::map(fd.as_fd(), words)?, fd))
     }
 
@@ -149,6 +150,53 @@ impl Region {
     }
 }
 
+const MEMFD: &str = "memfd_create";
+
+/// Whether there is memory that a mad worker cannot resize, and of any size.
+pub(crate) fn ask() -> Result<()> {
+    sealed(WORD).map(drop)
+}
+
+/// `MFD_NOEXEC_SEAL`, which came with Linux 6.3 and is refused before: with
+/// `vm.memfd_noexec` set to 2 nothing else is to be had.
+fn memfd() -> Result<OwnedFd> {
+    let name = c"handoff-worker";
+    let create = |kind| {
+        let flags = libc::MFD_CLOEXEC | libc::MFD_ALLOW_SEALING | kind;
+        // SAFETY: the name is a C string.
+        unsafe { syscall!(memfd_create(name.as_ptr(), flags)) }
+    };
+    let fd = match create(libc::MFD_NOEXEC_SEAL) {
+        Err(error) if error.errno() == libc::EINVAL => create(0),
+        result => result,
+    }?;
+    // SAFETY: the descriptor is new, so nobody else owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+fn sealed(size: usize) -> Result<OwnedFd> {
+    let fd = memfd()?;
+    // SAFETY: no pointers are involved.
+    unsafe { syscall!(ftruncate(fd.as_raw_fd(), size as libc::off_t)) }?;
+    let seals = libc::F_SEAL_SHRINK | libc::F_SEAL_GROW | libc::F_SEAL_SEAL;
+    // SAFETY: no pointers are involved.
+    unsafe { syscall!(fcntl(fd.as_raw_fd(), libc::F_ADD_SEALS, seals)) }?;
+    Ok(fd)
+}
+
+/// In the first folder that takes it: memory, if there is one that is.
+fn unsealed(size: usize) -> Option<OwnedFd> {
+    ["/dev/shm", "/run", "/tmp"].into_iter().find_map(|folder| {
+        let mut options = File::options();
+        options.read(true).write(true).mode(0o600);
+        let file = options.custom_flags(libc::O_TMPFILE).open(folder).ok()?;
+        let (fd, size) = (file.as_raw_fd(), size as libc::off_t);
+        // SAFETY: no pointers are involved.
+        let allocated = unsafe { libc::posix_fallocate(fd, 0, size) };
+        (allocated == 0).then(|| OwnedFd::from(file))
+    })
+}
+
 /// Hands out pieces of a region, each once and for ever.
 #[derive(Debug)]
 pub(crate) struct Carver {
@@ -224,6 +272,26 @@ mod tests {
         // SAFETY: no pointers are involved.
         let result = unsafe { syscall!(ftruncate(fd.as_raw_fd(), 0)) };
         assert_eq!(result.unwrap_err().errno(), libc::EPERM);
+    }
+
+    #[test]
+    fn a_region_is_sealed_against_execution_where_that_is_known() {
+        let (_region, fd) = Region::create(8).unwrap();
+        // SAFETY: no pointers are involved.
+        let seals = unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_GET_SEALS) };
+        let flags = libc::MFD_NOEXEC_SEAL;
+        // SAFETY: the name is a C string; the descriptor is left open.
+        let known = unsafe { libc::memfd_create(c"probe".as_ptr(), flags) };
+        assert_eq!(seals & libc::F_SEAL_EXEC != 0, known >= 0);
+    }
+
+    #[test]
+    fn a_file_without_a_name_does_where_there_is_no_memfd() {
+        let fd = unsealed(64 * WORD).unwrap();
+        let ours = Region::map(fd.as_fd(), 64).unwrap();
+        let theirs = Region::open(fd.as_fd(), 64).unwrap();
+        theirs.word(63).store(42, SeqCst);
+        assert_eq!(ours.word(63).load(SeqCst), 42);
     }
 
     #[test]

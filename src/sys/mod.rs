@@ -103,6 +103,22 @@ impl Error {
         matches!(self.errno, libc::EADDRNOTAVAIL | libc::EAFNOSUPPORT)
     }
 
+    /// Another name, or another file of that name, would have done: those of
+    /// execve(2) that do not speak of the system.
+    pub(crate) fn is_of_name(self) -> bool {
+        let kinds = [
+            libc::ENOENT,
+            libc::ENOTDIR,
+            libc::EACCES,
+            libc::ENOEXEC,
+            libc::EISDIR,
+            libc::ELOOP,
+            libc::ENAMETOOLONG,
+            libc::ELIBBAD,
+        ];
+        kinds.contains(&self.errno)
+    }
+
     /// The peer closed, or died with something unread.
     pub(crate) fn is_peer_gone(self) -> bool {
         matches!(self.errno, libc::ECONNRESET | libc::EPIPE)

@@ -73,7 +73,13 @@ impl Child {
         let (fd, info) = (self.pidfd.as_raw_fd(), std::ptr::null::<u8>());
         let call = libc::SYS_pidfd_send_signal;
         // SAFETY: a null pointer stands for the info that kill(2) would send.
-        unsafe { libc::syscall(call, fd, number, info, 0) };
+        let sent = unsafe { libc::syscall(call, fd, number, info, 0) };
+        if sent < 0 && Error::last("kill").errno() != libc::ESRCH {
+            // A filter may refuse that call and not kill(2). The number is
+            // still the process's own: nobody has waited for it.
+            // SAFETY: no pointers are involved.
+            unsafe { libc::kill(self.pid, number) };
+        }
     }
 
     /// How the process ended, if it has. It is a zombie until then, and this

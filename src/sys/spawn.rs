@@ -12,9 +12,8 @@ use std::mem::size_of;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 use super::process::{Child, FIRST_DESCRIPTOR};
-use super::stderr;
 use super::user::Credentials;
-use super::{Error, Result, syscall};
+use super::{Error, Result, close, stderr, syscall};
 
 /// What to execute.
 #[derive(Debug)]
@@ -66,6 +65,10 @@ pub(crate) fn spawn(
     let above = FIRST_DESCRIPTOR + descriptors.len() as RawFd;
     let (report, reporter) = pipe()?;
     let reporter = duplicate(reporter, above)?;
+    let strays = match close::ask() {
+        Ok(()) => None,
+        Err(refused) => Some(close::open_from(above, refused)?),
+    };
     let descriptors: Vec<RawFd> =
         descriptors.iter().map(AsRawFd::as_raw_fd).collect();
     let start = Start {
@@ -74,6 +77,7 @@ pub(crate) fn spawn(
         environment: &environment,
         directory: program.directory.as_deref(),
         descriptors: &descriptors,
+        strays: strays.as_deref(),
         bond: program.bond,
         user: program.user.as_ref(),
         errors: stderr::original(),
@@ -111,6 +115,8 @@ struct Start<'a> {
     environment: &'a [*const libc::c_char],
     directory: Option<&'a CStr>,
     descriptors: &'a [RawFd],
+    /// What else is open, where it cannot be closed in one call.
+    strays: Option<&'a [RawFd]>,
     bond: Bond,
     user: Option<&'a Credentials>,
     errors: Option<RawFd>,
@@ -153,10 +159,10 @@ impl Start<'_> {
         // In two moves, since a source may have another's target number.
         let above = FIRST_DESCRIPTOR + self.descriptors.len() as RawFd;
         for &descriptor in self.descriptors {
-            let copy =
-                // SAFETY: as above.
-                unsafe { libc::fcntl(descriptor, libc::F_DUPFD, above) };
-            check(Step::Descriptors, copy)?;
+            let command = libc::F_DUPFD_CLOEXEC;
+            // SAFETY: as above.
+            let copy = unsafe { libc::fcntl(descriptor, command, above) };
+            check(Step::Copy, copy)?;
             self.spare.push(copy);
         }
         for (number, &copy) in (FIRST_DESCRIPTOR..).zip(&self.spare) {
@@ -164,11 +170,7 @@ impl Start<'_> {
             let copied = unsafe { libc::dup2(copy, number) };
             check(Step::Descriptors, copied)?;
         }
-        let (from, to) = (above as u32, u32::MAX);
-        let (call, flags) = (libc::SYS_close_range, libc::CLOSE_RANGE_CLOEXEC);
-        // SAFETY: as above.
-        let closed = unsafe { libc::syscall(call, from, to, flags) };
-        check(Step::Descriptors, closed as i32)?;
+        self.leave_the_rest(above)?;
         if let Some(directory) = self.directory {
             // A name that leads nowhere now (a release being swapped) leaves
             // us where our parent is.
@@ -191,6 +193,25 @@ impl Start<'_> {
             }
             Bond::Successor => Ok(()),
         }
+    }
+
+    /// Has exec close whatever is open from this number on.
+    fn leave_the_rest(
+        &self,
+        above: RawFd,
+    ) -> std::result::Result<(), Failure> {
+        let Some(strays) = self.strays else {
+            let call = libc::SYS_close_range;
+            let (from, flags) = (above as u32, libc::CLOSE_RANGE_CLOEXEC);
+            // SAFETY: no pointers are involved.
+            let closed = unsafe { libc::syscall(call, from, u32::MAX, flags) };
+            return check(Step::Rest, closed as i32);
+        };
+        for &stray in strays {
+            // SAFETY: as above. One that was closed meanwhile is no error.
+            unsafe { libc::fcntl(stray, libc::F_SETFD, libc::FD_CLOEXEC) };
+        }
+        Ok(())
     }
 
     /// In this order: after any of these we may no longer do those before.
@@ -283,7 +304,9 @@ fn check(step: Step, result: i32) -> std::result::Result<(), Failure> {
 enum Step {
     ProcessGroup,
     Input,
+    Copy,
     Descriptors,
+    Rest,
     Errors,
     Groups,
     PrimaryGroup,
@@ -293,10 +316,12 @@ enum Step {
     Execute,
 }
 
-const STEPS: [(Step, &str); 10] = [
+const STEPS: [(Step, &str); 12] = [
     (Step::ProcessGroup, "setpgid"),
     (Step::Input, "open /dev/null"),
+    (Step::Copy, "fcntl F_DUPFD_CLOEXEC"),
     (Step::Descriptors, "dup2"),
+    (Step::Rest, "close_range"),
     (Step::Errors, "dup2"),
     (Step::Groups, "setgroups"),
     (Step::PrimaryGroup, "setgid"),

@@ -144,7 +144,11 @@ const RESERVE: usize = 16;
 /// How many connections this process can hold: as many as it can have
 /// descriptors, less those that it has and a reserve.
 pub(super) fn capacity(settings: &Serve) -> Result<usize, Error> {
-    let limit = crate::sys::limit::raise_descriptors()?;
+    let (limit, refused) = crate::sys::limit::raise_descriptors();
+    if let Some(error) = refused {
+        // The master has said so, if there is one of ours.
+        log::debug!("{error}: {limit} descriptors are assumed");
+    }
     let open =
         std::fs::read_dir("/proc/self/fd").map_or(RESERVE, Iterator::count);
     let room = limit.saturating_sub(open + RESERVE).max(1);

@@ -170,6 +170,13 @@ impl Server {
         server
     }
 
+    /// Any command, once its log has said this; it need not listen.
+    pub(crate) fn start_said(command: Command, words: &str) -> Server {
+        let server = Server::start_heard(command);
+        wait_until(words, || server.log().contains(words));
+        server
+    }
+
     fn start_heard(command: Command) -> Server {
         let mut server = Server::start_unheard(command, Stdio::piped());
         let stderr = server.master.stderr.take().unwrap();
