@@ -15,6 +15,7 @@
 //! is one line for stderr and exit status 2.
 
 mod address;
+mod elsewhere;
 mod errand;
 mod help;
 mod options;
@@ -35,6 +36,7 @@ use usage::{did_you_mean, quoted};
 use value::Value;
 
 pub use address::{Address, AddressError};
+pub(crate) use elsewhere::is_script;
 pub use errand::Errand;
 pub use help::help;
 pub(crate) use options::WORKERS;
@@ -71,8 +73,9 @@ pub enum Topic {
     Serve,
     /// The `run` command and its options.
     Run,
-    /// The commands that ask a running master.
-    Errand,
+    /// One of the commands that ask a running master: `status`, `reload`,
+    /// `scale` or `stop`.
+    Errand(&'static str),
     /// The `demo` command and the demos.
     Demo,
 }
@@ -138,11 +141,13 @@ pub fn parse(
     match first.to_str() {
         Some("serve") => serve(words, cpus),
         Some("run") => run(words, cpus),
-        Some(name) if ERRANDS.contains(&name) => errand(name, words),
         Some("demo") => demo(words),
         Some("help" | "--help" | "-h") => explain(words.next()),
         Some("version" | "--version" | "-V") => Ok(Command::Version),
-        _ => Err(unknown_command(&first)),
+        name => match ERRANDS.iter().find(|errand| name == Some(errand)) {
+            Some(name) => errand(name, words),
+            None => Err(unknown_command(&first)),
+        },
     }
 }
 
@@ -154,11 +159,11 @@ fn explain(command: Option<OsString>) -> Result<Command, Usage> {
         Some("help" | "version") => Ok(Command::Help(Topic::Handoff)),
         Some("serve") => Ok(Command::Help(Topic::Serve)),
         Some("run") => Ok(Command::Help(Topic::Run)),
-        Some(name) if ERRANDS.contains(&name) => {
-            Ok(Command::Help(Topic::Errand))
-        }
         Some("demo") => Ok(Command::Help(Topic::Demo)),
-        _ => Err(unknown_command(&command)),
+        name => match ERRANDS.iter().find(|errand| name == Some(errand)) {
+            Some(errand) => Ok(Command::Help(Topic::Errand(errand))),
+            None => Err(unknown_command(&command)),
+        },
     }
 }
 
@@ -274,18 +279,24 @@ fn find(name: &OsStr, run: bool) -> Result<&'static Flag, Usage> {
     let found = rows(run).find(|(_, flag, _)| name == flag.name);
     found.map(|(_, flag, _)| flag).ok_or_else(|| {
         let names = rows(run).map(|(_, flag, _)| flag.name);
-        let near = did_you_mean(name, names).unwrap_or_else(|| {
-            format!(": type handoff {command} --help for a list")
-        });
+        let known = elsewhere::option(name, run);
+        let near = known
+            .map(|instead| format!(": {instead}"))
+            .or_else(|| did_you_mean(name, names))
+            .unwrap_or_else(|| {
+                format!(": type handoff {command} --help for a list")
+            });
         Usage::new(format!("unknown option {}{near}", quoted(name)))
     })
 }
 
 fn no_option(command: &str, word: &OsStr) -> Usage {
     let typed = quoted(word);
-    Usage::new(if command == "run" {
+    Usage::new(if elsewhere::is_script(word) {
+        format!("{command} takes no {typed}: type handoff run -- node {typed}")
+    } else if command == "run" {
         format!(
-            "run takes options only, not {typed}: type -- before a program"
+            "run takes options only, not {typed}: type handoff run -- {typed}"
         )
     } else if Address::try_from(word).is_ok() {
         format!("serve takes no {typed}: type --listen {typed}")
@@ -343,6 +354,9 @@ fn unknown_command(word: &OsStr) -> Usage {
         return Usage::new(format!(
             "{typed} needs its command first: type handoff serve {typed}"
         ));
+    }
+    if let Some(instead) = elsewhere::command(word) {
+        return Usage::new(format!("unknown command {typed}: {instead}"));
     }
     unknown("command", word, &COMMANDS.map(|(name, _)| name))
 }

@@ -45,12 +45,29 @@ fn what_was_typed_wrong_is_said_in_one_line_and_exits_with_2() {
         "serve --listen 8080 --listen 8080",
         "serve --max-head 1",
         "demo nothing",
+        "restart",
+        "run app.js",
+        "run -p 80 -- node app.js",
     ] {
         expect_one_line(words, 2, &run(handoff(words)));
     }
     // The kernel has room for 107 bytes of a path: unix(7).
     let words = format!("serve --listen unix:/{}", "x".repeat(107));
     expect_one_line(&words, 2, &run(handoff(&words)));
+}
+
+#[test]
+fn a_script_that_is_typed_as_a_program_is_told_apart_from_its_interpreter() {
+    let folder = Scratch::new("script");
+    let there = folder.path("app.js").display().to_string();
+    std::fs::write(&there, "listen()").unwrap();
+    for script in ["app.js", "./app.mjs", &there] {
+        let words = format!("run --control off -- {script}");
+        let ended = run(handoff(&words));
+        expect_one_line(&words, 2, &ended);
+        let advice = format!("type handoff run -- node {script}");
+        assert!(ended.err.contains(&advice), "{ended:?}");
+    }
 }
 
 #[test]

@@ -34,14 +34,14 @@ const LONGEST_PATH: usize = 96;
 
 /// Understands what stands behind one of [`ERRANDS`].
 pub(super) fn errand(
-    name: &str,
+    name: &'static str,
     mut words: impl Iterator<Item = OsString>,
 ) -> Result<Command, Usage> {
     let mut control = None;
     let mut json = false;
     let mut number = None;
     while let Some(word) = words.next() {
-        if let Some(command) = special(&word, Topic::Errand) {
+        if let Some(command) = special(&word, Topic::Errand(name)) {
             return Ok(command);
         }
         let (option, value) = split(&word);
@@ -59,7 +59,7 @@ pub(super) fn errand(
             Some("--json") if name == "status" && value.is_none() => {
                 std::mem::replace(&mut json, true)
             }
-            _ if name == "scale" && !word.as_bytes().starts_with(b"-") => {
+            _ if name == "scale" && !word.as_bytes().starts_with(b"--") => {
                 number.replace(workers(&word)?).is_some()
             }
             _ => return Err(unknown_word(name, &word)),
@@ -88,10 +88,15 @@ fn workers(word: &OsStr) -> Result<usize, Usage> {
         .and_then(count)
         .filter(|workers| WORKERS.contains(workers))
         .ok_or_else(|| {
-            let (range, word) = (how_many(), quoted(word));
-            Usage::new(format!("scale takes {range}, not {word}"))
+            let (range, typed) = (how_many(), quoted(word));
+            let is_number = word.to_str().and_then(count).is_some();
+            let example = if is_number { "" } else { EXAMPLE };
+            Usage::new(format!("scale takes {range}, not {typed}{example}"))
         })
 }
+
+/// For `scale APP 4` and `scale +2`, as others have it.
+const EXAMPLE: &str = ": type handoff scale 4";
 
 fn how_many() -> String {
     let (least, most) = (WORKERS.start(), WORKERS.end());
@@ -103,8 +108,15 @@ fn unknown_word(name: &str, word: &OsStr) -> Usage {
         "status" => &["--json", CONTROL],
         _ => &[CONTROL],
     };
-    let near = did_you_mean(word, options.iter().copied())
-        .unwrap_or_else(|| format!(": it takes {}", options.join(" and ")));
+    let near = did_you_mean(word, options.iter().copied()).unwrap_or_else(
+        || match word.as_bytes() {
+            [b'-', ..] => format!(": it takes {}", options.join(" and ")),
+            _ => format!(
+                ": it is about all workers; type {CONTROL} PATH to name one \
+                 of several masters"
+            ),
+        },
+    );
     Usage::new(format!("{name} takes no {}{near}", quoted(word)))
 }
 

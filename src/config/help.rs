@@ -45,23 +45,43 @@ static STATUSES: [(&str, &str); 3] = [
     ("2", "what was typed means nothing, or could mean several masters"),
 ];
 
-/// What the commands that ask a running master take.
-static ERRANDS: [(&str, &str); 6] = [
-    ("status", "print how the master and its workers are"),
+/// The commands that ask a running master: their own words, and what they do.
+static ERRANDS: [(&str, &str, &str); 4] = [
+    (
+        "status",
+        "status [--json]",
+        "Prints how a running master and its workers are: the state, age, \
+         connections, requests and memory of each.",
+    ),
     (
         "reload",
-        "start new workers, and let each old one go when its successor is \
-         ready; status 1 if that was abandoned, and the reason",
+        "reload",
+        "Has a running master start new workers, and let each old one go \
+         when its successor is ready, one by one. It waits for the end, and \
+         prints the reason if that was abandoned.",
     ),
-    ("scale N", "have so many workers from now on, 1 to 1024"),
-    ("stop", "stop as on SIGTERM: requests in hand finish"),
-    ("--json", "print the status as JSON, on one line"),
     (
-        "--control PATH",
-        "ask the master with this socket, as given to serve; else the only \
-         one in $XDG_RUNTIME_DIR and /run",
+        "scale",
+        "scale N",
+        "Has a running master have so many workers from now on, 1 to 1024.",
+    ),
+    (
+        "stop",
+        "stop",
+        "Has a running master stop as on SIGTERM: requests in hand finish. It \
+         waits until the master is gone.",
     ),
 ];
+
+/// What they all take.
+static CONTROL: (&str, &str) = (
+    "--control PATH",
+    "ask the master with this socket, as given to serve or run; else the only \
+     one in $XDG_RUNTIME_DIR and /run",
+);
+
+static JSON: (&str, &str) =
+    ("--json", "print it as JSON, on one line, for programs");
 
 /// The text for a topic; it ends with a newline.
 #[must_use]
@@ -130,16 +150,19 @@ pub fn help(topic: Topic) -> String {
                  handoff run --workers 4 --schedule ip-hash -- node app.js",
             );
         }
-        Topic::Errand => {
-            page.text(
-                "Asks a running master, over its control socket. Only root \
-                 and the user that it runs as may.",
-            );
-            page.usage("status [--json] [--control PATH]");
-            page.usage("reload [--control PATH]");
-            page.usage("scale N [--control PATH]");
-            page.usage("stop [--control PATH]");
-            page.table("Commands and options", 18, ERRANDS);
+        Topic::Errand(name) => {
+            let errands = ERRANDS.iter().filter(|(is, ..)| *is == name);
+            for (name, usage, about) in errands {
+                page.text(about);
+                page.text(
+                    "It asks over the master's control socket, which only \
+                     root and the user that it runs as may.",
+                );
+                page.usage(&format!("{usage} [--control PATH]"));
+                let json = (*name == "status").then_some(JSON);
+                let options = json.into_iter().chain([CONTROL]);
+                page.table("Options", 18, options);
+            }
             page.table("Exit status", 18, STATUSES);
         }
         Topic::Demo => {
@@ -267,8 +290,23 @@ fn wrapped(text: &str, width: usize) -> Vec<String> {
 mod tests {
     use super::*;
 
-    const TOPICS: [Topic; 5] =
-        [Topic::Handoff, Topic::Serve, Topic::Run, Topic::Errand, Topic::Demo];
+    const TOPICS: [Topic; 8] = [
+        Topic::Handoff,
+        Topic::Serve,
+        Topic::Run,
+        Topic::Errand("status"),
+        Topic::Errand("reload"),
+        Topic::Errand("scale"),
+        Topic::Errand("stop"),
+        Topic::Demo,
+    ];
+
+    #[test]
+    fn every_topic_has_one_usage() {
+        for topic in TOPICS {
+            assert_eq!(help(topic).matches("Usage:").count(), 1, "{topic:?}");
+        }
+    }
 
     #[test]
     fn every_line_has_at_most_79_columns() {

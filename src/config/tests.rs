@@ -227,8 +227,8 @@ fn help_and_version_are_no_errors() {
         ("--version", Version),
         ("version", Version),
         ("serve -V", Version),
-        ("help scale", Help(Topic::Errand)),
-        ("status --json --help", Help(Topic::Errand)),
+        ("help scale", Help(Topic::Errand("scale"))),
+        ("status --json --help", Help(Topic::Errand("status"))),
         ("stop -V", Version),
     ] {
         assert_eq!(typed(line), Ok(command), "{line}");
@@ -260,8 +260,8 @@ fn an_error_is_one_line_that_says_what_to_type() {
         ),
         ("sreve", r#"unknown command "sreve"; did you mean serve?"#),
         (
-            "start",
-            r#"unknown command "start": type one of serve, run, status, reload, scale, stop, demo, help, version"#,
+            "begin",
+            r#"unknown command "begin": type one of serve, run, status, reload, scale, stop, demo, help, version"#,
         ),
         (
             "help me",
@@ -362,7 +362,10 @@ fn an_error_is_one_line_that_says_what_to_type() {
             r#"status takes no "--json=1"; did you mean --json?"#,
         ),
         ("reload --json", r#"reload takes no "--json": it takes --control"#),
-        ("stop now", r#"stop takes no "now": it takes --control"#),
+        (
+            "stop now",
+            r#"stop takes no "now": it is about all workers; type --control PATH to name one of several masters"#,
+        ),
         ("scale", "scale needs a number of workers from 1 to 1024"),
         (
             "scale 0",
@@ -370,7 +373,7 @@ fn an_error_is_one_line_that_says_what_to_type() {
         ),
         (
             "scale +4",
-            r#"scale takes a number of workers from 1 to 1024, not "+4""#,
+            r#"scale takes a number of workers from 1 to 1024, not "+4": type handoff scale 4"#,
         ),
         ("scale 4 4", r#"scale has "4" twice: type it once"#),
         (

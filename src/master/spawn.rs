@@ -27,7 +27,7 @@ use std::path::PathBuf;
 
 use super::identity;
 use crate::WorkerId;
-use crate::config::User;
+use crate::config::{User, is_script};
 use crate::error::Error;
 use crate::scoreboard::Scoreboard;
 use crate::sys;
@@ -115,7 +115,14 @@ impl Launcher {
             false => ("it cannot be executed", 126),
         };
         let name = self.name();
-        format!("{name}: {words}, which a shell tells by {status} ({error})")
+        let advice = match is_script(name.as_ref()) {
+            true => format!("; type handoff run -- node {name}"),
+            false => String::new(),
+        };
+        format!(
+            "{name}: {words}, which a shell tells by {status} ({error})\
+             {advice}"
+        )
     }
 
     /// Whoever starts from now on is that user, if it is a worker.
