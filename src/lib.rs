@@ -2,7 +2,8 @@
 //! [chapter on speed]: chapters::speed
 //!
 // Of two definitions the first counts: in the documentation the README's links
-// lead to its pages, elsewhere to the files.
+// lead to its pages, and its pictures are in them; elsewhere both are files.
+#![doc = include_str!("../benches/results/pictures.md")]
 #![doc = include_str!("../README.md")]
 
 #[doc(hidden)]

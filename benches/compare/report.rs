@@ -11,7 +11,7 @@ use crate::results::Results;
 use crate::rounds::Comparison;
 use crate::statistics::{Spread, group, short};
 use crate::targets::{self, Bound, Verdict};
-use crate::{brief, cost_chart, curve_chart, json, memory};
+use crate::{brief, cost_chart, curve_chart, json, memory, svg};
 
 /// What the figures mean, and what they do not.
 const METHOD: &str = "\
@@ -46,6 +46,7 @@ pub(crate) fn write(results: &Results, folder: &Path) -> Result<()> {
     if !results.curves.is_empty() {
         files.push(("growth.svg", curve_chart::draw(results)));
     }
+    files.push(("pictures.md", pictures(&files)));
     for (name, text) in files {
         let path = folder.join(name);
         fs::create_dir_all(folder)
@@ -53,6 +54,20 @@ pub(crate) fn write(results: &Results, folder: &Path) -> Result<()> {
             .map_err(|error| format!("{}: {error}", path.display()))?;
     }
     Ok(())
+}
+
+/// The plots as the definitions of links that carry them: the documentation
+/// has its pages to itself, and no file of the sources beside them.
+fn pictures(files: &[(&str, String)]) -> String {
+    let mut text = String::new();
+    for (name, picture) in files {
+        let Some(name) = name.strip_suffix(".svg") else { continue };
+        put(
+            &mut text,
+            format!("[picture of {name}]: {}\n", svg::uri(picture)),
+        );
+    }
+    text
 }
 
 /// The targets, for the terminal.

@@ -26,6 +26,24 @@ text{fill:#c3c2b7}.title,.strong{fill:#fff}.ground{fill:#1a1a19}\
 .dot,.dot.ours,.dot.peer,.dot.floor,.dot.part{stroke:#1a1a19}\
 .dot.ours{fill:#3987e5}.dot.floor{fill:#199e70}.dot.part{fill:#d95926}}";
 
+/// A picture as an address that holds all of it (RFC 2397). Whatever means
+/// something in an address or in Markdown is written by its number.
+pub(crate) fn uri(picture: &str) -> String {
+    let mut uri = "data:image/svg+xml,".to_owned();
+    for byte in picture.bytes() {
+        match byte {
+            b'-' | b'.' | b'/' | b':' | b';' | b'=' | b',' => {
+                uri.push(char::from(byte));
+            }
+            _ if byte.is_ascii_alphanumeric() => uri.push(char::from(byte)),
+            _ => {
+                let _ = write!(uri, "%{byte:02X}");
+            }
+        }
+    }
+    uri
+}
+
 /// Where a text stands beside its point.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Anchor {
