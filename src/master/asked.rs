@@ -13,15 +13,18 @@
 
 use std::ffi::OsString;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
+use std::net::{
+    IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6, ToSocketAddrs,
+};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use super::listener::Listener;
+use crate::error::Error;
 use crate::ipc::message::{AddressType, Listen};
 use crate::sys;
-use crate::sys::{process, socket};
+use crate::sys::{interface, process, socket};
 
 /// Where Node's own backlog lies if the app names none (lib/net.js).
 const BACKLOG: i32 = 511;
@@ -56,6 +59,37 @@ pub(super) fn key(listen: &Listen<'_>) -> String {
     };
     let fd = listen.fd.map_or("undefined".to_owned(), |fd| fd.to_string());
     format!("{address}:{port}:{kind}:{fd}:{}", listen.index)
+}
+
+/// Where that is, for people: what they would type, or see in ss(8). `null`
+/// as an address is every one, which Node listens on over IPv6; of the servers
+/// that want any free port each has a number.
+pub(super) fn place(key: &str) -> String {
+    // From its end, since an address may hold colons itself.
+    let mut parts = key.rsplitn(5, ':');
+    let mut next = || parts.next().unwrap_or_default();
+    let (index, fd, kind, port, address) =
+        (next(), next(), next(), next(), next());
+    let port = if port == "null" { "0" } else { port };
+    let every = match kind {
+        "udp4" => "0.0.0.0",
+        _ => "::",
+    };
+    let address = if address == "null" { every } else { address };
+    let address = match address.contains(':') {
+        true => format!("[{address}]"),
+        false => address.to_owned(),
+    };
+    let place = match kind {
+        "null" => format!("descriptor {fd}"),
+        "-1" => format!("unix:{}", address.trim_matches(['[', ']'])),
+        "udp4" | "udp6" => format!("{address}:{port} (UDP)"),
+        _ => format!("{address}:{port}"),
+    };
+    match index.parse::<u32>() {
+        Ok(0) | Err(_) => place,
+        Ok(index) => format!("{place}, number {}", index + 1),
+    }
 }
 
 /// Whether a server that was asked for by `key`, and has this port now, is
@@ -98,12 +132,23 @@ pub(super) fn inherit(
     }
 }
 
+/// The addresses of `--host`, found once and for ever: names may have to be
+/// asked for over a network, and the loop waits for nobody.
+pub(super) fn find_host(host: &str) -> Result<Vec<SocketAddr>, Error> {
+    match (host, 0).to_socket_addrs() {
+        Ok(found) => Ok(found.collect()),
+        Err(error) => Err(Error::System(format!(
+            "cannot find --host {host}: {error}; is it spelled right?"
+        ))),
+    }
+}
+
 /// Opens what is asked for. `host` is where a listen on every address goes
 /// instead. The error is the system's number, as Node wants to hear it.
 pub(super) fn open(
     key: &str,
     listen: &Listen<'_>,
-    host: Option<&str>,
+    host: Option<&[SocketAddr]>,
 ) -> Result<Opened, i32> {
     let name = OsString::from(key);
     let backlog = listen
@@ -170,12 +215,13 @@ fn open_path(
     Ok(Opened::Accepting(listener))
 }
 
-/// The addresses that may be meant, the better ones first. Node listens on
+/// The addresses that may be meant, the better ones first. A worker names one
+/// by its number: Node has looked a name up before it asks. Node listens on
 /// all IPv6 addresses, and with them on all of IPv4, or only on those where
 /// there is no IPv6.
 fn addresses(
     listen: &Listen<'_>,
-    host: Option<&str>,
+    host: Option<&[SocketAddr]>,
 ) -> Result<Vec<SocketAddr>, i32> {
     // A datagram socket that is bound without a port gets any.
     let is_datagram =
@@ -183,22 +229,22 @@ fn addresses(
     let asked = listen.port.or(is_datagram.then_some(0));
     let port = asked.and_then(|port| u16::try_from(port).ok());
     let port = port.ok_or(invalid())?;
-    let resolve = |host: &str| -> Result<Vec<SocketAddr>, i32> {
-        let found = (host, port).to_socket_addrs();
-        let errno =
-            |error: io::Error| error.raw_os_error().unwrap_or(invalid());
-        Ok(found.map_err(errno)?.collect())
-    };
-    // A datagram socket names every address where a server names none.
     let address = listen.address.as_deref();
-    let ip = address.and_then(|address| address.parse::<IpAddr>().ok());
-    let every = address.is_none() || ip.is_some_and(|ip| ip.is_unspecified());
-    match (host, address) {
-        (Some(host), _) if every => {
-            let found = resolve(host)?.into_iter();
-            return Ok(found.filter(|found| fits(listen, found)).collect());
+    let named = address.map(|address| numbered(address, port)).transpose()?;
+    // A datagram socket names every address where a server names none.
+    match (host, named) {
+        (Some(host), named)
+            if named.is_none_or(|named| named.ip().is_unspecified()) =>
+        {
+            let at = |found: &SocketAddr| {
+                let mut address = *found;
+                address.set_port(port);
+                address
+            };
+            let host = host.iter().map(at);
+            return Ok(host.filter(|found| fits(listen, found)).collect());
         }
-        (_, Some(address)) => return resolve(address),
+        (_, Some(named)) => return Ok(vec![named]),
         (_, None) => {}
     }
     let v4 = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), port);
@@ -210,6 +256,18 @@ fn addresses(
             vec![v6, v4]
         }
     })
+}
+
+/// An address by its number, and perhaps a zone: `fe80::1%eth0`.
+fn numbered(address: &str, port: u16) -> Result<SocketAddr, i32> {
+    if let Ok(ip) = address.parse::<IpAddr>() {
+        return Ok(SocketAddr::new(ip, port));
+    }
+    let (ip, zone) = address.split_once('%').ok_or(invalid())?;
+    let ip = ip.parse().map_err(|_| invalid())?;
+    let zone = zone.parse().ok().or_else(|| interface::number_of(zone));
+    let zone = zone.ok_or(invalid())?;
+    Ok(SocketAddrV6::new(ip, port, 0, zone).into())
 }
 
 /// A worker reads a shared socket itself, and knows its family. What is
@@ -253,6 +311,9 @@ fn invalid() -> i32 {
 mod tests {
     use super::*;
 
+    const LOCAL: SocketAddr =
+        SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+
     fn tcp(address: Option<&'static str>, port: i32) -> Listen<'static> {
         Listen {
             address: address.map(Into::into),
@@ -290,13 +351,55 @@ mod tests {
         let both = addresses(&wide, None).unwrap();
         assert_eq!(both[0], "[::]:80".parse().unwrap());
         assert_eq!(both[1], "0.0.0.0:80".parse().unwrap());
-        let one = addresses(&wide, Some("127.0.0.1")).unwrap();
+        let one = addresses(&wide, Some(&[LOCAL])).unwrap();
         assert_eq!(one, ["127.0.0.1:80".parse().unwrap()]);
     }
 
     #[test]
+    fn an_address_is_a_number_with_a_zone_perhaps_and_never_a_name() {
+        let at = |address| addresses(&tcp(Some(address), 80), None);
+        let one = interface::number_of("lo").unwrap();
+        for (zone, number) in [("lo", one), ("7", 7)] {
+            let asked = format!("fe80::1%{zone}");
+            let asked =
+                Listen { address: Some(asked.into()), ..tcp(None, 80) };
+            let ip = "fe80::1".parse().unwrap();
+            let expected = SocketAddrV6::new(ip, 80, 0, number);
+            assert_eq!(addresses(&asked, None), Ok(vec![expected.into()]));
+        }
+        // `localhost` is in a file, but whose name is may be a server's word.
+        for name in ["localhost", "example.org", "", "1", "fe80::1%nowhere"] {
+            assert_eq!(at(name), Err(invalid()), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_host_is_found_once_with_all_its_addresses() {
+        assert!(find_host("localhost").unwrap().len() >= 1);
+        let error = find_host("a\0b").unwrap_err();
+        assert!(error.to_string().contains("--host a\0b"));
+    }
+
+    #[test]
+    fn a_key_is_shown_as_the_place_that_it_stands_for() {
+        for (key, place) in [
+            ("null:3301:4:undefined:0", "[::]:3301"),
+            ("null:null:4:undefined:0", "[::]:0"),
+            ("127.0.0.1:0:4:undefined:1", "127.0.0.1:0, number 2"),
+            ("::1:80:6:undefined:0", "[::1]:80"),
+            ("/run/a:b.sock:-1:-1:undefined:0", "unix:/run/a:b.sock"),
+            ("null:null:null:3:0", "descriptor 3"),
+            ("null:53:udp4:undefined:0", "0.0.0.0:53 (UDP)"),
+            ("::1:53:udp6:undefined:0", "[::1]:53 (UDP)"),
+            ("", ":"),
+        ] {
+            assert_eq!(super::place(key), place, "{key}");
+        }
+    }
+
+    #[test]
     fn every_address_by_its_number_is_every_address_too() {
-        let host = Some("127.0.0.1");
+        let host = Some(&[LOCAL][..]);
         for (named, bound) in [
             ("0.0.0.0", "127.0.0.1:80"),
             ("::", "127.0.0.1:80"),
@@ -316,7 +419,7 @@ mod tests {
     fn a_host_of_the_other_family_is_no_place_for_a_datagram_socket() {
         let mut asked = tcp(Some("::"), 0);
         asked.address_type = AddressType::Udp6;
-        let host = Some("127.0.0.1");
+        let host = Some(&[LOCAL][..]);
         assert_eq!(addresses(&asked, host).unwrap(), []);
         let errno = open("u", &asked, host).unwrap_err();
         let error = io::Error::from_raw_os_error(errno);

@@ -340,6 +340,12 @@ fn identity(path: &Path) -> io::Result<(u64, u64)> {
 }
 
 fn explain(address: &Address, error: sys::Error) -> BindError {
+    let line = format!("cannot listen on {address}: {}", advice(error));
+    BindError { line, errno: error.errno() }
+}
+
+/// Why nobody can listen there, and what to do.
+pub(super) fn advice(error: sys::Error) -> String {
     let advice = if error.is_address_in_use() {
         "something listens there already; stop it or choose another address"
     } else if error.is_address_missing() {
@@ -348,11 +354,9 @@ fn explain(address: &Address, error: sys::Error) -> BindError {
         "not permitted; ports below 1024 need root or CAP_NET_BIND_SERVICE, \
          a socket file needs a folder that may be written"
     } else {
-        let line = format!("cannot listen on {address}: {error}");
-        return BindError { line, errno: error.errno() };
+        return error.to_string();
     };
-    let line = format!("cannot listen on {address}: {advice}");
-    BindError { line, errno: error.errno() }
+    advice.to_owned()
 }
 
 fn unusable(path: &Path, error: &io::Error) -> BindError {

@@ -48,6 +48,7 @@ mod watch;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
+use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -226,7 +227,7 @@ struct Master {
     /// serve, and still has; its successor is measured by them.
     wanted: BTreeMap<usize, BTreeSet<String>>,
     /// `run`: where a listen on every address goes instead.
-    host: Option<String>,
+    host: Option<Vec<SocketAddr>>,
     /// `run`: a worker must say "ready".
     wait_ready: bool,
     control: Control,

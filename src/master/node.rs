@@ -18,6 +18,7 @@ use std::time::{Duration, Instant};
 use log::{debug, warn};
 
 use super::Master;
+use super::asked;
 use super::link::Handle;
 use super::readiness::Verdict;
 use super::server::ServerId;
@@ -132,7 +133,8 @@ impl Master {
                 Verdict::NotReady => {}
                 Verdict::Ready { missing } => {
                     for key in missing {
-                        warn!("worker {worker} does not listen on {key}");
+                        let place = asked::place(&key);
+                        warn!("worker {worker} does not listen on {place}");
                     }
                     self.note(Event::Ready { worker });
                 }

@@ -21,6 +21,7 @@ use log::{info, warn};
 
 use super::asked::{self, Opened};
 use super::doors::Doors;
+use super::listener;
 use super::server::{Asked, Server, ServerId};
 use super::supervisor::State;
 use super::{Master, Source};
@@ -131,8 +132,9 @@ impl Master {
 
     /// Tells a worker why it does not get a server, in the system's number.
     fn refuse(&mut self, worker: WorkerId, ack: u64, key: &str, errno: i32) {
-        let error = std::io::Error::from_raw_os_error(errno);
-        warn!("worker {worker} cannot listen on {key}: {error}");
+        let why = listener::advice(sys::Error::of_listen(errno));
+        let place = asked::place(key);
+        warn!("worker {worker} cannot listen on {place}: {why}");
         let answer = Answer::Server(message::Server {
             errno: -errno,
             key: key.into(),
@@ -192,7 +194,7 @@ impl Master {
                 listeners.push((listener, key));
             }
             Opened::Shared(socket) => {
-                info!("sharing {key}");
+                info!("sharing {}", asked::place(key));
                 asked.bound =
                     socket::local_address(socket.as_fd()).ok().flatten();
                 asked.shared = Some(socket);
@@ -351,7 +353,8 @@ impl Master {
 
     fn close_for_good(&mut self, id: ServerId) {
         let Some(mut server) = self.servers.remove(&id) else { return };
-        info!("closing {}, nobody listens", server.key().unwrap_or_default());
+        let place = asked::place(server.key().unwrap_or_default());
+        info!("closing {place}, nobody listens");
         self.held -= server.held();
         for key in server.doors.slam(&self.epoll) {
             self.sources.remove(key);

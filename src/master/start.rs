@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use log::info;
 
+use super::asked::find_host;
 use super::control::{self, Control};
 use super::crew::Past;
 use super::doors::Doors;
@@ -159,7 +160,7 @@ impl Master {
             testator: None,
             inheritance,
             wanted: BTreeMap::new(),
-            host: settings.host.clone(),
+            host: settings.host.as_deref().map(find_host).transpose()?,
             wait_ready: settings.wait_ready,
             control: Control::new(settings.control.clone()),
             notifier: Notifier::from_environment(start),

@@ -12,7 +12,7 @@
 //!   poll     one descriptor, no loop  user     getpwnam, getgrnam
 //!   stderr   that cannot block         close    many at once
 //!   tcp      options, what was counted
-//!   lock     taking turns
+//!   lock     taking turns            interface  their numbers
 //! ```
 //!
 //! Three manners hold throughout. A descriptor is close-on-exec from its
@@ -28,6 +28,7 @@ pub(crate) mod clock;
 pub(crate) mod close;
 pub(crate) mod epoll;
 pub(crate) mod event;
+pub(crate) mod interface;
 pub(crate) mod limit;
 pub(crate) mod lock;
 pub(crate) mod memory;
@@ -65,6 +66,11 @@ impl Error {
     /// asked.
     pub(crate) const TOO_MANY_OPEN: Error =
         Error { call: "argument", errno: libc::EMFILE };
+
+    /// What a worker is told of a listen that failed: the number alone.
+    pub(crate) fn of_listen(errno: i32) -> Error {
+        Error { call: "listen", errno }
+    }
 
     /// What `call` has just left in `errno`.
     fn last(call: &'static str) -> Error {

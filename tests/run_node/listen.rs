@@ -158,6 +158,36 @@ fn a_port_in_use_is_told_to_the_app() {
         server.log().contains("error EADDRINUSE")
     });
     assert_eq!(server.ask("/").status, 200);
+    // `--host` stands in for every address, which the app has asked for.
+    let told = format!("cannot listen on [::]:{port}: something listens");
+    assert!(server.log().contains(&told), "{}", server.log());
+}
+
+/// What a resolver knows takes as long as it likes, and the master serves
+/// others: Node looks a name up in the worker, before it asks.
+#[test]
+fn a_worker_that_asks_by_name_is_refused_at_once() {
+    need_node!();
+    let folder = Scratch::new("named");
+    let path = folder.path("release.js");
+    let query = "process.send({ cmd: 'NODE_CLUSTER', act: 'queryServer', \
+                 seq: 99, address: 'localhost', port: 0, addressType: 4, \
+                 index: 0, flags: 0 }); listen({ port: 0 });";
+    std::fs::write(&path, query).unwrap();
+    let word = path.display().to_string();
+    let server = Server::start(node("--workers 1", "release.js", &word));
+    assert_eq!(server.ask("/").status, 200);
+    let told = "cannot listen on localhost:0: listen: Invalid argument";
+    wait_until("it is told", || server.log().contains(told));
+}
+
+#[test]
+fn a_host_that_nobody_knows_is_one_line_at_the_start() {
+    let words = "run --control off --host a..b -- sleep 9";
+    let ended = crate::common::server::run(handoff(words));
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    assert_eq!(ended.err.lines().count(), 1, "{ended:?}");
+    assert!(ended.err.contains("cannot find --host a..b"), "{ended:?}");
 }
 
 #[test]

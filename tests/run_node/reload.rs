@@ -128,7 +128,7 @@ fn a_release_with_one_port_of_two_is_waited_for_and_told() {
     // that in time is no worker with one port, but none.
     let options = "--workers 1 --boot-timeout 8";
     let server = release(&folder, options, TWO_PORTS);
-    let key = "null:0:4:undefined:1";
+    let key = "[::]:0, number 2";
     // The second reload is measured by the first, not by nothing.
     for reload in 0..3 {
         let old = server.wait_for_workers(1);
