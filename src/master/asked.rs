@@ -24,7 +24,7 @@ use super::listener::Listener;
 use crate::error::Error;
 use crate::ipc::message::{AddressType, Listen};
 use crate::sys;
-use crate::sys::{interface, process, socket};
+use crate::sys::{interface, lock, process, socket};
 
 /// Where Node's own backlog lies if the app names none (lib/net.js).
 const BACKLOG: i32 = 511;
@@ -197,7 +197,9 @@ fn open_path(
     backlog: i32,
     listen: &Listen<'_>,
 ) -> Result<Opened, i32> {
-    let listener = Listener::bind_unix(name, path, backlog)
+    // The lock may be anybody's, and the loop waits for nobody.
+    let turn = lock::folder_if_free(path);
+    let listener = Listener::bind_unix(name, path, backlog, turn)
         .map_err(|error| error.errno())?;
     // As uv_pipe_chmod does: the other bits stay.
     let more = [(listen.readable_all, 0o444), (listen.writable_all, 0o222)]

@@ -99,7 +99,8 @@ impl Listener {
         match address {
             Address::Unix(path) => {
                 let name = address.typed();
-                Ok(vec![Listener::bind_unix(name, path, BACKLOG)?])
+                let turn = lock::folder_of(path);
+                Ok(vec![Listener::bind_unix(name, path, BACKLOG, turn)?])
             }
             Address::Tcp { host, port } => {
                 Listener::bind_tcp(address, host, *port, defer_accept)
@@ -217,14 +218,15 @@ impl Listener {
 
     /// A socket file that nobody listens on any more is replaced, as after a
     /// crash; one that answers is in use; anything else is not ours to touch.
-    /// One at a time: between bind and listen of another master its file
-    /// would look as if nobody did.
+    /// One at a time, whose `turn` is a lock: between bind and listen of
+    /// another master its file would look as if nobody did. Whoever could not
+    /// have the lock takes a file for left behind if it is older than that.
     pub(crate) fn bind_unix(
         name: OsString,
         path: &Path,
         backlog: i32,
+        turn: Option<OwnedFd>,
     ) -> Result<Listener, BindError> {
-        let _turn = lock::folder_of(path);
         let result = match socket::listen_unix(path, backlog) {
             Err(error) if error.is_address_in_use() => {
                 let kind = fs::symlink_metadata(path)
@@ -239,12 +241,12 @@ impl Listener {
                     return Err(BindError { line, errno: error.errno() });
                 }
                 match sys::unix::is_listened_on(path) {
-                    Ok(false) => {
+                    Ok(false) if turn.is_some() || lock::is_settled(path) => {
                         fs::remove_file(path)
                             .map_err(|error| unusable(path, &error))?;
                         socket::listen_unix(path, backlog)
                     }
-                    Ok(true) | Err(_) => Err(error),
+                    Ok(_) | Err(_) => Err(error),
                 }
             }
             result => result,
@@ -400,7 +402,7 @@ mod tests {
     }
 
     fn bind(path: &Path) -> Result<Listener, BindError> {
-        Listener::bind_unix(OsString::new(), path, 8)
+        Listener::bind_unix(OsString::new(), path, 8, lock::folder_of(path))
     }
 
     #[test]
@@ -415,6 +417,20 @@ mod tests {
     }
 
     #[test]
+    fn who_is_not_at_turn_leaves_a_file_that_may_be_about_to_be_listened_on() {
+        let path = scratch("turn");
+        drop(bind(&path).unwrap());
+        let bind = || Listener::bind_unix(OsString::new(), &path, 8, None);
+        assert!(bind().is_err());
+        let touched = std::process::Command::new("touch")
+            .args(["-d", "2 seconds ago"])
+            .arg(&path)
+            .status();
+        assert!(touched.unwrap().success());
+        bind().unwrap().close().unwrap();
+    }
+
+    #[test]
     fn a_live_socket_file_is_in_use() {
         let path = scratch("live");
         let first = bind(&path).unwrap();
@@ -426,7 +442,8 @@ mod tests {
     #[test]
     fn whoever_listens_and_takes_nobody_is_not_waited_for() {
         let path = scratch("stuck");
-        let first = Listener::bind_unix(OsString::new(), &path, 0).unwrap();
+        let first =
+            Listener::bind_unix(OsString::new(), &path, 0, None).unwrap();
         let _client = UnixStream::connect(&path).unwrap();
         let error = bind(&path).unwrap_err().to_string();
         assert!(error.contains("listens there already"), "{error}");

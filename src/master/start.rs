@@ -32,6 +32,7 @@ use crate::salvage::ward::Ward;
 use crate::slab::Slab;
 use crate::sys::clock;
 use crate::sys::epoll::{Epoll, Interest};
+use crate::sys::lock;
 use crate::sys::process;
 use crate::sys::signal::SignalFd;
 use crate::sys::socket::keep_urgent_in_line;
@@ -172,7 +173,7 @@ impl Master {
         };
         master.make_room_for(workers);
         if master.predecessor.is_none()
-            && let Err(error) = master.open_control()
+            && let Err(error) = master.open_control(lock::folder_of)
         {
             for server in master.servers.values_mut() {
                 server.doors.slam(&master.epoll);

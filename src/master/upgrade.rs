@@ -37,7 +37,7 @@ use crate::slab::Key;
 use crate::sys;
 use crate::sys::epoll::Interest;
 use crate::sys::process::{self, Child, Ended, FIRST_DESCRIPTOR};
-use crate::sys::{socket, unix};
+use crate::sys::{lock, socket, unix};
 
 const READY: &str = "HANDOFF_UPGRADE_READY";
 const LISTENER: &str = "HANDOFF_UPGRADE_LISTENER_";
@@ -290,7 +290,7 @@ impl Master {
             return Ok(());
         }
         self.inheritance.discard_rest();
-        self.open_control()?;
+        self.open_control(lock::folder_if_free)?;
         info!("ready: the old master may go");
         if let Some(channel) = self.predecessor.take() {
             match socket::send(channel.as_fd(), WORD) {

@@ -1,13 +1,16 @@
 //! What an app may ask to listen on.
 
+use std::io::Read;
 use std::net::UdpSocket;
 use std::os::unix::fs::PermissionsExt;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use crate::common::http::{Place, ask};
 use crate::common::server::{Server, handoff};
-use crate::common::{Scratch, process, wait_for_rest, wait_until, within};
+use crate::common::{
+    Scratch, has_tool, process, wait_for_rest, wait_until, within,
+};
 use crate::{app_on, need_node, node};
 
 /// Waits until the log names so many places.
@@ -179,6 +182,46 @@ fn a_worker_that_asks_by_name_is_refused_at_once() {
     assert_eq!(server.ask("/").status, 200);
     let told = "cannot listen on localhost:0: listen: Invalid argument";
     wait_until("it is told", || server.log().contains(told));
+}
+
+/// Whoever may read a folder may lock it, for as long as he likes.
+#[test]
+fn nobody_waits_for_a_folder_that_somebody_has_locked() {
+    need_node!();
+    if !has_tool("flock") {
+        return;
+    }
+    let folder = Scratch::new("locked");
+    let source = format!(
+        "listen({{ port: 0 }}); const start = Date.now(); let left = 6;\
+         const next = () => left-- > 0\
+           ? require('net').createServer().listen('{}/' + left, next)\
+           : console.error('opened in ' + (Date.now() - start) + ' ms');\
+         next();",
+        folder.path("").display()
+    );
+    let path = folder.path("release.js");
+    std::fs::write(&path, source).unwrap();
+    let mut locked = Command::new("flock");
+    locked.arg(folder.as_ref()).args(["sh", "-c", "echo locked; read end"]);
+    locked.stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut holder = locked.spawn().unwrap();
+    let mut word = [0; 7];
+    holder.stdout.take().unwrap().read_exact(&mut word).unwrap();
+    let word = path.display().to_string();
+    let server = Server::start(node("--workers 1", "release.js", &word));
+    let mut time = String::new();
+    wait_until("all are open", || {
+        let log = server.log();
+        let told = log.split("opened in ").nth(1);
+        time = told.unwrap_or_default().lines().next().unwrap_or("").into();
+        time.ends_with(" ms")
+    });
+    // Each would wait for a second.
+    let time: u32 = time.trim_end_matches(" ms").parse().unwrap();
+    assert!(time < 3000, "{time} ms");
+    drop(holder.stdin.take());
+    holder.wait().unwrap();
 }
 
 #[test]

@@ -17,7 +17,8 @@ mod client;
 mod errand;
 mod socket;
 
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use log::{debug, error, warn};
@@ -138,8 +139,12 @@ fn note(result: sys::Result<()>) {
 /// The door.
 impl Master {
     /// Opens the control socket. If there was a master before this one, its
-    /// place is taken over.
-    pub(super) fn open_control(&mut self) -> Result<(), Error> {
+    /// place is taken over. `turn` locks the folder of a path: one that serves
+    /// already waits for nobody.
+    pub(super) fn open_control(
+        &mut self,
+        turn: fn(&Path) -> Option<OwnedFd>,
+    ) -> Result<(), Error> {
         let socket = match &self.control.wanted {
             config::Control::Off => return Ok(()),
             config::Control::Default => match Socket::bind_somewhere() {
@@ -159,7 +164,7 @@ impl Master {
                         "cannot make the control socket {path}: {why}"
                     ))
                 };
-                let _turn = lock::folder_of(path);
+                let _turn = turn(path);
                 if self.predecessor.is_none() && socket::is_in_use(path) {
                     return Err(cannot("another master has it"));
                 }
@@ -183,7 +188,7 @@ impl Master {
             return Ok(());
         }
         self.shut_control();
-        if let Err(error) = self.open_control() {
+        if let Err(error) = self.open_control(lock::folder_if_free) {
             warn!("{error}");
         }
         Ok(())
