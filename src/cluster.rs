@@ -305,8 +305,9 @@ impl Cluster {
     }
 
     /// Starts the master, or, in a process that a master has started, the
-    /// worker. Returns when it is over: `main` returns that in turn. A worker
-    /// whose `serve` has returned can serve no more.
+    /// worker. Returns when it is over: `main` returns that in turn. Whoever
+    /// has served can serve no more: every worker is of the first call that it
+    /// comes to.
     ///
     /// A process that was started by Node is a worker too: of a `cluster`,
     /// whose primary then listens, or, unless an address was given, of a
@@ -379,7 +380,10 @@ impl Cluster {
         if let Err(error) = sys::stderr::never_block() {
             log::debug!("the log may block: {error}");
         }
-        master::run(&self.settings, job, self.scheduler, self.observer)
+        let Cluster { settings, scheduler, observer, .. } = self;
+        let ended = master::run(&settings, job, scheduler, observer)?;
+        contract::forbid_another();
+        Ok(ended)
     }
 
     fn check(&mut self) -> Result<(), Error> {

@@ -12,11 +12,12 @@
 use std::fmt;
 use std::fs;
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use crate::config::Errand;
 use crate::control::{Malformed, Reply, Request};
@@ -25,6 +26,9 @@ use crate::sys::{self, poll, process, unix};
 
 /// How long a master may take for an answer that it has at hand.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How often a full queue is tried.
+const GLANCE: Duration = Duration::from_millis(20);
 
 /// Longest reply, in bytes: a status of 1024 workers has a third of it.
 const MAX_REPLY: u64 = 1 << 20;
@@ -55,7 +59,7 @@ fn fulfil(errand: &Errand) -> Result<(), Failure> {
         // One in a namespace that cannot be seen from here has no number.
         Request::Stop => match unix::peer(stream.as_fd())?.pid {
             0 => None,
-            pid => Some(process::open(pid)?),
+            pid => watch(pid),
         },
         Request::Status(_) | Request::Reload | Request::Scale(_) => None,
     };
@@ -71,6 +75,19 @@ fn fulfil(errand: &Errand) -> Result<(), Failure> {
     Ok(())
 }
 
+/// To wait for a master's end. A filter may refuse that, and then the end is
+/// not waited for, which is no reason not to ask for it.
+fn watch(master: i32) -> Option<OwnedFd> {
+    let watched = process::open(master);
+    if let Err(error) = &watched {
+        let _ = writeln!(
+            io::stderr(),
+            "handoff: {error}: the master's end is not waited for"
+        );
+    }
+    watched.ok()
+}
+
 /// What was asked for goes to standard output; `| head -1` is no failure.
 fn print(text: &str) -> Result<(), Failure> {
     match io::stdout().write_all(text.as_bytes()) {
@@ -79,25 +96,48 @@ fn print(text: &str) -> Result<(), Failure> {
     }
 }
 
+/// Waits for a place in the master's queue, but not for ever: it may be
+/// stopped, and others wait before us.
 fn connect(path: &Path) -> Result<UnixStream, Failure> {
-    UnixStream::connect(path)
-        .map_err(|error| Failure::NotThere(path.to_owned(), error))
+    let end = Instant::now() + PATIENCE;
+    loop {
+        if let Some(stream) = try_connect(path)? {
+            return Ok(stream);
+        }
+        if Instant::now() >= end {
+            return Err(Failure::Silent);
+        }
+        thread::sleep(GLANCE);
+    }
+}
+
+/// `None`: whoever listens there has no place in the queue.
+fn try_connect(path: &Path) -> Result<Option<UnixStream>, Failure> {
+    let connected = unix::connect(path)
+        .map_err(|error| Failure::NotThere(path.to_owned(), error.into()))?;
+    let Some(socket) = connected else { return Ok(None) };
+    let stream = UnixStream::from(socket);
+    stream.set_nonblocking(false)?;
+    Ok(Some(stream))
 }
 
 /// The only master of this machine that may be asked by us.
 fn find() -> Result<UnixStream, Failure> {
-    let mut found: Vec<(PathBuf, UnixStream)> = folders()
+    let mut found: Vec<(PathBuf, Option<UnixStream>)> = folders()
         .filter_map(|folder| fs::read_dir(folder).ok())
         .flat_map(|entries| entries.flatten())
         .filter(|entry| entry.file_name().to_str().is_some_and(is_named_so))
         .map(|entry| entry.path())
         // One that is dead, or another user's, does not answer us.
-        .filter_map(|path| Some((connect(&path).ok()?, path)))
+        .filter_map(|path| Some((try_connect(&path).ok()?, path)))
         .map(|(stream, path)| (path, stream))
         .collect();
     match found.len() {
         0 => Err(Failure::Nobody(folders().collect())),
-        1 => Ok(found.remove(0).1),
+        1 => match found.remove(0) {
+            (_, Some(stream)) => Ok(stream),
+            (path, None) => connect(&path),
+        },
         _ => {
             found.sort_by(|(a, _), (b, _)| a.cmp(b));
             let paths = found.into_iter().map(|(path, _)| path);

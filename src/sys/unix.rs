@@ -182,17 +182,23 @@ pub(crate) fn own_uid() -> u32 {
     unsafe { libc::geteuid() }
 }
 
-/// Whether somebody listens at a path. Whoever does may take nobody, for ever:
-/// to find the queue full is an answer, and nothing is waited for.
-pub(crate) fn is_listened_on(path: &Path) -> Result<bool> {
+/// Connects to who listens at a path. Whoever does may take nobody, for ever:
+/// `None` is a queue that is full, and nothing is waited for.
+pub(crate) fn connect(path: &Path) -> Result<Option<OwnedFd>> {
     let socket = socket(libc::AF_UNIX, libc::SOCK_STREAM)?;
     let address = unix_address(path, "connect")?;
     let length = size_of::<libc::sockaddr_un>() as libc::socklen_t;
-    let pointer = (&raw const address).cast();
+    let (fd, pointer) = (socket.as_raw_fd(), (&raw const address).cast());
     // SAFETY: `address` holds `length` bytes of an address.
-    match unsafe { syscall!(connect(socket.as_raw_fd(), pointer, length)) } {
+    let connected = unsafe { syscall!(connect(fd, pointer, length)) };
+    Ok(unless_blocked(connected)?.map(|_| socket))
+}
+
+/// Whether somebody listens at a path.
+pub(crate) fn is_listened_on(path: &Path) -> Result<bool> {
+    match connect(path) {
         Err(error) if error.errno() == libc::ECONNREFUSED => Ok(false),
-        result => unless_blocked(result).map(|_| true),
+        result => result.map(|_| true),
     }
 }
 

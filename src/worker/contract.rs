@@ -74,16 +74,26 @@ pub(crate) enum Parent {
 /// environment says so any more.
 static TAKEN: AtomicBool = AtomicBool::new(false);
 
-/// Refuses to make a master of what was a worker.
+/// This process was a master, and is none any more.
+static SERVED: AtomicBool = AtomicBool::new(false);
+
+/// Refuses to make a master of what was a worker, or has been one: its workers
+/// would come to the first call again, and be those of that.
 pub(crate) fn is_untaken() -> Result<(), Error> {
-    match TAKEN.load(Relaxed) {
-        false => Ok(()),
-        true => Err(Error::Usage(
-            "serve was called once more in a worker, which would be a master \
-             of its own: end the program when serve returns"
-                .to_owned(),
-        )),
-    }
+    let why = match (TAKEN.load(Relaxed), SERVED.load(Relaxed)) {
+        (false, false) => return Ok(()),
+        (true, _) => "worker, which would be a master of its own",
+        (false, true) => "master, whose workers would be of the first call",
+    };
+    Err(Error::Usage(format!(
+        "serve was called once more in a {why}: end the program when serve \
+         returns"
+    )))
+}
+
+/// A master has served: there is to be no other in this process.
+pub(crate) fn forbid_another() {
+    SERVED.store(true, Relaxed);
 }
 
 impl Contract {

@@ -172,3 +172,35 @@ fn a_user_commands_its_own_master_and_root_commands_all() {
     assert_eq!(ended.code, Some(0), "{ended:?}");
     assert_eq!(server.wait().code(), Some(0));
 }
+
+/// Nobody accepts, and others are before: even to connect would last for ever.
+#[test]
+fn a_stopped_master_with_a_full_queue_is_not_waited_for() {
+    let controlled = Controlled::serve("queue", "--workers 1");
+    let master = controlled.server.pid();
+    process::freeze(&[master]);
+    let socket = || {
+        let (domain, kind) = (socket2::Domain::UNIX, socket2::Type::STREAM);
+        let socket = socket2::Socket::new(domain, kind, None).unwrap();
+        socket.set_nonblocking(true).unwrap();
+        socket
+    };
+    let address = socket2::SockAddr::unix(controlled.path()).unwrap();
+    let mut queue = Vec::new();
+    loop {
+        let client = socket();
+        if client.connect(&address).is_err() {
+            break;
+        }
+        queue.push(client);
+    }
+    assert!(queue.len() > 100, "{}", queue.len());
+    let asked = ["status", "reload"].map(|w| start(controlled.command(w)));
+    for ended in asked.map(end) {
+        assert_eq!(ended.code, Some(1), "{ended:?}");
+        assert!(ended.err.contains("has not answered"), "{ended:?}");
+    }
+    process::signal("CONT", &[master]);
+    drop(queue);
+    assert_eq!(controlled.status()["master"]["pid"], master);
+}

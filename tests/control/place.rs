@@ -2,11 +2,13 @@
 
 use std::fs::{self, File, Permissions};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::os::unix::net::UnixListener;
+use std::process::Command;
 
 use crate::common::http::{Lost, ask};
 use crate::common::load::{Crowd, Load};
 use crate::common::server::{Server, handoff, program, run};
-use crate::common::{Scratch, process, wait_until};
+use crate::common::{Scratch, has_tool, process, skipped, wait_until};
 use crate::{Controlled, as_nobody, command_at, end, expect_no_loss, start};
 use serde_json::Value;
 
@@ -215,4 +217,74 @@ fn an_old_master_that_only_finishes_is_not_found_any_more() {
     let path = folder.path(&names()[0]);
     assert_eq!(run(command_at(&path, "stop")).code, Some(0));
     assert!(names().is_empty());
+}
+
+/// Names of the sockets in a folder, in their order.
+fn sockets(folder: &Scratch) -> Vec<String> {
+    let entries = fs::read_dir(folder).unwrap().flatten();
+    let names = entries.map(|entry| entry.file_name().into_string().unwrap());
+    let mut names: Vec<String> =
+        names.filter(|name| name.ends_with(".sock")).collect();
+    names.sort();
+    names
+}
+
+/// A master with its socket where it puts it by itself, in this folder.
+fn serve_in(folder: &Scratch, before: &[&str]) -> Server {
+    let serve = handoff("serve --listen 127.0.0.1:0 --workers 1");
+    let mut command = Command::new(before[0]);
+    command.args(&before[1..]).arg(serve.get_program());
+    command.args(serve.get_args()).env("XDG_RUNTIME_DIR", folder.as_ref());
+    Server::start(command)
+}
+
+#[test]
+fn the_next_master_removes_the_sockets_of_those_that_were_killed() {
+    let folder = Scratch::new("swept");
+    let lives = serve_in(&folder, &["env"]);
+    let mut killed = serve_in(&folder, &["env"]);
+    fs::write(folder.path("handoff-7.sock"), "no socket").unwrap();
+    drop(UnixListener::bind(folder.path("other-7.sock")).unwrap());
+    killed.signal("KILL");
+    killed.wait();
+    let dead = format!("handoff-{}.sock", killed.pid());
+    assert!(sockets(&folder).contains(&dead));
+    let next = serve_in(&folder, &["env"]);
+    let mut expected = [
+        "handoff-7.sock".to_owned(),
+        "other-7.sock".to_owned(),
+        format!("handoff-{}.sock", lives.pid()),
+        format!("handoff-{}.sock", next.pid()),
+    ];
+    expected.sort();
+    assert_eq!(sockets(&folder), expected);
+}
+
+/// In each the master is process 1.
+#[test]
+fn two_containers_that_share_a_folder_have_a_socket_each() {
+    let folder = Scratch::new("shared");
+    let container =
+        ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc"];
+    let mut probe = Command::new(container[0]);
+    probe.args(&container[1..]).arg("true");
+    if !has_tool("unshare") || !probe.output().unwrap().status.success() {
+        return skipped("no PID namespace may be made here");
+    }
+    let first = serve_in(&folder, &container);
+    let second = serve_in(&folder, &container);
+    assert_eq!(sockets(&folder), ["handoff-1-2.sock", "handoff-1.sock"]);
+    for (name, server) in
+        [("handoff-1.sock", &first), ("handoff-1-2.sock", &second)]
+    {
+        let status = run(command_at(&folder.path(name), "status --json"));
+        let status: Value = serde_json::from_str(&status.out).unwrap();
+        let place = server.place().address().to_string();
+        let told = status["master"]["listeners"][0].as_str().unwrap();
+        assert!(told.ends_with(&place), "{name}: {told}");
+    }
+    let mut status = handoff("status");
+    status.env("XDG_RUNTIME_DIR", folder.as_ref());
+    let several = end(start(status));
+    assert!(several.err.contains("handoff-1-2.sock"), "{several:?}");
 }

@@ -147,7 +147,7 @@ impl Master {
     ) -> Result<(), Error> {
         let socket = match &self.control.wanted {
             config::Control::Off => return Ok(()),
-            config::Control::Default => match Socket::bind_somewhere() {
+            config::Control::Default => match Socket::bind_somewhere(turn) {
                 Ok(socket) => socket,
                 Err(error) => {
                     warn!(

@@ -17,12 +17,17 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use log::debug;
+
 use crate::sys;
 use crate::sys::socket::{self, Accepted};
 use crate::sys::unix;
 
 /// Clients that may wait in the kernel until they are accepted.
 const BACKLOG: i32 = 128;
+
+/// Masters with the same process number that may share a folder.
+const NAMESAKES: u32 = 64;
 
 /// Where a control socket lies if nobody has said where: where services keep
 /// such things for this user or, else, for the system.
@@ -37,7 +42,37 @@ pub(crate) fn folders() -> impl Iterator<Item = PathBuf> {
 pub(crate) fn is_named_so(name: &str) -> bool {
     name.strip_prefix("handoff-")
         .and_then(|rest| rest.strip_suffix(".sock"))
-        .is_some_and(|pid| pid.parse::<u32>().is_ok())
+        .is_some_and(|rest| {
+            let (pid, nth) = rest.split_once('-').unwrap_or((rest, "2"));
+            [pid, nth].iter().all(|number| number.parse::<u32>().is_ok())
+        })
+}
+
+/// Names for the socket of this process, the first one first: in a folder that
+/// containers share, several may be process 1.
+fn names() -> impl Iterator<Item = String> {
+    let pid = std::process::id();
+    let others =
+        (2..=NAMESAKES).map(move |n| format!("handoff-{pid}-{n}.sock"));
+    std::iter::once(format!("handoff-{pid}.sock")).chain(others)
+}
+
+/// Removes the sockets of masters that were killed. None is ever there without
+/// somebody who listens on it, so whoever is refused has the proof.
+fn sweep(folder: &Path) {
+    let Ok(entries) = fs::read_dir(folder) else { return };
+    for entry in entries.flatten() {
+        let name = entry.file_name();
+        let path = entry.path();
+        // To connect to a file of any other kind is refused as well.
+        if name.to_str().is_some_and(is_named_so)
+            && entry.file_type().is_ok_and(|kind| kind.is_socket())
+            && unix::is_listened_on(&path) == Ok(false)
+            && fs::remove_file(&path).is_ok()
+        {
+            debug!("{} was left behind, and is removed", path.display());
+        }
+    }
 }
 
 /// See the [module](self).
@@ -59,12 +94,18 @@ pub(super) enum Visitor {
 }
 
 impl Socket {
-    /// In the first of the [`folders`] that takes it.
-    pub(super) fn bind_somewhere() -> io::Result<Socket> {
-        let name = format!("handoff-{}.sock", std::process::id());
+    /// In the first of the [`folders`] that takes it, by a name that nobody
+    /// else has. `turn` locks a folder.
+    pub(super) fn bind_somewhere(
+        turn: fn(&Path) -> Option<OwnedFd>,
+    ) -> io::Result<Socket> {
         let mut failure = None;
         for folder in folders() {
-            match Socket::bind(&folder.join(&name)) {
+            let _turn = turn(&folder.join("handoff"));
+            sweep(&folder);
+            let free = names().find(|name| !is_in_use(&folder.join(name)));
+            let Some(name) = free else { continue };
+            match Socket::bind(&folder.join(name)) {
                 Ok(socket) => return Ok(socket),
                 Err(error) => {
                     let folder = folder.display();
@@ -221,6 +262,9 @@ mod tests {
         for (name, is_one) in [
             ("handoff-1.sock", true),
             ("handoff-4194304.sock", true),
+            ("handoff-1-2.sock", true),
+            ("handoff-1-.sock", false),
+            ("handoff-1-2-3.sock", false),
             ("handoff-.sock", false),
             ("handoff-1.sock.77", false),
             ("handoff-app.sock", false),
