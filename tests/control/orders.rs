@@ -82,6 +82,7 @@ fn a_release_that_dies_at_its_start_is_told_as_such() {
     let last = status["master"]["last_reload"].as_str().unwrap();
     assert_eq!(format!("handoff: {last}\n"), ended.err);
     assert_eq!(status["master"]["ready"], 2);
+    assert_eq!(status["master"]["generation"], 1);
     expect_no_loss(load.finish());
     assert!(old.iter().all(|pid| process::lives(*pid)));
     // The next release is better.

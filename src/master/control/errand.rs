@@ -128,7 +128,7 @@ impl Master {
             version: env!("CARGO_PKG_VERSION"),
             uptime: self.elapsed(),
             phase,
-            generation: self.supervisor.generation(),
+            generation: self.supervisor.newest_generation(),
             last_reload: self.control.last_reload.clone(),
             listeners: listeners.collect(),
             policy: self.scheduler.name().to_owned(),

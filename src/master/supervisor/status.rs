@@ -69,6 +69,18 @@ impl Supervisor {
         self.generation
     }
 
+    /// The newest generation that any worker has, or that a reload under way
+    /// brings: one that was abandoned leaves a number that nobody has.
+    pub fn newest_generation(&self) -> u32 {
+        if self.is_reloading() {
+            return self.generation;
+        }
+        let lines = self.status().into_iter();
+        let lines = lines.filter(|line| line.worker.is_some());
+        let newest = lines.map(|line| line.generation).max();
+        newest.unwrap_or(self.generation)
+    }
+
     /// How many workers there should be.
     pub fn workers(&self) -> usize {
         self.slots.len()

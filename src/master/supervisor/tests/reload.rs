@@ -53,6 +53,24 @@ fn a_new_worker_that_dies_ends_the_reload_and_the_old_serve_on() {
 }
 
 #[test]
+fn nobody_speaks_of_a_generation_that_nobody_has() {
+    let mut desk = Desk::serving(policy(2));
+    let newest = |desk: &Desk| desk.supervisor.newest_generation();
+    assert_eq!(newest(&desk), 1);
+    desk.tell(Event::Reload);
+    assert_eq!(newest(&desk), 2, "it is on its way");
+    desk.exits(3, 1);
+    assert_eq!(newest(&desk), 1, "it was given up");
+    // The next reload is another one, and whoever waits waits for that.
+    desk.tell(Event::Reload);
+    assert_eq!((newest(&desk), desk.supervisor.generation()), (3, 3));
+    desk.ready(4);
+    desk.pass(1_000);
+    desk.ready(5);
+    assert_eq!(newest(&desk), 3);
+}
+
+#[test]
 fn a_new_worker_that_cannot_be_started_ends_the_reload() {
     let mut desk = Desk::serving(policy(2));
     desk.tell(Event::Reload);
