@@ -88,7 +88,7 @@ impl Cluster {
 
     /// How many worker processes: 1 to 1024.
     pub fn workers(mut self, workers: usize) -> Cluster {
-        self.settings.workers = workers;
+        self.settings.set_workers(workers);
         self
     }
 

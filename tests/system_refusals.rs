@@ -206,3 +206,28 @@ fn a_user_that_nobody_can_become_is_one_line_and_no_mistyped_word() {
         assert!(ended.err.contains("--user"), "{ended:?}");
     }
 }
+
+#[test]
+fn where_no_quota_can_be_seen_the_number_of_workers_is_told_with_its_reason() {
+    let without = ["unshare", "--mount", "sh", "-c"];
+    let hide = "umount -R /sys/fs/cgroup && exec \"$@\"";
+    let command = |words: &[&str]| {
+        let mut command = Command::new(without[0]);
+        command.args(&without[1..]).args([hide, "sh"]).args(words);
+        command
+    };
+    let possible = || command(&["true"]).output().unwrap().status.success();
+    if !has_tool("unshare") || !possible() {
+        return skipped("cgroups cannot be hidden here");
+    }
+    for (workers, told) in [("", true), ("--workers 2", false)] {
+        let words = format!("serve --listen 127.0.0.1:0 {workers}");
+        let handoff = env!("CARGO_BIN_EXE_handoff");
+        let words: Vec<&str> =
+            [handoff].into_iter().chain(words.split_whitespace()).collect();
+        let server = Server::start(command(&words));
+        server.ask("/");
+        let log = server.log();
+        assert_eq!(log.contains("no cgroup is mounted"), told, "{log}");
+    }
+}

@@ -70,6 +70,7 @@ proptest! {
         let serve = served(&format!("serve {}", options.join(" ")));
         prop_assert_eq!(serve, Serve {
             workers,
+            workers_counted: false,
             idle_timeout: Duration::from_millis(millis),
             max_head: head * 1024,
             ..served("serve")

@@ -97,7 +97,7 @@ pub(super) static SERVE: &[Section] = &[
             },
             Flag {
                 name: "--workers",
-                value: Count(WORKERS, |serve, n| serve.workers = n),
+                value: Count(WORKERS, Serve::set_workers),
                 default: Found("the usable CPUs"),
                 run: Some(Found("the usable CPUs")),
                 help: "worker processes",

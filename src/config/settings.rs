@@ -23,6 +23,8 @@ pub struct Serve {
     pub listen: Vec<Address>,
     /// How many worker processes: 1 to 1024.
     pub workers: usize,
+    /// Nobody has said how many: they are as many as the usable CPUs.
+    pub workers_counted: bool,
     /// Who gets the next connection.
     pub schedule: Schedule,
     /// How many connections a worker may have been handed and not yet taken.
@@ -155,11 +157,18 @@ impl Serve {
         }
     }
 
+    /// Somebody has said how many workers.
+    pub fn set_workers(&mut self, workers: usize) {
+        self.workers = workers;
+        self.workers_counted = false;
+    }
+
     /// The beginning, before the table's defaults are put in.
     pub(super) fn new(cpus: usize) -> Self {
         Self {
             listen: Vec::new(),
             workers: cpus.clamp(*WORKERS.start(), *WORKERS.end()),
+            workers_counted: true,
             schedule: Schedule::RoundRobin,
             window: 0,
             defer_accept: false,

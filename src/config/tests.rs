@@ -29,6 +29,7 @@ fn without_options_the_defaults_hold() {
     let expected = Serve {
         listen: vec![],
         workers: 2,
+        workers_counted: true,
         schedule: Schedule::RoundRobin,
         window: 128,
         defer_accept: true,
@@ -73,6 +74,7 @@ fn every_option_reaches_its_field() {
             "unix:/a=b".parse().unwrap(),
         ],
         workers: 3,
+        workers_counted: false,
         schedule: Schedule::IpHash,
         window: 7,
         defer_accept: false,

@@ -71,6 +71,7 @@ impl Master {
             launcher.set_user(user)?;
         }
         let limit = refusals::descriptors();
+        refusals::tell_of_cpus(settings);
         let epoll = Epoll::new()?;
         let mut sources = Slab::new();
         let signals = match process::is_reaper() {
