@@ -9,7 +9,7 @@
 //! other processes; lines that were not printed are counted and owned up to
 //! when the reader is back.
 
-use std::io::{self, Write};
+use std::io;
 use std::os::fd::AsFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -45,9 +45,8 @@ impl Guarded {
             format!("{level:<5} [{target}] {}\n", record.args())
         });
         sys::poll::is_writable(io::stderr().as_fd())
-            && catch_unwind(line).is_ok_and(|line| {
-                io::stderr().write_all(line.as_bytes()).is_ok()
-            })
+            && catch_unwind(line)
+                .is_ok_and(|line| sys::stderr::write(line.as_bytes()).is_ok())
     }
 
     /// Says how many lines are missing, before the next one.

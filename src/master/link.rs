@@ -345,10 +345,12 @@ impl Link {
         };
         // One that cannot be looked at is accused of nothing.
         self.child.is_stopped().unwrap_or(false)
-            && custody.lent().any(|(slot, lent)| {
-                scoreboard.words(slot).place != 0
-                    || poll::is_readable(lent.socket.as_fd())
-            })
+            && (custody
+                .lent()
+                .any(|(slot, _)| scoreboard.words(slot).place != 0)
+                || poll::any_readable(
+                    custody.lent().map(|(_, lent)| lent.socket.as_fd()),
+                ))
     }
 
     /// How many requests it has answered, if it tells.

@@ -1,4 +1,4 @@
-//! poll(2): the questions about one descriptor that need no loop.
+//! poll(2): the questions about descriptors that need no loop.
 
 use std::os::fd::{AsRawFd, BorrowedFd};
 
@@ -9,9 +9,23 @@ pub(crate) fn is_writable(fd: BorrowedFd<'_>) -> bool {
     now(fd, libc::POLLOUT) == libc::POLLOUT
 }
 
-/// Whether a read would tell something now: bytes, the end, or an error.
-pub(crate) fn is_readable(fd: BorrowedFd<'_>) -> bool {
-    now(fd, libc::POLLIN) != 0
+/// Whether a read of any of them would tell something now: bytes, the end, or
+/// an error. One call for all, since they may be as many as a worker's
+/// clients.
+pub(crate) fn any_readable<'a>(
+    fds: impl Iterator<Item = BorrowedFd<'a>>,
+) -> bool {
+    let mut polls: Vec<libc::pollfd> = fds
+        .map(|fd| libc::pollfd {
+            fd: fd.as_raw_fd(),
+            events: libc::POLLIN,
+            revents: 0,
+        })
+        .collect();
+    let count = polls.len() as libc::nfds_t;
+    // SAFETY: `count` entries, writable, through the call; the timeout is
+    // zero.
+    unsafe { libc::poll(polls.as_mut_ptr(), count, 0) > 0 }
 }
 
 /// What is so of `events` at this moment, an error or the end besides.
@@ -30,4 +44,20 @@ pub(crate) fn until_readable(fd: BorrowedFd<'_>) -> Result<()> {
     // SAFETY: one entry, writable, through the call; no timeout.
     unsafe { syscall!(poll(&mut poll, 1, -1)) }?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sys::{socket, unix};
+    use std::os::fd::AsFd;
+
+    #[test]
+    fn of_many_one_that_has_something_to_read_is_enough() {
+        let pairs: Vec<_> = (0..9).map(|_| unix::pair().unwrap()).collect();
+        let any = || any_readable(pairs.iter().map(|(a, _)| a.as_fd()));
+        assert!(!any() && !any_readable(std::iter::empty()));
+        socket::send(pairs[7].1.as_fd(), b"x").unwrap();
+        assert!(any());
+    }
 }

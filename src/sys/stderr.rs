@@ -6,6 +6,7 @@
 //! file and would surprise all the others. But opening it anew, through
 //! `/proc`, makes an open file of one's own.
 
+use std::io::{self, Write};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::sync::OnceLock;
 
@@ -16,7 +17,7 @@ static ORIGINAL: OnceLock<OwnedFd> = OnceLock::new();
 
 /// Makes this process's own writes to standard error fail where they would
 /// block. Only a pipe and a terminal are worth it: a file does not block, and
-/// a socket cannot be opened anew.
+/// a socket, which cannot be opened anew, is [written](write) in another way.
 pub(crate) fn never_block() -> Result<()> {
     // SAFETY: `stat` is plain data; all zeroes is a value of it.
     let mut stat: libc::stat = unsafe { std::mem::zeroed() };
@@ -44,7 +45,55 @@ pub(crate) fn never_block() -> Result<()> {
     Ok(())
 }
 
+/// Writes a line to standard error, all of it or nothing, and waits for
+/// nobody: not even for a socket, as a service manager's is.
+pub(crate) fn write(line: &[u8]) -> io::Result<()> {
+    write_to(libc::STDERR_FILENO, line)
+}
+
+fn write_to(fd: RawFd, line: &[u8]) -> io::Result<()> {
+    let (from, length) = (line.as_ptr().cast(), line.len());
+    let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
+    // SAFETY: `from` is readable for `length` bytes.
+    match unsafe { syscall!(send(fd, from, length, flags)) } {
+        Err(error) if error.errno() == libc::ENOTSOCK => {
+            io::stderr().write_all(line)
+        }
+        // A line is far smaller than what a socket takes at once.
+        sent => Ok(sent.map(drop)?),
+    }
+}
+
 /// What a child is to have as its standard error, if not ours.
 pub(super) fn original() -> Option<RawFd> {
     ORIGINAL.get().map(AsRawFd::as_raw_fd)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::net::UnixStream;
+    use std::sync::mpsc;
+    use std::time::Duration;
+
+    #[test]
+    fn a_socket_that_nobody_reads_is_not_waited_for() {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let (tell, hear) = mpsc::channel();
+        std::thread::spawn(move || {
+            let line = [b'x'; 200];
+            let mut lines = 0;
+            let error = loop {
+                match write_to(ours.as_raw_fd(), &line) {
+                    Ok(()) => lines += 1,
+                    Err(error) => break error,
+                }
+            };
+            tell.send((lines, error.kind())).unwrap();
+        });
+        let (lines, kind) =
+            hear.recv_timeout(Duration::from_secs(20)).unwrap();
+        assert!(lines > 0 && kind == io::ErrorKind::WouldBlock, "{kind}");
+        drop(theirs);
+    }
 }
