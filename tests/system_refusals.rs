@@ -11,6 +11,7 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::sync::OnceLock;
 
+use common::http::Connection;
 use common::load::Crowd;
 use common::server::{Ended, Server, handoff, run};
 use common::{has_tool, process, skipped, wait_until};
@@ -184,6 +185,21 @@ fn who_cannot_be_sent_a_signal_in_one_way_is_sent_it_in_another() {
     assert_eq!(server.wait().code(), Some(0), "{}", server.log());
     let log = server.log();
     assert!(log.contains("was killed by SIGTERM"), "{log}");
+}
+
+/// Whoever asked again and again would be deaf to everything else.
+#[test]
+fn who_may_not_accept_pauses_and_obeys() {
+    let Some(command) = refused("accept4", EPERM, &serve()) else { return };
+    let mut server = Server::start(command);
+    // It is handed over to nobody, and waits in the kernel's queue.
+    let _client = Connection::open(server.place()).unwrap().send(b"GET ");
+    let told = "accepting pauses: accept4";
+    wait_until("it is told", || server.log().contains(told));
+    server.signal("INT");
+    server.signal("TERM");
+    server.wait();
+    assert!(server.log().matches(told).count() < 3, "{}", server.log());
 }
 
 /// As in a user namespace, or without CAP_SETGID.

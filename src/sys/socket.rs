@@ -192,7 +192,8 @@ pub(crate) enum Accepted {
     /// The queue is empty.
     Nothing,
     /// The connection was over before it was taken: accept(2), "Error
-    /// handling". There may be others behind it.
+    /// handling". There may be others behind it. (Not so with `EPERM`, which
+    /// takes nothing from the queue: a filter or a security module forbids it.)
     Aborted,
 }
 
@@ -213,7 +214,6 @@ pub(crate) fn accept(listener: BorrowedFd<'_>) -> Result<Accepted> {
             libc::EAGAIN => Ok(Accepted::Nothing),
             libc::ECONNABORTED
             | libc::EPROTO
-            | libc::EPERM
             | libc::ENETDOWN
             | libc::ENOPROTOOPT
             | libc::EHOSTDOWN

@@ -156,7 +156,7 @@ fn info(socket: BorrowedFd<'_>) -> Result<Option<[u8; INFO]>> {
         ))
     };
     match result {
-        Ok(_) => Ok((length as usize == INFO).then_some(info)),
+        Ok(_) => Ok(whole(info, length)),
         Err(error)
             if [libc::EOPNOTSUPP, libc::ENOPROTOOPT]
                 .contains(&error.errno()) =>
@@ -165,6 +165,12 @@ fn info(socket: BorrowedFd<'_>) -> Result<Option<[u8; INFO]>> {
         }
         Err(error) => Err(error),
     }
+}
+
+/// The kernel says how much it has filled in: one that ends before the bytes
+/// does not count them.
+fn whole(info: [u8; INFO], length: libc::socklen_t) -> Option<[u8; INFO]> {
+    (length as usize == INFO).then_some(info)
 }
 
 /// Bytes that wait: to be read (SIOCINQ), or to be acknowledged (SIOCOUTQ).
@@ -282,6 +288,15 @@ mod tests {
     #[test]
     fn this_kernel_counts() {
         assert!(is_counted().unwrap());
+    }
+
+    #[test]
+    fn an_answer_that_ends_before_the_bytes_counts_nothing() {
+        // Linux 3.15 and 4.1: without them, and with the first of the two.
+        for length in [0, 104, 120, 128, 135] {
+            assert_eq!(whole([0; INFO], length), None, "{length}");
+        }
+        assert!(whole([0; INFO], 136).is_some());
     }
 
     #[test]

@@ -51,6 +51,7 @@ static const struct rule {
 	{ "pidfd_open", SYS_pidfd_open, { ANY, ANY } },
 	{ "pidfd_send_signal", SYS_pidfd_send_signal, { ANY, ANY } },
 	{ "signalfd", SYS_signalfd4, { ANY, ANY } },
+	{ "accept4", SYS_accept4, { ANY, ANY } },
 	{ "setgroups", SYS_setgroups, { ANY, ANY } },
 	{ "TCP_INFO", SYS_getsockopt,
 	  { { 1, IPPROTO_TCP, 1 }, { 2, TCP_INFO, 1 } } },
