@@ -6,7 +6,8 @@
 //!            "wanted":…,"ready":…,
 //!            "handed_over":…,"redispatched":…,"requests":…,
 //!            "salvage":{"connections":…,"replayed":…,"finished":…,
-//!                       "answered":…,"refused":…,"reset":…}},
+//!                       "answered":…,"refused":…,"reset":…,
+//!                       "unguarded":…}},
 //!  "workers":[{"worker":…,"pid":…,"slot":…,"state":…,"age":…,
 //!              "generation":…,"open":…,"handed_over":…,"redispatched":…,
 //!              "skipped":…,"requests":…,"restarts":…,"rss":…,"cpu":…},…]}
@@ -79,6 +80,10 @@ pub struct Salvage {
     pub refused: u64,
     /// Connections that could not be made whole.
     pub reset: u64,
+    /// Accepted, and left to end with their worker: what the kernel counts of
+    /// them cannot be gone by. They waited in a socket that was passed, or
+    /// are of another protocol than TCP.
+    pub unguarded: u64,
 }
 
 /// What a master is doing.
@@ -193,6 +198,7 @@ impl Salvage {
         object.literal("answered", self.answered);
         object.literal("refused", self.refused);
         object.literal("reset", self.reset);
+        object.literal("unguarded", self.unguarded);
         object.close();
     }
 }
@@ -306,6 +312,7 @@ pub(super) mod tests {
                     answered: 2,
                     refused: 1,
                     reset: 0,
+                    unguarded: 5,
                 }),
             },
             workers: vec![worker, waiting],
@@ -322,7 +329,7 @@ pub(super) mod tests {
             r#""policy":"round-robin","wanted":2,"ready":1,"#,
             r#""handed_over":1300,"redispatched":4,"requests":40000,"#,
             r#""salvage":{"connections":12,"replayed":3,"finished":1,"#,
-            r#""answered":2,"refused":1,"reset":0}},"#,
+            r#""answered":2,"refused":1,"reset":0,"unguarded":5}},"#,
             r#""workers":[{"worker":3,"pid":4321,"slot":0,"state":"ready","#,
             r#""age":61.250,"generation":2,"open":5,"handed_over":1200,"#,
             r#""redispatched":1,"skipped":7,"requests":34567,"restarts":2,"#,

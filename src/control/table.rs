@@ -4,7 +4,7 @@
 //! handoff 0.1.0, pid 4320, up 1h02m, serving, generation 1
 //! listening on http://127.0.0.1:3000, round-robin, 2 of 2 workers ready
 //! 40000 requests, 1300 connections handed over, 4 re-dispatched
-//! 12 salvaged: 3 replayed, 1 finished, 2 answered; 1 refused, 0 reset
+//! 12 salvaged: 3 replayed, …, 2 answered; 1 refused, 0 reset, 5 unguarded
 //!
 //! WORKER   PID  SLOT  STATE  AGE  GEN  OPEN  HANDED  …
 //!      1  4321     0  ready  12s    1     5    1200  …
@@ -106,13 +106,14 @@ impl Master {
             let _ = writeln!(
                 head,
                 "{} salvaged: {} replayed, {} finished, {} answered; \
-                 {} refused, {} reset",
+                 {} refused, {} reset, {} unguarded",
                 salvage.connections,
                 salvage.replayed,
                 salvage.finished,
                 salvage.answered,
                 salvage.refused,
                 salvage.reset,
+                salvage.unguarded,
             );
         }
         if let Some(words) = &self.last_reload {
@@ -188,7 +189,7 @@ mod tests {
 handoff 0.1.0, pid 4320, up 1h02m, reloading, generation 2
 listening on http://127.0.0.1:3000, unix:/run/app.sock, round-robin, 1 of 2 workers ready
 40000 requests, 1300 connections handed over, 4 re-dispatched
-12 salvaged: 3 replayed, 1 finished, 2 answered; 1 refused, 0 reset
+12 salvaged: 3 replayed, 1 finished, 2 answered; 1 refused, 0 reset, 5 unguarded
 it ended well
 
 WORKER   PID  SLOT  STATE      AGE  GEN  OPEN  HANDED  REDISP  SKIPPED  REQUESTS  RESTARTS   RSS    CPU

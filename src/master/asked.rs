@@ -21,6 +21,7 @@ use std::path::Path;
 use super::listener::Listener;
 use crate::ipc::message::{AddressType, Listen};
 use crate::sys;
+use crate::sys::tcp::Listening;
 use crate::sys::{process, socket};
 
 /// Where Node's own backlog lies if the app names none (lib/net.js).
@@ -125,7 +126,8 @@ pub(super) fn open(
         AddressType::Tcp4 | AddressType::Tcp6 => {
             let opened = first(&addresses(listen, host)?, |address| {
                 let name = name.clone();
-                Listener::listen_at(name, address, backlog, ipv6_only)
+                let how = Listening { ipv6_only, ..Listening::plain(backlog) };
+                Listener::listen_at(name, address, how)
             });
             opened.map(|(listener, _)| Opened::Accepting(listener))
         }

@@ -11,11 +11,12 @@
 //! the kernel's queue. It would spin if it stayed armed, since epoll is
 //! level-triggered, and what it accepted would have to wait here.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use log::{error, info, warn};
 
+use super::guest::Guest;
 use super::listener::Listener;
 use super::scheduler::Peer;
 use crate::slab::Key;
@@ -58,10 +59,11 @@ impl Doors {
         key: Key,
         epoll: &Epoll,
         now: Instant,
-    ) -> Option<(OwnedFd, Peer)> {
+    ) -> Option<(Guest, Peer)> {
         let index = self.listeners.iter().position(|(_, at)| *at == key)?;
         loop {
-            let accepted = self.listeners[index].0.accept();
+            let (listener, _) = &mut self.listeners[index];
+            let accepted = listener.accept();
             if self.failing && accepted.is_ok() {
                 self.failing = false;
                 info!("accepting goes on");
@@ -70,10 +72,13 @@ impl Doors {
                 Ok(Accepted::Connection(socket, address)) => {
                     let peer = address
                         .map_or(Peer::Unix, |address| Peer::Ip(address.ip()));
-                    return Some((socket, peer));
+                    let guarded = listener.trusts(socket.as_fd());
+                    let guest = Guest { socket, bag: None, guarded };
+                    return Some((guest, peer));
                 }
                 Ok(Accepted::Aborted) => {}
                 Ok(Accepted::Nothing) => {
+                    listener.is_drained(now);
                     if self.closing {
                         self.close(index, epoll);
                     }
@@ -81,7 +86,6 @@ impl Doors {
                 }
                 // Its end is told again and again, armed or not.
                 Err(error) if error.is_shut_down() => {
-                    let (listener, _) = &self.listeners[index];
                     error!("{listener} was shut down, nobody comes there");
                     self.close(index, epoll);
                     return None;
@@ -201,12 +205,14 @@ mod tests {
     use crate::slab::Slab;
     use crate::sys::epoll::Events;
     use crate::sys::socket::{Direction, shutdown};
+    use crate::sys::tcp::Listening;
 
     #[test]
     fn a_listener_that_somebody_has_shut_down_keeps_nobody_busy() {
         let any = "127.0.0.1:0".parse().unwrap();
         let name = std::ffi::OsString::new();
-        let (listener, _) = Listener::listen_at(name, any, 8, false).unwrap();
+        let (listener, _) =
+            Listener::listen_at(name, any, Listening::plain(8)).unwrap();
         let copy = listener.as_fd().try_clone_to_owned().unwrap();
         let key = Slab::new().insert(());
         let epoll = Epoll::new().unwrap();

@@ -12,6 +12,8 @@ use crate::sys::socket;
 pub(super) struct Guest {
     pub(super) socket: OwnedFd,
     pub(super) bag: Option<Box<Bag>>,
+    /// A copy of it may be kept while a worker has it (`trust`).
+    pub(super) guarded: bool,
 }
 
 impl Guest {
@@ -41,7 +43,7 @@ impl Guest {
 
 impl From<OwnedFd> for Guest {
     fn from(socket: OwnedFd) -> Guest {
-        Guest { socket, bag: None }
+        Guest { socket, bag: None, guarded: true }
     }
 }
 

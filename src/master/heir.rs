@@ -196,7 +196,7 @@ fn hear_bequests(
         let bag = Bag::from_bequest(&bequest).map(Box::new);
         match (came.next(), bag) {
             (Some(socket), Some(bag)) => {
-                guests.push(Guest { socket, bag: Some(bag) });
+                guests.push(Guest { socket, bag: Some(bag), guarded: true });
             }
             (Some(_), None) => {
                 warn!("a connection of the old master is not understood");

@@ -399,7 +399,7 @@ fn find_seats<'a>(
     let mut seated = Vec::new();
     for guest in guests {
         let heavy = guest.is_heavy();
-        let slot = match heavy || *room > 0 {
+        let slot = match heavy || (guest.guarded && *room > 0) {
             true => custody.take(),
             false => UNGUARDED,
         };
@@ -446,7 +446,7 @@ mod tests {
     fn moved(input: &[u8]) -> Guest {
         let bag = Bag { input: input.to_vec(), ..Bag::default() };
         let socket = crate::sys::unix::pair().unwrap().0;
-        Guest { socket, bag: Some(Box::new(bag)) }
+        Guest { socket, bag: Some(Box::new(bag)), guarded: true }
     }
 
     fn seats(guests: &[Guest], slots: u32, mut room: usize) -> Vec<Seat> {
@@ -464,6 +464,16 @@ mod tests {
         let bare = Seat { slot: UNGUARDED, moved: false };
         assert_eq!(seats(&guests, 1, 9), [guarded, bare, bare]);
         assert_eq!(seats(&guests, 9, 0), [bare; 3]);
+    }
+
+    #[test]
+    fn one_that_is_not_to_be_guarded_has_no_slot() {
+        let plain = || Guest::from(moved(b"").socket);
+        let bare = Guest { guarded: false, ..plain() };
+        let guests = [plain(), bare, plain()];
+        let found = seats(&guests, 9, 9);
+        let slots: Vec<u32> = found.iter().map(|seat| seat.slot).collect();
+        assert_eq!(slots, [0, UNGUARDED, 1]);
     }
 
     #[test]

@@ -19,6 +19,7 @@
 
 mod activation;
 mod asked;
+mod bind;
 pub(crate) mod control;
 mod crew;
 pub mod dispatcher;
@@ -41,6 +42,7 @@ mod spawn;
 mod start;
 pub mod supervisor;
 mod traffic;
+mod trust;
 mod upgrade;
 mod usage;
 mod watch;

@@ -245,13 +245,15 @@ fn assess(
             bag.record = if same { record } else { Record::default() };
             lending.tally.finished += u64::from(transfer.output.length > 0);
             lending.tally.answered += u64::from(transfer.answered);
-            let guest = Guest { socket, bag: Some(Box::new(bag)) };
+            let bag = Some(Box::new(bag));
+            let guest = Guest { socket, bag, guarded: true };
             Fate::Moves { guest, begun: transfer.begun }
         }
         Verdict::Lost { done } => {
             lending.tally.refused += 1;
             let bag = Some(Box::new(Bag::apology(done)));
-            Fate::Moves { guest: Guest { socket, bag }, begun: true }
+            let guest = Guest { socket, bag, guarded: true };
+            Fate::Moves { guest, begun: true }
         }
         Verdict::End => {
             // It fails where the client was quicker: the same end.

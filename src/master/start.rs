@@ -14,7 +14,7 @@ use log::info;
 use super::control::{self, Control};
 use super::crew::Past;
 use super::doors::Doors;
-use super::listener::Listener;
+use super::listener::guard;
 use super::notify::Notifier;
 use super::recycle::Recycling;
 use super::salvage::Lending;
@@ -24,7 +24,7 @@ use super::spawn::Launcher;
 use super::supervisor::{Policy, Supervisor};
 use super::upgrade::Inheritance;
 use super::watch::Watch;
-use super::{Job, Master, Source, activation};
+use super::{Job, Master, Source, activation, bind};
 use crate::config::Serve;
 use crate::error::Error;
 use crate::salvage::ward::Ward;
@@ -34,7 +34,6 @@ use crate::sys::clock;
 use crate::sys::epoll::{Epoll, Interest};
 use crate::sys::process;
 use crate::sys::signal::SignalFd;
-use crate::sys::socket::keep_urgent_in_line;
 
 /// How long a stop serves on as if nothing had been asked, so that clients
 /// which are in the kernel's queue are answered.
@@ -86,16 +85,15 @@ impl Master {
                 activation::listen(passed, &mut inheritance, defer)?;
             if bound.is_empty() {
                 let places = &settings.listen;
-                bound = Listener::bind_all(places, defer, |name| {
+                bound = bind::all(places, defer, |name| {
                     inheritance.listeners_of(name)
                 })?;
             }
+            if settings.salvage {
+                guard(&mut bound);
+            }
             let mut listeners = Vec::new();
             for listener in bound {
-                if settings.salvage {
-                    // The judge counts what a worker has read of a client.
-                    keep_urgent_in_line(listener.as_fd())?;
-                }
                 let source = Source::Listener(ServerId::OWN);
                 let key = sources.insert(source);
                 let interest = Interest::Read;

@@ -67,9 +67,9 @@ impl Master {
             && self.predecessor.is_none()
         {
             let next = server.doors.accept(key, &self.epoll, self.now);
-            let Some((socket, peer)) = next else { break };
+            let Some((guest, peer)) = next else { break };
             self.held += 1;
-            let guest = Guest::from(socket);
+            self.lending.tally.unguarded += u64::from(!guest.guarded);
             server.dispatcher.offer(guest, peer, &mut *self.scheduler);
         }
     }

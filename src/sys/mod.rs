@@ -66,6 +66,10 @@ impl Error {
     pub(crate) const TOO_MANY_OPEN: Error =
         Error { call: "argument", errno: libc::EMFILE };
 
+    /// Somebody has that address.
+    pub(crate) const IN_USE: Error =
+        Error { call: "argument", errno: libc::EADDRINUSE };
+
     /// What `call` has just left in `errno`.
     fn last(call: &'static str) -> Error {
         let errno = io::Error::last_os_error().raw_os_error().unwrap_or(0);
@@ -101,6 +105,11 @@ impl Error {
     /// The machine has no such address, or not its whole family.
     pub(crate) fn is_address_missing(self) -> bool {
         matches!(self.errno, libc::EADDRNOTAVAIL | libc::EAFNOSUPPORT)
+    }
+
+    /// Sockets of this protocol, or this kernel, have no such option.
+    pub(crate) fn is_unsupported(self) -> bool {
+        matches!(self.errno, libc::EOPNOTSUPP | libc::ENOPROTOOPT)
     }
 
     /// The peer closed, or died with something unread.
