@@ -167,7 +167,10 @@ fn bind_ip(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::net::TcpListener;
+    use crate::sys::tcp::doubt;
+    use std::io::Write;
+    use std::net::{TcpListener, TcpStream};
+    use std::os::fd::AsFd;
 
     fn typed(host: &str, port: u16) -> Address {
         Address::Tcp { host: host.to_owned(), port }
@@ -217,12 +220,12 @@ mod tests {
     fn without_an_ipv4_address_every_ipv6_address_is_every_address() {
         let one = all(&[typed("::", 0)], true, |_| Vec::new()).unwrap();
         let port = one[0].bound().unwrap().port();
-        std::net::TcpStream::connect(("127.0.0.1", port)).unwrap();
+        TcpStream::connect(("127.0.0.1", port)).unwrap();
         // Nor can the port of another address be meant.
         let two = [typed("::", free_port()), typed("127.0.0.1", 0)];
         let two = all(&two, true, |_| Vec::new()).unwrap();
         let port = two[0].bound().unwrap().port();
-        std::net::TcpStream::connect(("127.0.0.1", port)).unwrap();
+        TcpStream::connect(("127.0.0.1", port)).unwrap();
     }
 
     #[test]
@@ -240,6 +243,21 @@ mod tests {
             let error = crate::error::Error::from(error);
             assert_eq!(error.exit_code(), 2, "{line}");
         }
+    }
+
+    /// Set behind listen(2), an option comes too late for it.
+    #[test]
+    fn whoever_connects_at_once_has_every_option() {
+        let bound = all(&[typed("127.0.0.1", 0)], true, |_| Vec::new());
+        let bound = bound.unwrap().remove(0);
+        let listener = bound.as_fd().try_clone_to_owned().unwrap();
+        let mut client = TcpStream::connect(bound.bound().unwrap()).unwrap();
+        client.write_all(b"else it is deferred").unwrap();
+        let listener = TcpListener::from(listener);
+        listener.set_nonblocking(false).unwrap();
+        let server = listener.accept().unwrap().0;
+        assert_eq!(doubt::of_connection(server.as_fd()), None);
+        assert!(server.nodelay().unwrap());
     }
 
     #[test]
