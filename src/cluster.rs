@@ -75,7 +75,8 @@ impl Cluster {
         }
     }
 
-    /// Listens on a further address.
+    /// Listens on a further address. `[::]` takes IPv4 too, unless one of the
+    /// others is an IPv4 address with its port.
     pub fn listen(mut self, address: impl AsRef<str>) -> Cluster {
         match address.as_ref().parse::<Address>() {
             Ok(address) => self.settings.listen.push(address),

@@ -24,6 +24,7 @@ use crate::ipc::Message;
 use crate::salvage::bag::Bag;
 use crate::slab::Key;
 use crate::sys::epoll::{Event, Interest};
+use crate::sys::tcp::keep_urgent_in_line;
 
 /// See the [module](self).
 #[derive(Debug)]
@@ -196,7 +197,9 @@ fn hear_bequests(
         let bag = Bag::from_bequest(&bequest).map(Box::new);
         match (came.next(), bag) {
             (Some(socket), Some(bag)) => {
-                guests.push(Guest { socket, bag: Some(bag), guarded: true });
+                // An older build may have accepted it without.
+                let guarded = keep_urgent_in_line(socket.as_fd()).is_ok();
+                guests.push(Guest { socket, bag: Some(bag), guarded });
             }
             (Some(_), None) => {
                 warn!("a connection of the old master is not understood");
@@ -206,4 +209,28 @@ fn hear_bequests(
         }
     }
     Ok(heard)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sys::tcp::doubt;
+    use std::net::{TcpListener, TcpStream};
+
+    #[test]
+    fn urgent_bytes_are_in_line_in_what_an_older_build_hands_on() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let _client = TcpStream::connect(address).unwrap();
+        let server = listener.accept().unwrap().0;
+        assert!(doubt::of_connection(server.as_fd()).is_some());
+        let (old, new) = crate::sys::unix::pair().unwrap();
+        let (mut old, mut new) = (Channel::new(old), Channel::new(new));
+        let message = Message::Bequest(Bag::default().to_bequest());
+        assert!(old.hand_over(&message, &[server.as_fd()]).unwrap());
+        let mut guests = Vec::new();
+        hear_bequests(&mut new, &mut guests).unwrap();
+        assert!(guests[0].guarded);
+        assert_eq!(doubt::of_connection(server.as_fd()), None);
+    }
 }

@@ -132,7 +132,6 @@ fn who_waited_before_us_gets_no_byte_of_another_and_who_came_later_all_his() {
     let echo = rest(&mut late);
     let body = "!a".repeat(200) + &"b".repeat(400);
     assert!(echo.ends_with(body.as_bytes()), "{}", echo.escape_ascii());
-    assert_eq!(activated.salvage()["connections"], 1);
     assert_eq!(activated.unguarded(), 3);
 }
 
