@@ -1,5 +1,7 @@
 //! Where a server listens.
 
+#![allow(clippy::unwrap_used, reason = "what goes wrong fails the test")]
+
 mod common;
 
 use std::io::Read;
