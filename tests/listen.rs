@@ -137,6 +137,18 @@ fn an_address_that_is_named_twice_is_nobody_elses_fault() {
     }
 }
 
+#[test]
+fn the_control_socket_in_a_place_of_our_own_is_nobody_elses_fault() {
+    let folder = Scratch::new("control-too");
+    let path = folder.path("socket");
+    let at = path.display();
+    let words = format!("serve --listen unix:{at} --control {at}");
+    let ended = run(handoff(&words));
+    assert_eq!(ended.code, Some(2), "{ended:?}");
+    assert!(ended.err.contains("--listen has it"), "{ended:?}");
+    assert!(!path.exists(), "it is left");
+}
+
 /// A machine may be set to leave IPv4 out of `[::]`; libuv asks for it, and
 /// so must we.
 #[test]

@@ -161,7 +161,16 @@ impl Master {
                 };
                 let _turn = lock::folder_of(path);
                 if self.predecessor.is_none() && socket::is_in_use(path) {
-                    return Err(cannot("another master has it"));
+                    let servers = self.servers.values();
+                    let mut own = servers.flat_map(|s| s.doors.listeners());
+                    return Err(match own.any(|own| own.is_at(path)) {
+                        true => Error::Usage(format!(
+                            "the control socket cannot be {}: --listen has \
+                             it",
+                            path.display()
+                        )),
+                        false => cannot("another master has it"),
+                    });
                 }
                 let bound = Socket::bind(path);
                 bound.map_err(|error| cannot(&error.to_string()))?
