@@ -220,7 +220,7 @@ fn accept_all(listener: &OwnedFd) -> Result {
 /// copy of the connection, which `close` alone would leave open.
 fn answer(connection: &OwnedFd) -> Result {
     let pid = process::id().to_string();
-    socket::send(connection.as_fd(), pid.as_bytes())?;
+    socket::send_last(connection.as_fd(), pid.as_bytes())?;
     Ok(socket::shutdown(connection.as_fd(), Direction::Both)?)
 }
 

@@ -240,12 +240,40 @@ pub(crate) fn send(
     socket: BorrowedFd<'_>,
     bytes: &[u8],
 ) -> Result<Option<usize>> {
+    send_with(socket, bytes, 0)
+}
+
+/// As [`send`], of the last bytes before the end: if all of them are taken,
+/// [`shutdown`] must be the next call.
+///
+/// Until then the kernel keeps those that fill no segment (`MSG_MORE`,
+/// send(2)), and they leave together with the end: one segment, one
+/// acknowledgement and one wake-up of the peer instead of two. (An
+/// acknowledgement of earlier bytes that comes between the calls pushes them
+/// out: nothing is lost then but the saving.) If this process dies between the
+/// two calls, they leave when whoever holds a copy ends the connection, or when
+/// the last copy is closed (net/ipv4/tcp.c). A socket of another kind than TCP
+/// keeps nothing back.
+pub(crate) fn send_last(
+    socket: BorrowedFd<'_>,
+    bytes: &[u8],
+) -> Result<Option<usize>> {
+    send_with(socket, bytes, libc::MSG_MORE)
+}
+
+fn send_with(
+    socket: BorrowedFd<'_>,
+    bytes: &[u8],
+    flags: libc::c_int,
+) -> Result<Option<usize>> {
     #[cfg(test)]
-    if let Some(count) = super::rehearsal::ask(|s| s.send(bytes)) {
+    if let Some(count) =
+        super::rehearsal::ask(|s| s.send(bytes, flags & libc::MSG_MORE != 0))
+    {
         return Ok(count);
     }
     let (fd, from, length) = (socket.as_raw_fd(), bytes.as_ptr(), bytes.len());
-    let flags = libc::MSG_NOSIGNAL;
+    let flags = flags | libc::MSG_NOSIGNAL;
     // SAFETY: `from` is readable for `length` bytes.
     let result = unsafe { syscall!(send(fd, from.cast(), length, flags)) };
     unless_blocked(result.map(|count| count as usize))

@@ -299,8 +299,17 @@ impl Work {
         loop {
             let mut left = self.announce();
             while left > 0 {
-                let ready = &self.output.pending()[..left];
-                let Some(count) = socket::send(socket, ready)? else {
+                let pending = self.output.pending();
+                // Never before a reset: it takes back what has not left.
+                let ends = matches!(
+                    self.next,
+                    Next::Close(Closing::Plain | Closing::Staged)
+                );
+                let send = match ends && left == pending.len() {
+                    true => socket::send_last,
+                    false => socket::send,
+                };
+                let Some(count) = send(socket, &pending[..left])? else {
                     return Ok(false);
                 };
                 left -= count;

@@ -119,6 +119,8 @@ pub(super) struct State {
     /// So many bytes the client takes.
     pub(super) room: usize,
     pub(super) over: bool,
+    /// What was sent last waits in the kernel for the end behind it.
+    held: bool,
     /// The client was told, or not, that it is too slow.
     pub(super) late: bool,
     /// There are workers without sheets.
@@ -178,6 +180,7 @@ impl State {
             got: Vec::new(),
             room: 0,
             over: false,
+            held: false,
             late: false,
             scarce: false,
             brought: false,
@@ -304,6 +307,7 @@ impl State {
         self.reading.partial = self.reading.end < self.got.len();
         self.taken = instant.taken;
         self.over = instant.over;
+        self.held = false;
         self.calls.clone_from(&instant.calls);
         self.secured = instant.secured;
         let t = &mut self.tally;
@@ -395,6 +399,7 @@ impl rehearsal::Stage for World {
             if !state.alive {
                 return None;
             }
+            assert!(!state.held, "bytes are held back for an end, not this");
             let there = state.arrived - state.taken;
             let from = state.taken;
             let count = there.min(room.len());
@@ -413,10 +418,11 @@ impl rehearsal::Stage for World {
         Some(count)
     }
 
-    fn send(&self, bytes: &[u8]) -> Option<usize> {
+    fn send(&self, bytes: &[u8], last: bool) -> Option<usize> {
         self.look();
         let count = {
             let state = &mut *self.state.borrow_mut();
+            assert!(!state.held, "what is behind it was to be the end");
             let most = bytes.len().min(state.room);
             if !state.alive || most == 0 {
                 return None;
@@ -424,6 +430,7 @@ impl rehearsal::Stage for World {
             let count = state.dice.some(most);
             state.room -= count;
             state.got.extend_from_slice(&bytes[..count]);
+            state.held = last && count == bytes.len();
             count
         };
         self.look();
@@ -434,6 +441,7 @@ impl rehearsal::Stage for World {
         self.look();
         {
             let state = &mut *self.state.borrow_mut();
+            state.held = false;
             if state.alive && !state.over {
                 let now = state.reading();
                 let broken = state.is_broken(now.answers);
