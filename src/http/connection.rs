@@ -56,6 +56,8 @@ pub struct Connection {
     alone: bool,
     /// Each answer is written before the next request is handled.
     singly: bool,
+    /// The last answer is whole only with the end of the connection.
+    open_ended: bool,
 }
 
 impl Default for Connection {
@@ -76,8 +78,15 @@ impl Connection {
     #[must_use]
     pub fn resume(served: u32) -> Self {
         let state = State::Idle;
-        let (ended, alone, singly) = (false, false, false);
-        Connection { state, served, ended, unanswered: 0, alone, singly }
+        Connection {
+            state,
+            served,
+            ended: false,
+            unanswered: 0,
+            alone: false,
+            singly: false,
+            open_ended: false,
+        }
     }
 
     /// From now on each answer is written before the next request is handled.
@@ -110,6 +119,13 @@ impl Connection {
     #[must_use]
     pub fn has_ended(&self) -> bool {
         self.ended
+    }
+
+    /// The client takes the end of the connection for the end of the last
+    /// answer (RFC 9112 §6.3), so that it must not end before all is written.
+    #[must_use]
+    pub fn is_open_ended(&self) -> bool {
+        self.open_ended
     }
 
     /// What is waited for.
@@ -426,6 +442,7 @@ impl Connection {
         if empty {
             self.next(end);
         } else {
+            self.open_ended = extent == Extent::Close;
             self.state = State::Streaming(Stream::new(producer, extent, end));
         }
     }

@@ -23,6 +23,8 @@ pub struct Input {
     kept: usize,
     start: usize,
     end: usize,
+    /// No byte behind this one was ever filled.
+    used: usize,
     head: Head,
     keeps: bool,
     /// Bytes taken since the last settling, as they were sent.
@@ -83,6 +85,7 @@ impl Input {
             kept: 0,
             start: 0,
             end: 0,
+            used: 0,
             head: Head::default(),
             keeps: false,
             consumed: 0,
@@ -124,6 +127,13 @@ impl Input {
     pub fn filled(&mut self, count: usize) {
         assert!(count <= self.buffer().len() - self.end);
         self.end += count;
+        self.used = self.used.max(self.end);
+    }
+
+    /// How many bytes of the buffer, from its first one on, are filled.
+    #[must_use]
+    pub fn filled_so_far(&self) -> usize {
+        self.end
     }
 
     /// The buffer has no room left, and [`space`](Self::space) would move or
@@ -147,6 +157,7 @@ impl Input {
     ) -> Option<&'static mut [u8]> {
         let kept = &self.buffer()[self.kept..self.end];
         buffer[..kept.len()].copy_from_slice(kept);
+        self.used = kept.len();
         let old = std::mem::replace(&mut self.bytes, Bytes::Lent(buffer));
         self.shift();
         match old {
@@ -211,6 +222,16 @@ impl Input {
     pub fn clear(&mut self) {
         self.keeps = false;
         self.drop_all();
+    }
+
+    /// The same, and a buffer that was lent is all zeros from then on, as it
+    /// has to have been at first.
+    pub fn wipe(&mut self) {
+        self.clear();
+        if let Bytes::Lent(bytes) = &mut self.bytes {
+            bytes[..self.used].fill(0);
+        }
+        self.used = 0;
     }
 
     /// Drops what waits, and what it knew of it.

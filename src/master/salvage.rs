@@ -229,14 +229,15 @@ fn assess(
 ) -> Fate {
     let Lent { socket, at, record } = lent;
     let words = scoreboard.words(slot);
+    let sheet = Place::from_word(words.place).sheet;
+    let read = sheet.map_or(0, |sheet| scoreboard.read_so_far(sheet));
     let kernel = match tcp::counters(socket.as_fd()) {
         Ok(Counters::Open { given, taken }) => Kernel::Open { given, taken },
         Ok(Counters::None) => Kernel::Uncounted,
         Ok(Counters::Over) | Err(_) => Kernel::Over,
     };
-    match judge(words, kernel, sound) {
+    match judge(words, read, kernel, sound) {
         Verdict::Moves(transfer) => {
-            let sheet = Place::from_word(words.place).sheet;
             let Some(mut bag) = pack(scoreboard, sheet, &transfer) else {
                 return reset(socket, lending);
             };
@@ -268,13 +269,12 @@ fn assess(
 /// The client is to see that this is no end of an answer.
 fn reset(socket: OwnedFd, lending: &mut Lending) -> Fate {
     lending.tally.reset += 1;
-    if let Err(error) = tcp::reset_at_close(socket.as_fd()) {
-        debug!("a connection ends without a reset: {error}");
-    }
+    // It fails where the client was quicker: the same end.
+    let _ = socket::reset(socket.as_fd());
     Fate::Ends(socket)
 }
 
-/// `None`: what it says of its sheet is not so.
+/// `None`: what it says of its sheet is not so, or the kernel's word is.
 fn pack(
     scoreboard: &Scoreboard,
     sheet: Option<u32>,
@@ -295,7 +295,10 @@ fn pack(
         0 => Vec::new(),
         _ => read(Piece::Output, transfer.output),
     };
-    whole.then(|| Bag::of(transfer, input, output))
+    if !whole {
+        return None;
+    }
+    Bag::of(transfer, input, output)
 }
 
 /// The worker has ended of itself, and not well.

@@ -65,15 +65,17 @@ impl Record {
 }
 
 impl Bag {
-    /// What a transfer speaks of, with the bytes that it names.
+    /// What a transfer speaks of, with the bytes that it names. `None`: those
+    /// may not be the client's.
     pub(crate) fn of(
         transfer: &Transfer,
         input: Vec<u8>,
         output: Vec<u8>,
-    ) -> Bag {
+    ) -> Option<Bag> {
         let Transfer { done, next, closing, .. } = *transfer;
         let record = Record::default();
-        Bag { done, next, input, output, closing, record }
+        let bag = Bag { done, next, input, output, closing, record };
+        transfer.is_sound(&bag.input).then_some(bag)
     }
 
     /// What a client gets instead of an answer to what was lost.

@@ -9,17 +9,30 @@
 //!                                which buffers, and what their first byte is
 //! ```
 //!
-//! A worker stores them in this order, each store whole or not at all, and a
-//! death falls between two of them:
+//! and what one word of that sheet says: `read`, how many bytes of its input
+//! the worker knows that it has read. A worker stores all of them in this
+//! order, each store whole or not at all, and a death falls between two of
+//! them:
 //!
 //! | it stores or does | and dies after that: |
 //! |---|---|
 //! | `place`, then reads | idle, or in hand: the kernel knows how many bytes |
+//! | `read` | in hand, as many bytes as it says |
 //! | `begun`, then calls the handler | asked again, or 502 |
 //! | the answer into the sheet, `next` | the next worker writes it |
 //! | writes some of it | the next worker writes the rest |
 //! | `done` = `next` | idle |
 //! | to close: no `done`; shutdown, close | the end |
+//! | to break off: `place`; reset, close | a reset |
+//!
+//! *What the kernel has counted is checked.* There are features by which it
+//! counts other bytes than a worker was given (`sys::tcp`), and a connection
+//! on which that happened is not to bring anybody a byte that its client has
+//! not sent. Fewer than `read` cannot be: [`Verdict::Reset`]. More may be, if
+//! the worker died between the reading and the store. Behind what was read a
+//! sheet is all zeros, since it is wiped before another connection has it; so
+//! bytes of which only the kernel speaks, and of which the last is a zero, may
+//! be none: they are not passed on ([`Transfer::is_sound`]).
 //!
 //! Places are counted modulo 2³² as the kernel's counters are, so a connection
 //! may live for ever. To the master the words are a stranger's: [`judge`]
@@ -99,6 +112,8 @@ pub(crate) struct Place {
     pub(crate) closing: bool,
     /// It is the rest of one that another worker has begun to write.
     pub(crate) rest: bool,
+    /// It never becomes whole, and only a reset can tell the client.
+    pub(crate) broken: bool,
 }
 
 impl Place {
@@ -107,6 +122,7 @@ impl Place {
     const UNBACKED: u64 = 1 << 57;
     const CLOSING: u64 = 1 << 58;
     const REST: u64 = 1 << 59;
+    const BROKEN: u64 = 1 << 60;
 
     pub(crate) fn from_word(word: u64) -> Place {
         let number = (word >> 32 & Self::NUMBER) as u32;
@@ -117,6 +133,7 @@ impl Place {
             unbacked: word & Self::UNBACKED != 0,
             closing: word & Self::CLOSING != 0,
             rest: word & Self::REST != 0,
+            broken: word & Self::BROKEN != 0,
         }
     }
 
@@ -129,6 +146,7 @@ impl Place {
             | flag(self.unbacked, Self::UNBACKED)
             | flag(self.closing, Self::CLOSING)
             | flag(self.rest, Self::REST)
+            | flag(self.broken, Self::BROKEN)
     }
 }
 
@@ -192,6 +210,8 @@ pub(crate) struct Transfer {
     pub(crate) next: Position,
     /// What was read and is not answered, in the input of the sheet.
     pub(crate) input: Stretch,
+    /// The last of it is the kernel's word alone.
+    pub(crate) doubtful: bool,
     /// What is to be written first, in the output of the sheet.
     pub(crate) output: Stretch,
     /// After that the connection ends.
@@ -209,26 +229,44 @@ impl Transfer {
             done,
             next: done,
             input: Stretch::default(),
+            doubtful: false,
             output: Stretch::default(),
             closing: false,
             begun: false,
             answered: false,
         }
     }
+
+    /// Whether these bytes, which stand where `input` says, are the client's:
+    /// a zero at the end of what nobody knows to have been read may be what
+    /// the wiping of the sheet has left.
+    pub(crate) fn is_sound(&self, input: &[u8]) -> bool {
+        !self.doubtful || input.last() != Some(&0)
+    }
 }
 
-/// Says where the connection stands. `sound`: its worker did not die of an
+/// Says where the connection stands. `read`: what the sheet that `place` names
+/// says of itself, 0 if it names none. `sound`: its worker did not die of an
 /// access to memory that was not its own, so that an answer nobody has seen
 /// anything of yet is what the handler made it.
-pub(crate) fn judge(words: Words, kernel: Kernel, sound: bool) -> Verdict {
+pub(crate) fn judge(
+    words: Words,
+    read: u64,
+    kernel: Kernel,
+    sound: bool,
+) -> Verdict {
     let case = Case {
         done: Position::from_word(words.done),
         next: Position::from_word(words.next),
         begun: Begun::from_word(words.begun),
         place: Place::from_word(words.place),
+        read,
     };
     match kernel {
         Kernel::Over => Verdict::Gone,
+        Kernel::Open { .. } | Kernel::Uncounted if case.place.broken => {
+            Verdict::Reset
+        }
         Kernel::Uncounted => case.uncounted(),
         Kernel::Open { given, taken } => case.counted(given, taken, sound),
     }
@@ -250,6 +288,7 @@ struct Case {
     next: Position,
     begun: Option<Begun>,
     place: Place,
+    read: u64,
 }
 
 impl Case {
@@ -257,6 +296,9 @@ impl Case {
         let Case { done, next, place, .. } = *self;
         let held = distance(done.input, taken);
         let written = distance(done.output, given);
+        if !place.spilled && self.known() > held {
+            return Verdict::Reset;
+        }
         if next == done {
             return match written {
                 0 => self.unanswered(held),
@@ -301,11 +343,19 @@ impl Case {
             done: Position { output: given, input: next.input },
             next,
             input,
+            doubtful: self.known() < held,
             output: Stretch::of(written, rest),
             closing,
             begun: !closing && self.begun_within(next.input, tail).is_some(),
             answered: rest == 0,
         })
+    }
+
+    /// How many bytes behind `done` the worker knows that it has read. Of a
+    /// sheet that was just wiped it knows less than was answered.
+    fn known(&self) -> usize {
+        let base = distance(self.place.base, self.done.input);
+        usize::try_from(self.read).unwrap_or(usize::MAX).saturating_sub(base)
     }
 
     /// Where the bytes lie that were read from a place in the stream on.
@@ -334,6 +384,7 @@ impl Case {
             Input::On(input) if begun.is_none_or(|begun| begun.replayable) => {
                 Verdict::Moves(Transfer {
                     input,
+                    doubtful: self.known() < held,
                     begun: begun.is_some(),
                     ..Transfer::at(done)
                 })

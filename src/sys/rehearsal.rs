@@ -20,6 +20,9 @@ pub(crate) trait Stage {
     /// As [`socket::shutdown`](super::socket::shutdown).
     fn shutdown(&self);
 
+    /// As [`socket::reset`](super::socket::reset).
+    fn reset(&self);
+
     /// Something is about to be stored for another process, or has just been.
     fn instant(&self);
 }

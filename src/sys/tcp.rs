@@ -2,12 +2,12 @@
 //! counted of it, whoever moved the bytes.
 
 use std::net::SocketAddr;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use super::Result;
 use super::socket::{
     self, bind_ip, family, option, set_option, unless_unsupported,
 };
-use super::{Result, syscall};
 
 mod counters;
 pub(crate) mod doubt;
@@ -97,16 +97,4 @@ pub(crate) fn set_defer_accept(
 /// other (SO_OOBINLINE, RFC 6093 §5).
 pub(crate) fn keep_urgent_in_line(listener: BorrowedFd<'_>) -> Result<()> {
     set_option(listener, libc::SOL_SOCKET, libc::SO_OOBINLINE, 1)
-}
-
-/// From now on closing the last copy resets the connection: the client is
-/// not to take what it has for all there was (SO_LINGER, socket(7)).
-pub(crate) fn reset_at_close(socket: BorrowedFd<'_>) -> Result<()> {
-    let linger = libc::linger { l_onoff: 1, l_linger: 0 };
-    let length = size_of::<libc::linger>() as libc::socklen_t;
-    let (fd, pointer) = (socket.as_raw_fd(), (&raw const linger).cast());
-    let (level, name) = (libc::SOL_SOCKET, libc::SO_LINGER);
-    // SAFETY: `linger` is readable for `length` bytes.
-    unsafe { syscall!(setsockopt(fd, level, name, pointer, length)) }?;
-    Ok(())
 }

@@ -31,7 +31,6 @@ use crate::salvage::bag::Bag;
 use crate::slab::Key;
 use crate::sys::epoll::{Epoll, Event, Interest};
 use crate::sys::socket::{self, Direction};
-use crate::sys::tcp;
 
 /// How long a client that was told of the end may still send: what it sends
 /// is read and dropped, so that the kernel does not answer it with a reset,
@@ -470,8 +469,8 @@ impl Client {
         self.unregister(epoll);
         let socket = self.socket.as_fd();
         // Either fails where the client was quicker: the same end.
-        let _ = match self.work.as_ref().map(|work| work.next) {
-            Some(Next::Close(Closing::Reset)) => tcp::reset_at_close(socket),
+        let _ = match &self.work {
+            Some(work) if work.must_break_off() => socket::reset(socket),
             Some(_) | None => socket::shutdown(socket, Direction::Both),
         };
         if let Some(work) = self.work {

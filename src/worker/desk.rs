@@ -114,13 +114,13 @@ impl Desk {
     pub(super) fn take_over(&mut self, slot: u32, bag: &Bag) -> Box<Work> {
         let mut work = self.new_work();
         work.begin(0);
-        let (sheet, output) = (work.sheet(), bag.output.len());
+        let sheet = work.sheet();
         work.unpack(bag);
         work.guard(Guard::take_over(
             self.board,
             slot,
             sheet,
-            output,
+            (bag.input.len(), bag.output.len()),
             bag.closing,
         ));
         work

@@ -48,8 +48,20 @@ pub(super) struct Work {
 struct Paper {
     number: u32,
     output: &'static mut [u8],
+    /// No byte behind this one was ever filled.
+    used: usize,
     /// That half, while the input is elsewhere.
     spare: Option<&'static mut [u8]>,
+}
+
+impl Paper {
+    /// The input is in memory of its own from now on.
+    fn keep_apart(&mut self, input: Option<&'static mut [u8]>) {
+        self.spare = input;
+        if let Some(input) = &mut self.spare {
+            input.fill(0);
+        }
+    }
 }
 
 /// What is to be done at a certain time.
@@ -96,7 +108,7 @@ impl Work {
         let mut work = Work::default();
         if let Some(Sheet { number, input, output }) = sheet {
             work.input = Input::lent(input);
-            work.paper = Some(Paper { number, output, spare: None });
+            work.paper = Some(Paper { number, output, used: 0, spare: None });
         }
         work
     }
@@ -138,6 +150,7 @@ impl Work {
             && bag.output.len() <= paper.output.len()
         {
             paper.output[..bag.output.len()].copy_from_slice(&bag.output);
+            paper.used = bag.output.len();
         }
         self.next = match bag.closing {
             true => Next::Close(Closing::Staged),
@@ -150,20 +163,31 @@ impl Work {
     pub(super) fn clear(&mut self) {
         self.http = Connection::new();
         self.alarm = None;
+        self.wipe();
         self.guard = None;
-        if let Some(paper) = &mut self.paper
-            && let Some(input) = paper.spare.take()
-        {
-            self.input = Input::lent(input);
-        }
-        self.input.clear();
         self.output.clear();
     }
 
     /// Nothing is in hand, and it is written down.
     pub(super) fn close(&mut self) {
-        if let Some(guard) = &mut self.guard {
+        self.wipe();
+        if let Some(mut guard) = self.guard.take() {
             guard.close();
+        }
+    }
+
+    /// Nothing is left on the sheet, which is another connection's next.
+    fn wipe(&mut self) {
+        if let Some(paper) = &mut self.paper {
+            if let Some(input) = paper.spare.take() {
+                self.input = Input::lent(input);
+            }
+            paper.output[..paper.used].fill(0);
+            paper.used = 0;
+        }
+        self.input.wipe();
+        if let Some(guard) = &self.guard {
+            guard.wiped();
         }
     }
 
@@ -240,7 +264,12 @@ impl Work {
         let room = space.len();
         let count = socket::receive(socket, space)?;
         self.filled = count == Some(room);
-        self.input.filled(count.unwrap_or(0));
+        if let Some(count) = count {
+            self.input.filled(count);
+            if let Some(guard) = &self.guard {
+                guard.read(self.input.filled_so_far());
+            }
+        }
         Ok(count)
     }
 
@@ -252,7 +281,7 @@ impl Work {
         let Some(guard) = &mut self.guard else {
             // Nobody reads its sheet, but that is not to get lost.
             if paper.spare.is_none() && !self.input.has_settled() {
-                paper.spare = self.input.spill();
+                paper.keep_apart(self.input.spill());
             }
             return;
         };
@@ -265,16 +294,26 @@ impl Work {
         };
         let Some(other) = other else {
             guard.spill();
-            paper.spare = self.input.spill();
+            paper.keep_apart(self.input.spill());
             return;
         };
         let input = self.input.move_to(other.input);
         let output = std::mem::replace(&mut paper.output, other.output);
         let number = std::mem::replace(&mut paper.number, other.number);
-        guard.move_to(paper.number);
+        paper.used = 0;
+        guard.move_to(paper.number, self.input.filled_so_far());
         if let (Some(sheets), Some(input)) = (sheets, input) {
             sheets.put_away(Sheet { number, input, output });
         }
+    }
+
+    /// The connection is to end with a reset: any other end would make what
+    /// the client has of an answer look like all of it.
+    pub(super) fn must_break_off(&self) -> bool {
+        let is_whole =
+            self.expects() != Expects::Stream && self.output.is_empty();
+        self.next == Next::Close(Closing::Reset)
+            || (self.http.is_open_ended() && !is_whole)
     }
 
     /// Nothing has come that was not read, so that closing resets nothing.
@@ -288,7 +327,9 @@ impl Work {
         socket: BorrowedFd<'_>,
     ) -> sys::Result<Option<usize>> {
         self.input.clear();
-        socket::receive(socket, self.input.space())
+        let count = socket::receive(socket, self.input.space())?;
+        self.input.filled(count.unwrap_or(0));
+        Ok(count)
     }
 
     /// Writes until the socket takes no more. Whether all is written.
@@ -329,11 +370,19 @@ impl Work {
     fn announce(&mut self) -> usize {
         let pending = self.output.pending();
         let Some(guard) = &mut self.guard else { return pending.len() };
-        let sheet = self.paper.as_mut().map(|paper| &mut *paper.output);
-        let closing = matches!(self.next, Next::Close(_));
+        let end = match self.next {
+            Next::Close(closing) => Some(closing),
+            Next::Read | Next::GoOn | Next::Wait | Next::Drain(_) => None,
+        };
         let partial = self.http.expects() == Expects::Stream;
         let answered = self.input.consumed() - self.http.unanswered();
-        guard.answer(pending, answered, sheet, partial, closing)
+        let Some(paper) = &mut self.paper else {
+            return guard.answer(pending, answered, None, partial, end);
+        };
+        let sheet = Some(&mut *paper.output);
+        let known = guard.answer(pending, answered, sheet, partial, end);
+        paper.used = paper.used.max(guard.on_sheet());
+        known
     }
 
     /// Writes down that it is written, if those were whole answers.

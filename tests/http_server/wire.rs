@@ -4,7 +4,6 @@
 use std::io::{ErrorKind, Read};
 use std::net::{Ipv4Addr, SocketAddrV4};
 
-use libc::SOCK_RAW;
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
 use crate::answering;
@@ -32,11 +31,7 @@ struct Segment {
 impl Wire {
     /// `None`, which is said, where only root may listen (raw(7)).
     fn open() -> Option<Wire> {
-        let socket = Socket::new(
-            Domain::IPV4,
-            Type::from(SOCK_RAW),
-            Some(Protocol::TCP),
-        );
+        let socket = Socket::new(Domain::IPV4, Type::RAW, Some(Protocol::TCP));
         match socket {
             Ok(socket) => {
                 let address = SocketAddrV4::new(CLIENT, 0);

@@ -16,6 +16,8 @@ struct Slot {
     next: Position,
     written: usize,
     read: usize,
+    /// So much of that the worker has noted.
+    noted: usize,
     sound: bool,
 }
 
@@ -28,13 +30,24 @@ fn opened() -> Slot {
         next: FROM,
         written: 0,
         read: 0,
+        noted: 0,
         sound: true,
     }
 }
 
 impl Slot {
     fn read(self, read: usize) -> Slot {
-        Slot { read, ..self }
+        Slot { read, noted: read, ..self }
+    }
+
+    /// The worker has noted that it has read so much.
+    fn noted(self, noted: usize) -> Slot {
+        Slot { noted, ..self }
+    }
+
+    /// What the sheet says, whose first byte is 20 bytes before `FROM`.
+    fn sheet(&self) -> u64 {
+        20 + self.noted as u64
     }
 
     /// A handler has seen the request that begins so far behind `FROM`.
@@ -68,7 +81,7 @@ impl Slot {
     fn judged(self) -> Verdict {
         let Position { output, input } = FROM.plus(self.written, self.read);
         let kernel = Kernel::Open { given: output, taken: input };
-        judge(self.words(), kernel, self.sound)
+        judge(self.words(), self.sheet(), kernel, self.sound)
     }
 
     fn moves(self) -> Transfer {
@@ -79,7 +92,7 @@ impl Slot {
     }
 
     fn uncounted(self) -> Verdict {
-        judge(self.words(), Kernel::Uncounted, self.sound)
+        judge(self.words(), self.sheet(), Kernel::Uncounted, self.sound)
     }
 }
 
@@ -104,6 +117,50 @@ fn what_was_read_moves_with_its_connection() {
     assert_eq!((moved.done, moved.next), (FROM, FROM));
     let most = INPUT - 20;
     assert_eq!(opened().read(most).moves().input, stretch(20, most));
+}
+
+#[test]
+fn what_only_the_kernel_speaks_of_moves_unless_it_may_be_nothing() {
+    for noted in 0..30 {
+        let moved = opened().read(30).noted(noted).moves();
+        assert_eq!(moved.input, stretch(20, 30));
+        assert!(moved.is_sound(b"GET / HTTP/1.1\r\n"));
+        assert!(!moved.is_sound(b"GET / HTTP/1.1\r\n\0"));
+    }
+    let known = opened().read(30).moves();
+    assert!(known.is_sound(b"a body that ends so\0"));
+    // The same behind an answer that is to be written.
+    let behind = opened().read(50).noted(40).answer(150, 30).moves();
+    assert_eq!(behind.input, stretch(50, 20));
+    assert!(!behind.is_sound(b"\0"));
+}
+
+#[test]
+fn less_than_the_worker_has_read_cannot_have_been_taken() {
+    for taken in 0..30 {
+        let slot = Slot { read: taken, ..opened().noted(30) };
+        assert_eq!(slot.judged(), Verdict::Reset);
+        assert_eq!(slot.answer(5, 0).judged(), Verdict::Reset);
+    }
+    // Of what was settled before the sheet is as good as wiped.
+    let wiped = Slot { read: 0, ..opened() };
+    let Position { output, input } = FROM;
+    let kernel = Kernel::Open { given: output, taken: input };
+    let idle = Verdict::Moves(Transfer::at(FROM));
+    assert_eq!(judge(wiped.words(), 0, kernel, true), idle);
+}
+
+#[test]
+fn what_is_broken_off_is_reset_wherever_it_stands() {
+    for (made, written) in [(0, 0), (150, 0), (150, 20), (150, 150)] {
+        let slot = opened().read(30).answer(made, 30).written(written);
+        let broken = slot.place(|place| {
+            place.broken = true;
+            place.closing = true;
+        });
+        assert_eq!(broken.judged(), Verdict::Reset);
+        assert_eq!(broken.uncounted(), Verdict::Reset);
+    }
 }
 
 #[test]
@@ -274,7 +331,7 @@ fn what_cannot_be_is_reset() {
 #[test]
 fn what_somebody_has_ended_is_gone_whatever_the_words_say() {
     let words = opened().read(30).begun(0, false).answer(1, 1).words();
-    assert_eq!(judge(words, Kernel::Over, true), Verdict::Gone);
+    assert_eq!(judge(words, 0, Kernel::Over, true), Verdict::Gone);
 }
 
 #[test]
@@ -336,12 +393,13 @@ proptest! {
         words in words(),
         given in near(),
         taken in near(),
+        read in prop_oneof![Just(0), 0..100_u64, any::<u64>()],
         sound in any::<bool>(),
     ) {
         let (done, place) = (words.done, Place::from_word(words.place));
         let kernel = Kernel::Open { given, taken };
-        judge(words, Kernel::Uncounted, sound);
-        match judge(words, kernel, sound) {
+        judge(words, read, Kernel::Uncounted, sound);
+        match judge(words, read, kernel, sound) {
             Verdict::Moves(transfer) => {
                 let Transfer { input, output, .. } = transfer;
                 prop_assert!(input.start + input.length <= INPUT);
@@ -371,14 +429,21 @@ proptest! {
         input in any::<u32>(),
         replayable in any::<bool>(),
         sheet in prop::option::of(0..(1_u32 << 24) - 1),
-        flags in any::<[bool; 4]>(),
+        flags in any::<[bool; 5]>(),
     ) {
         prop_assert_eq!(Position::from_word(word).to_word(), word);
         let begun = Begun { input, replayable };
         prop_assert_eq!(Begun::from_word(begun.to_word()), Some(begun));
-        let [spilled, unbacked, closing, rest] = flags;
-        let place =
-            Place { sheet, base: input, spilled, unbacked, closing, rest };
+        let [spilled, unbacked, closing, rest, broken] = flags;
+        let place = Place {
+            sheet,
+            base: input,
+            spilled,
+            unbacked,
+            closing,
+            rest,
+            broken,
+        };
         prop_assert_eq!(Place::from_word(place.to_word()), place);
         let again = Place::from_word(word);
         prop_assert_eq!(Place::from_word(again.to_word()), again);
@@ -391,5 +456,5 @@ fn a_slot_of_zeros_has_nothing_in_hand() {
     assert_eq!(Place::from_word(0), Place::default());
     let kernel = Kernel::Open { given: 0, taken: 0 };
     let idle = Verdict::Moves(Transfer::at(Position::default()));
-    assert_eq!(judge(Words::default(), kernel, true), idle);
+    assert_eq!(judge(Words::default(), 0, kernel, true), idle);
 }

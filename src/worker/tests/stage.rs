@@ -7,7 +7,7 @@ use super::script::{Ask, Course, Method, Reading};
 use crate::http::Later;
 use crate::salvage::bag::Bag;
 use crate::salvage::ledger::{
-    INPUT, Kernel, OUTPUT, Place, Position, Verdict, judge,
+    INPUT, Kernel, OUTPUT, Place, Position, Verdict, Words, judge,
 };
 use crate::scoreboard::Scoreboard;
 use crate::sys::rehearsal;
@@ -335,7 +335,14 @@ impl State {
 
 impl World {
     fn judge(&self, state: &State) -> Verdict {
-        judge(self.master.words(state.slot), state.kernel(), true)
+        let words = self.master.words(state.slot);
+        judge(words, self.read_so_far(words), state.kernel(), true)
+    }
+
+    /// What the sheet says that the words name.
+    fn read_so_far(&self, words: Words) -> u64 {
+        let sheet = Place::from_word(words.place).sheet;
+        sheet.map_or(0, |sheet| self.master.read_so_far(sheet))
     }
 
     /// Judges this instant, and whether the judge is right.
@@ -362,9 +369,10 @@ impl World {
             // Looked at when nobody was to die.
             return;
         }
-        let wild = judge(words, state.kernel(), false);
+        let wild =
+            judge(words, self.read_so_far(words), state.kernel(), false);
         let verdict = self.judge(state);
-        self.check_uncounted(state, judge(words, Kernel::Uncounted, true));
+        self.check_uncounted(state, judge(words, 0, Kernel::Uncounted, true));
         let sheet = place.sheet;
         if wild != verdict {
             self.check(state, wild, sheet, false);
@@ -456,6 +464,20 @@ impl rehearsal::Stage for World {
                 let verdict = self.judge(state);
                 let known = !now.closing || verdict == Verdict::End;
                 assert!(known, "nobody would know that it ends: {verdict:?}");
+                state.over = true;
+            }
+        }
+        self.look();
+    }
+
+    fn reset(&self) {
+        self.look();
+        {
+            let state = &mut *self.state.borrow_mut();
+            assert!(!state.held, "it would be dropped");
+            if state.alive && !state.over {
+                let verdict = self.judge(state);
+                assert_eq!(verdict, Verdict::Reset, "nobody would know");
                 state.over = true;
             }
         }

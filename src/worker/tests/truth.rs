@@ -18,7 +18,7 @@ impl World {
         };
         let input = read(Piece::Input, transfer.input);
         let output = read(Piece::Output, transfer.output);
-        Bag::of(transfer, input, output)
+        Bag::of(transfer, input, output).expect("bytes of the client")
     }
 
     /// The bag that the verdict leaves, and how many answers exist.
@@ -90,8 +90,11 @@ impl World {
                     let ask = &state.asks[last];
                     ask.is_stream() && ask.old
                 });
+                // Nor is a refusal a call of the handler.
+                let refused =
+                    state.asks.get(now.answers).is_some_and(|ask| ask.garbage);
                 assert!(
-                    now.partial || waits || ended_by_end || scarce,
+                    now.partial || waits || ended_by_end || scarce || refused,
                     "a reset of what is whole"
                 );
             }
