@@ -67,6 +67,14 @@ impl Chunked {
         self.decoded
     }
 
+    /// Bytes of the present chunk that are still to come.
+    pub(super) fn lacks(&self) -> usize {
+        match self.phase {
+            Phase::Data(left) => left,
+            _ => 0,
+        }
+    }
+
     /// `bytes` are the body so far and, behind it, what has newly arrived.
     /// Moves the new data up to the old. `Some` is where the next request
     /// begins, when the body is whole; otherwise nothing behind the body is

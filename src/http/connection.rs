@@ -106,6 +106,20 @@ impl Connection {
         self.unanswered
     }
 
+    /// So many bytes, at least, are to come before anything can be done.
+    #[must_use]
+    pub fn lacks(&self, input: &Input) -> usize {
+        let State::Body { terms, head, chunked } = &self.state else {
+            return 0;
+        };
+        match terms.length {
+            Length::Sized(length) => {
+                head.saturating_add(length).saturating_sub(input.data().len())
+            }
+            Length::Chunked => chunked.lacks(),
+        }
+    }
+
     /// The client has said that it sends nothing more.
     #[must_use]
     pub fn has_ended(&self) -> bool {
@@ -264,8 +278,10 @@ impl Connection {
         let bytes = input.data();
         let terms = terms::terms(input.head(), bytes, service.limits)?;
         let rest = bytes.len() - head;
+        // One that nobody else could read again is not to draw another with
+        // it: its answer is out before that is in a handler's hands.
         let apart = service.witness.is_some()
-            && (self.alone || !terms.method.is_idempotent());
+            && (self.alone || !terms.method.is_idempotent() || !input.keeps());
         if (self.singly || apart) && !output.is_empty() {
             self.state = State::Head;
             return Ok(Some(Flow::Write));

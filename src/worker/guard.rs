@@ -104,6 +104,13 @@ impl Guard {
         self.store_place();
     }
 
+    /// What was read and is not settled is at the beginning of the sheet.
+    pub(super) fn unspill(&mut self) {
+        self.place.spilled = false;
+        self.place.base = self.done.input;
+        self.store_place();
+    }
+
     /// Whether all that was read is where another can find it.
     pub(super) fn is_whole(&self) -> bool {
         !self.place.spilled

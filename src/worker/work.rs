@@ -15,6 +15,7 @@ use crate::http::{
     Refusal, Service, Witness,
 };
 use crate::salvage::bag::Bag;
+use crate::salvage::ledger::INPUT;
 use crate::scoreboard::{Sheet, Sheets};
 use crate::slab::Key;
 use crate::sys;
@@ -236,12 +237,24 @@ impl Work {
         if self.input.is_full() {
             self.make_room(sheets);
         }
+        let most = self.most();
         let space = self.input.space();
-        let room = space.len();
-        let count = socket::receive(socket, space)?;
+        let room = space.len().min(most);
+        let count = socket::receive(socket, &mut space[..room])?;
         self.filled = count == Some(room);
         self.input.filled(count.unwrap_or(0));
         Ok(count)
+    }
+
+    /// How much to read. Behind a request that is on no sheet not more than
+    /// fits on one: what follows is to be there when a handler has it.
+    fn most(&self) -> usize {
+        match &self.guard {
+            Some(guard) if !guard.is_whole() => {
+                self.http.lacks(&self.input).saturating_add(INPUT)
+            }
+            Some(_) | None => usize::MAX,
+        }
     }
 
     /// What is kept goes to the beginning of another sheet, or, if it is too
@@ -334,6 +347,24 @@ impl Work {
             // An input that was dropped, for the end, has nothing waiting.
             let waiting = self.input.consumed().saturating_sub(answered);
             self.input.settle(waiting);
+            if waiting == 0 {
+                self.unspill();
+            }
+        }
+    }
+
+    /// A request that was too large for the sheet is answered: what stands
+    /// behind it goes to the sheet, where another worker can find it.
+    fn unspill(&mut self) {
+        if let Some(guard) = &mut self.guard
+            && !guard.is_whole()
+            && let Some(paper) = &mut self.paper
+            && let Some(spare) = paper.spare.take()
+        {
+            match self.input.unspill(spare) {
+                Ok(()) => guard.unspill(),
+                Err(spare) => paper.spare = Some(spare),
+            }
         }
     }
 

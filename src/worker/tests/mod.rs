@@ -190,6 +190,7 @@ fn a_request_that_no_sheet_holds_leaves_a_connection_that_one_does() {
     let large = Ask { body: Body::Sized(9000), ..Ask::get(9) };
     die_at_each_instant(&[Ask::get(5), large]);
     die_at_each_instant(&[large, Ask::get(5)]);
+    die_at_each_instant(&[large, Ask::get(5), large]);
     let post = Ask { method: Method::Post, ..large };
     die_at_each_instant(&[post]);
 }

@@ -99,6 +99,7 @@ pub(super) struct Instant {
     got: usize,
     taken: usize,
     over: bool,
+    spilled: bool,
     calls: Vec<u32>,
 }
 
@@ -304,6 +305,7 @@ impl State {
         self.reading.partial = self.reading.end < self.got.len();
         self.taken = instant.taken;
         self.over = instant.over;
+        self.spilled = instant.spilled;
         self.calls.clone_from(&instant.calls);
         self.secured = instant.secured;
         let t = &mut self.tally;
@@ -344,9 +346,11 @@ impl World {
         let reading = state.reading();
         let from = state.begin_of(reading.answers);
         let behind = state.taken.saturating_sub(from);
-        state.spilled |= behind >= INPUT;
         let words = self.master.words(state.slot);
         let place = Place::from_word(words.place);
+        // What follows a large request is on the sheet again.
+        state.spilled &= place.spilled;
+        state.spilled |= behind >= INPUT;
         state.spilled |= state.scarce && place.spilled;
         // Each instant rolls, whether it is looked at or not, so that those of
         // one seed are the same.
@@ -381,6 +385,7 @@ impl World {
                 got: state.got.len(),
                 taken: state.taken,
                 over: state.over,
+                spilled: state.spilled,
                 calls: state.calls.clone(),
             });
         }
