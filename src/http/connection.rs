@@ -52,6 +52,8 @@ pub struct Connection {
     ended: bool,
     /// Bytes of the request that was taken and is not answered yet.
     unanswered: usize,
+    /// The last request was turned away before the handler has seen it.
+    refused: bool,
     /// What was answered last must not be asked twice.
     alone: bool,
     /// Each answer is written before the next request is handled.
@@ -76,8 +78,15 @@ impl Connection {
     #[must_use]
     pub fn resume(served: u32) -> Self {
         let state = State::Idle;
-        let (ended, alone, singly) = (false, false, false);
-        Connection { state, served, ended, unanswered: 0, alone, singly }
+        Connection {
+            state,
+            served,
+            ended: false,
+            unanswered: 0,
+            refused: false,
+            alone: false,
+            singly: false,
+        }
     }
 
     /// From now on each answer is written before the next request is handled.
@@ -90,6 +99,13 @@ impl Connection {
     #[must_use]
     pub fn served(&self) -> u32 {
         self.served
+    }
+
+    /// The last request was turned away before the handler has seen it. It is
+    /// not one of those [`served`](Self::served).
+    #[must_use]
+    pub fn is_refused(&self) -> bool {
+        self.refused
     }
 
     /// Between two requests: nothing is lost if only
@@ -244,6 +260,7 @@ impl Connection {
             State::Streaming(_) => None,
             State::Waiting(exchange, _) => Some(exchange.method),
             State::Idle | State::Head | State::Body { .. } => {
+                self.refused = true;
                 let method = Method::of(input.head().method(input.data()));
                 Some(method.unwrap_or(Method::Get))
             }

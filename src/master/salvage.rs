@@ -173,7 +173,8 @@ impl Master {
         let Some(nurse) = self.ward.nurse() else { return };
         let progress = match self.links.get(&nurse).map(|link| &link.tongue) {
             Some(Tongue::Ours { scoreboard, .. }) => {
-                scoreboard.requests().wrapping_add(scoreboard.closed())
+                let answered = scoreboard.requests().answered;
+                answered.wrapping_add(scoreboard.closed())
             }
             Some(Tongue::Node(_)) | None => return,
         };

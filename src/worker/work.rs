@@ -200,6 +200,11 @@ impl Work {
         self.http.served()
     }
 
+    /// Its last request was turned away before a handler has seen it.
+    pub(super) fn is_refused(&self) -> bool {
+        self.http.is_refused()
+    }
+
     /// Nothing is in hand.
     pub(super) fn is_over(&self) -> bool {
         self.next == Next::Read
