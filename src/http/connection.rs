@@ -77,16 +77,9 @@ impl Connection {
     /// that there is to know about an idle one.
     #[must_use]
     pub fn resume(served: u32) -> Self {
-        let state = State::Idle;
-        Connection {
-            state,
-            served,
-            ended: false,
-            unanswered: 0,
-            refused: false,
-            alone: false,
-            singly: false,
-        }
+        let (state, unanswered) = (State::Idle, 0);
+        let [ended, refused, alone, singly] = [false; 4];
+        Connection { state, served, ended, unanswered, refused, alone, singly }
     }
 
     /// From now on each answer is written before the next request is handled.
@@ -471,17 +464,7 @@ impl Connection {
         service: &Service<'_>,
     ) -> Option<End> {
         self.served = self.served.saturating_add(1);
-        let most = service.limits.requests;
-        if !exchange.persist {
-            Some(End::Client)
-        } else if service.leaving
-            || service.reply.close
-            || (most != 0 && self.served >= most)
-        {
-            Some(End::Server)
-        } else {
-            None
-        }
+        End::of(exchange, self.served, service)
     }
 
     fn next(&mut self, end: Option<End>) {
@@ -492,12 +475,7 @@ impl Connection {
     fn close(&self, end: End, input: &mut Input) -> Flow {
         let quiet = input.is_empty() || self.ended;
         input.drop_all();
-        Flow::Close(match end {
-            End::Broken => Closing::Reset,
-            End::Client if quiet => Closing::Plain,
-            End::Server if self.ended => Closing::Plain,
-            End::Client | End::Server => Closing::Staged,
-        })
+        Flow::Close(end.closing(quiet, self.ended))
     }
 }
 

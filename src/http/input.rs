@@ -179,7 +179,7 @@ impl Input {
     }
 
     /// The other way round: what waits goes to the beginning of this buffer,
-    /// and every byte is kept again. Gives the buffer back if what waits is
+    /// with zeros behind it, and every byte is kept again. Gives the buffer back if what waits is
     /// too much for it, or is no longer as it was sent.
     ///
     /// # Errors
@@ -192,7 +192,9 @@ impl Input {
         if self.cut > 0 || length > buffer.len() {
             return Err(buffer);
         }
-        buffer[..length].copy_from_slice(self.data());
+        let (waiting, rest) = buffer.split_at_mut(length);
+        waiting.copy_from_slice(self.data());
+        rest.fill(0);
         self.bytes = Bytes::Lent(buffer);
         (self.kept, self.start, self.end) = (0, 0, length);
         self.keeps = true;

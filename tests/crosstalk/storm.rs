@@ -175,7 +175,7 @@ fn talk(
     seed: u64,
     stop: &AtomicBool,
 ) -> Tally {
-    let mut dice = Dice(seed << 16 | u64::from(number) + 1);
+    let mut dice = Dice((seed << 16) + u64::from(number) + 1);
     let mut tally = Tally::default();
     let mut next = 0;
     while !stop.load(Relaxed) {
