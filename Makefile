@@ -35,7 +35,7 @@ test: deps ## get what the tests need (see deps), then run them all
 chaos: ## kill, stop and reload under load (OF='handoff no-salvage nginx node')
 	@PATH="$$PATH:/usr/sbin:/usr/local/sbin" # where daemons are
 	HANDOFF_CHAOS='$(ARGS)' HANDOFF_CHAOS_OF='$(OF)' $(CARGO) test --release --test chaos -- \
-		--ignored --nocapture
+		--ignored --nocapture --test-threads 1
 
 step: ## kill a worker at every single instruction of a request
 	@$(CARGO) test --release --test salvage every_instruction -- \
@@ -87,7 +87,7 @@ clean: ## remove everything that was built
 
 # A test that lacks its tool says so and is skipped; under CI none may be.
 deps: ## get what the tests need beside Rust, if root (DEPS=no: name it)
-deps: TOOLS := cc node wrk
+deps: TOOLS := cc node wrk nginx haproxy
 deps: WITHOUT := the tests that need them WILL BE SKIPPED
 bench-deps: TOOLS := cc node wrk nginx haproxy strace
 bench-deps: WITHOUT := the benchmark leaves them out; it cannot be without wrk

@@ -1,3 +1,4 @@
+//! [chapter on defence]: chapters::defended
 //! [chapter on salvage]: chapters::salvage
 //! [chapter on speed]: chapters::speed
 //!

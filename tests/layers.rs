@@ -183,6 +183,38 @@ fn the_pure_modules_know_no_kernel_no_clock_and_no_log() {
     assert!(seen.is_empty(), "{seen:#?}");
 }
 
+/// It accepts, and hands over: nothing in it reads what a client says.
+#[test]
+fn the_master_knows_no_http() {
+    let files = files(&["src/master"]);
+    assert!(files.len() > 30);
+    let seen = sightings(&files, &["http"]);
+    assert!(seen.is_empty(), "{seen:#?}");
+}
+
+/// The chapter on what is defended says of each promise what tries it.
+#[test]
+fn the_tests_that_a_chapter_names_are_there() {
+    let files = files(&["src", "tests"]);
+    let name = Path::new("src/chapters/defended.md");
+    let chapter = fs::read_to_string(root().join(name)).unwrap();
+    let mut named = 0;
+    for word in chapter.split('`').skip(1).step_by(2) {
+        let is_test = word.contains('_') && word == word.to_lowercase();
+        let is_there = match word.ends_with(".rs") {
+            true => root().join(word).is_file(),
+            false if is_test => {
+                let function = format!("fn {word}(");
+                files.iter().any(|(_, text)| text.contains(&function))
+            }
+            false => continue,
+        };
+        assert!(is_there, "{word}");
+        named += 1;
+    }
+    assert!(named > 20);
+}
+
 #[test]
 fn the_dependencies_are_the_four_of_the_card() {
     let manifest = fs::read_to_string(root().join("Cargo.toml")).unwrap();

@@ -4,13 +4,14 @@
 //! {"master":{"pid":…,"version":…,"uptime":…,"phase":…,"generation":…,
 //!            "last_reload":…,"listeners":[…],"policy":…,
 //!            "wanted":…,"ready":…,
-//!            "handed_over":…,"redispatched":…,"requests":…,
+//!            "handed_over":…,"redispatched":…,"requests":…,"refused":…,
 //!            "salvage":{"connections":…,"replayed":…,"finished":…,
 //!                       "answered":…,"refused":…,"reset":…,
 //!                       "unguarded":…}},
 //!  "workers":[{"worker":…,"pid":…,"slot":…,"state":…,"age":…,
 //!              "generation":…,"open":…,"handed_over":…,"redispatched":…,
-//!              "skipped":…,"requests":…,"restarts":…,"rss":…,"cpu":…},…]}
+//!              "skipped":…,"requests":…,"refused":…,"restarts":…,"rss":…,
+//!              "cpu":…},…]}
 //! ```
 //!
 //! Times are in seconds, memory is in bytes. What cannot be known is `null`.
@@ -60,6 +61,9 @@ pub struct Master {
     pub redispatched: u64,
     /// Requests answered, by gone workers too; `None` if they do not tell.
     pub requests: Option<u64>,
+    /// Requests turned away before a handler has seen them (400, 408, 413 and
+    /// the like), which are not among those.
+    pub refused: Option<u64>,
     /// What became of connections that outlived their worker; `None` if they
     /// do not.
     pub salvage: Option<Salvage>,
@@ -132,6 +136,8 @@ pub struct Worker {
     pub skipped: u64,
     /// Requests it has answered; `None` if it does not tell.
     pub requests: Option<u64>,
+    /// Requests it has turned away before a handler has seen them.
+    pub refused: Option<u64>,
     /// How many workers its slot lost and got replaced.
     pub restarts: u32,
     /// What it costs.
@@ -181,6 +187,7 @@ impl Master {
         object.literal("handed_over", self.handed_over);
         object.literal("redispatched", self.redispatched);
         object.literal("requests", or_null(self.requests));
+        object.literal("refused", or_null(self.refused));
         match &self.salvage {
             Some(salvage) => salvage.write(object.value("salvage")),
             None => object.literal("salvage", "null"),
@@ -217,6 +224,7 @@ impl Worker {
         object.literal("redispatched", self.redispatched);
         object.literal("skipped", self.skipped);
         object.literal("requests", or_null(self.requests));
+        object.literal("refused", or_null(self.refused));
         object.literal("restarts", self.restarts);
         object.literal("rss", or_null(self.usage.map(|usage| usage.rss)));
         let cpu = self.usage.map(|usage| seconds(usage.cpu));
@@ -266,6 +274,7 @@ pub(super) mod tests {
             redispatched: 1,
             skipped: 7,
             requests: Some(34_567),
+            refused: Some(8),
             restarts: 2,
             usage: Some(Usage {
                 rss: 3 << 20,
@@ -283,6 +292,7 @@ pub(super) mod tests {
             redispatched: 0,
             skipped: 0,
             requests: None,
+            refused: None,
             restarts: 9,
             usage: None,
             ..worker.clone()
@@ -305,6 +315,7 @@ pub(super) mod tests {
                 handed_over: 1300,
                 redispatched: 4,
                 requests: Some(40_000),
+                refused: Some(11),
                 salvage: Some(Salvage {
                     connections: 12,
                     replayed: 3,
@@ -327,17 +338,17 @@ pub(super) mod tests {
             r#""last_reload":"a \"bad\"\nrelease","#,
             r#""listeners":["http://127.0.0.1:3000","unix:/run/app.sock"],"#,
             r#""policy":"round-robin","wanted":2,"ready":1,"#,
-            r#""handed_over":1300,"redispatched":4,"requests":40000,"#,
+            r#""handed_over":1300,"redispatched":4,"requests":40000,"refused":11,"#,
             r#""salvage":{"connections":12,"replayed":3,"finished":1,"#,
             r#""answered":2,"refused":1,"reset":0,"unguarded":5}},"#,
             r#""workers":[{"worker":3,"pid":4321,"slot":0,"state":"ready","#,
             r#""age":61.250,"generation":2,"open":5,"handed_over":1200,"#,
-            r#""redispatched":1,"skipped":7,"requests":34567,"restarts":2,"#,
-            r#""rss":3145728,"cpu":1.230},"#,
+            r#""redispatched":1,"skipped":7,"requests":34567,"refused":8,"#,
+            r#""restarts":2,"rss":3145728,"cpu":1.230},"#,
             r#"{"worker":null,"pid":null,"slot":1,"state":"waiting","#,
             r#""age":null,"generation":2,"open":0,"handed_over":0,"#,
-            r#""redispatched":0,"skipped":0,"requests":null,"restarts":9,"#,
-            r#""rss":null,"cpu":null}]}"#,
+            r#""redispatched":0,"skipped":0,"requests":null,"refused":null,"#,
+            r#""restarts":9,"rss":null,"cpu":null}]}"#,
         );
         assert_eq!(sample().to_json(), expected);
     }

@@ -3,7 +3,7 @@
 //! ```text
 //! handoff 0.1.0, pid 4320, up 1h02m, serving, generation 1
 //! listening on http://127.0.0.1:3000, round-robin, 2 of 2 workers ready
-//! 40000 requests, 1300 connections handed over, 4 re-dispatched
+//! 40000 requests, 11 refused, 1300 connections handed over, 4 re-dispatched
 //! 12 salvaged: 3 replayed, …, 2 answered; 1 refused, 0 reset, 5 unguarded
 //!
 //! WORKER   PID  SLOT  STATE  AGE  GEN  OPEN  HANDED  …
@@ -83,8 +83,10 @@ impl Master {
             true => "listening nowhere".to_owned(),
             false => format!("listening on {}", self.listeners.join(", ")),
         };
-        let requests =
-            self.requests.map(|count| format!("{count} requests, "));
+        let requests = self.requests.zip(self.refused);
+        let requests = requests.map(|(answered, refused)| {
+            format!("{answered} requests, {refused} refused, ")
+        });
         let requests = requests.unwrap_or_default();
         let mut head = format!(
             "handoff {}, pid {}, up {}, {}, generation {}\n\
@@ -188,7 +190,7 @@ mod tests {
         let expected = "\
 handoff 0.1.0, pid 4320, up 1h02m, reloading, generation 2
 listening on http://127.0.0.1:3000, unix:/run/app.sock, round-robin, 1 of 2 workers ready
-40000 requests, 1300 connections handed over, 4 re-dispatched
+40000 requests, 11 refused, 1300 connections handed over, 4 re-dispatched
 12 salvaged: 3 replayed, 1 finished, 2 answered; 1 refused, 0 reset, 5 unguarded
 it ended well
 

@@ -189,6 +189,34 @@ impl Input {
         }
     }
 
+    /// The other way round: what waits goes to the beginning of this buffer,
+    /// which is all zeros, and every byte is kept again. Gives the buffer back
+    /// if what waits is too much for it, or is no longer as it was sent.
+    ///
+    /// # Errors
+    /// That buffer.
+    pub fn unspill(
+        &mut self,
+        buffer: &'static mut [u8],
+    ) -> Result<(), &'static mut [u8]> {
+        let length = self.end - self.start;
+        if self.cut > 0 || length > buffer.len() {
+            return Err(buffer);
+        }
+        buffer[..length].copy_from_slice(self.data());
+        self.bytes = Bytes::Lent(buffer);
+        self.used = length;
+        (self.kept, self.start, self.end) = (0, 0, length);
+        self.keeps = true;
+        Ok(())
+    }
+
+    /// Bytes are kept until they are settled.
+    #[must_use]
+    pub fn keeps(&self) -> bool {
+        self.keeps
+    }
+
     /// Bytes taken since the last [settling](Self::settle), as many as the
     /// client sent for it.
     #[must_use]

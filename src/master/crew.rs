@@ -25,6 +25,7 @@ use crate::event::Event as Told;
 use crate::ipc::Message;
 use crate::ipc::json::Reason;
 use crate::ipc::message::{Act, Cluster, Malformed};
+use crate::scoreboard::Requests;
 use crate::sys::signal;
 use crate::sys::{clock, epoll, process};
 
@@ -411,7 +412,7 @@ impl Master {
 pub(super) struct Past {
     pub(super) handed_over: u64,
     /// `None` as long as none of them has told.
-    pub(super) requests: Option<u64>,
+    pub(super) requests: Option<Requests>,
 }
 
 impl Master {
@@ -424,9 +425,8 @@ impl Master {
                 self.past.handed_over += counts.handed - counts.pending;
             }
         }
-        // The worker's own word, which may be any number.
         let requests = link.requests().into_iter().chain(self.past.requests);
-        self.past.requests = requests.reduce(u64::wrapping_add);
+        self.past.requests = requests.reduce(Requests::plus);
     }
 }
 

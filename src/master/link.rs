@@ -14,7 +14,7 @@ use crate::channel::Channel;
 use crate::ipc::Message;
 use crate::ipc::message::{Act, Cluster, HandleKind, Inner, Seat};
 use crate::salvage::custody::{Custody, UNGUARDED};
-use crate::scoreboard::{GIFTS, Piece, SLOTS, Scoreboard};
+use crate::scoreboard::{GIFTS, Piece, Requests, SLOTS, Scoreboard};
 use crate::slab::Key;
 use crate::sys;
 use crate::sys::epoll::{Epoll, Interest};
@@ -351,8 +351,8 @@ impl Link {
             })
     }
 
-    /// How many requests it has answered, if it tells.
-    pub(super) fn requests(&self) -> Option<u64> {
+    /// What became of its requests, if it tells.
+    pub(super) fn requests(&self) -> Option<Requests> {
         match &self.tongue {
             Tongue::Ours { scoreboard, .. } => Some(scoreboard.requests()),
             Tongue::Node(_) => None,

@@ -17,6 +17,7 @@ use super::supervisor::{Event, State};
 use super::{Master, usage};
 use crate::WorkerId;
 use crate::config::Serve;
+use crate::scoreboard::Requests;
 
 /// How often.
 const LOOK: Duration = Duration::from_millis(500);
@@ -64,11 +65,11 @@ impl Master {
     fn wear(&mut self, worker: WorkerId) -> Option<String> {
         let link = self.links.get_mut(&worker).filter(|link| !link.worn)?;
         if let Some(limit) = self.recycling.max_requests
-            && let Some(requests) = link.requests()
-            && requests >= limit_of(worker, limit)
+            && let Some(Requests { answered, .. }) = link.requests()
+            && answered >= limit_of(worker, limit)
         {
             link.worn = true;
-            return Some(format!("it has answered {requests} requests"));
+            return Some(format!("it has answered {answered} requests"));
         }
         if let Some(limit) = self.recycling.max_rss
             && let Some(usage) = usage::of(link.child.pid())

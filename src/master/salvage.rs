@@ -20,8 +20,8 @@ use super::supervisor::Exit;
 use crate::WorkerId;
 use crate::control::Salvage;
 use crate::salvage::bag::{Bag, Record};
-use crate::salvage::ledger::{Kernel, Place, Transfer, Verdict, judge};
-use crate::scoreboard::{Piece, Scoreboard};
+use crate::salvage::ledger::{Kernel, Place, Verdict, judge};
+use crate::scoreboard::Scoreboard;
 use crate::sys::close::close_all;
 use crate::sys::signal;
 use crate::sys::socket::{self, Direction};
@@ -173,7 +173,8 @@ impl Master {
         let Some(nurse) = self.ward.nurse() else { return };
         let progress = match self.links.get(&nurse).map(|link| &link.tongue) {
             Some(Tongue::Ours { scoreboard, .. }) => {
-                scoreboard.requests().wrapping_add(scoreboard.closed())
+                let answered = scoreboard.requests().answered;
+                answered.wrapping_add(scoreboard.closed())
             }
             Some(Tongue::Node(_)) | None => return,
         };
@@ -238,7 +239,7 @@ fn assess(
     };
     match judge(words, read, kernel, sound) {
         Verdict::Moves(transfer) => {
-            let Some(mut bag) = pack(scoreboard, sheet, &transfer) else {
+            let Some(mut bag) = scoreboard.pack(sheet, &transfer) else {
                 return reset(socket, lending);
             };
             // What is held against a request is its own.
@@ -272,33 +273,6 @@ fn reset(socket: OwnedFd, lending: &mut Lending) -> Fate {
     // It fails where the client was quicker: the same end.
     let _ = socket::reset(socket.as_fd());
     Fate::Ends(socket)
-}
-
-/// `None`: what it says of its sheet is not so, or the kernel's word is.
-fn pack(
-    scoreboard: &Scoreboard,
-    sheet: Option<u32>,
-    transfer: &Transfer,
-) -> Option<Bag> {
-    let mut whole = true;
-    let mut read = |piece, stretch| {
-        let bytes =
-            sheet.and_then(|s| scoreboard.read_sheet(s, piece, stretch));
-        whole &= bytes.is_some();
-        bytes.unwrap_or_default()
-    };
-    let input = match transfer.input.length {
-        0 => Vec::new(),
-        _ => read(Piece::Input, transfer.input),
-    };
-    let output = match transfer.output.length {
-        0 => Vec::new(),
-        _ => read(Piece::Output, transfer.output),
-    };
-    if !whole {
-        return None;
-    }
-    Bag::of(transfer, input, output)
 }
 
 /// The worker has ended of itself, and not well.

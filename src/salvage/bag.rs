@@ -65,17 +65,15 @@ impl Record {
 }
 
 impl Bag {
-    /// What a transfer speaks of, with the bytes that it names. `None`: those
-    /// may not be the client's.
+    /// What a transfer speaks of, with the bytes that it names.
     pub(crate) fn of(
         transfer: &Transfer,
         input: Vec<u8>,
         output: Vec<u8>,
-    ) -> Option<Bag> {
+    ) -> Bag {
         let Transfer { done, next, closing, .. } = *transfer;
         let record = Record::default();
-        let bag = Bag { done, next, input, output, closing, record };
-        transfer.is_sound(&bag.input).then_some(bag)
+        Bag { done, next, input, output, closing, record }
     }
 
     /// What a client gets instead of an answer to what was lost.

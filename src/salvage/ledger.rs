@@ -9,8 +9,8 @@
 //!                                which buffers, and what their first byte is
 //! ```
 //!
-//! and what one word of that sheet says: `read`, how many bytes of its input
-//! the worker knows that it has read. A worker stores all of them in this
+//! and what one word of that sheet says: `read`, how many bytes the worker knows
+//! that it has read, from the sheet's first one on. A worker stores all of them in this
 //! order, each store whole or not at all, and a death falls between two of
 //! them:
 //!
@@ -23,7 +23,7 @@
 //! | writes some of it | the next worker writes the rest |
 //! | `done` = `next` | idle |
 //! | to close: no `done`; shutdown, close | the end |
-//! | to break off: `place`; reset, close | a reset |
+//! | to break off: no `next`; reset, close | as in the middle of an answer |
 //!
 //! *What the kernel has counted is checked.* There are features by which it
 //! counts other bytes than a worker was given (`sys::tcp`), and a connection
@@ -32,7 +32,8 @@
 //! the worker died between the reading and the store. Behind what was read a
 //! sheet is all zeros, since it is wiped before another connection has it; so
 //! bytes of which only the kernel speaks, and of which the last is a zero, may
-//! be none: they are not passed on ([`Transfer::is_sound`]).
+//! be none, and others with something else than a zero behind them are not all:
+//! they are not passed on ([`Transfer::is_sound`]).
 //!
 //! Places are counted modulo 2³² as the kernel's counters are, so a connection
 //! may live for ever. To the master the words are a stranger's: [`judge`]
@@ -102,7 +103,8 @@ impl Begun {
 pub(crate) struct Place {
     /// Of this worker's sheets.
     pub(crate) sheet: Option<u32>,
-    /// Where in the stream the first byte of the sheet's input stands.
+    /// Where in the stream the first byte of the sheet's input stands; if
+    /// there is no sheet, up to where the worker has read.
     pub(crate) base: u32,
     /// The request outgrew the sheet: what was read is in no shared memory.
     pub(crate) spilled: bool,
@@ -112,8 +114,6 @@ pub(crate) struct Place {
     pub(crate) closing: bool,
     /// It is the rest of one that another worker has begun to write.
     pub(crate) rest: bool,
-    /// It never becomes whole, and only a reset can tell the client.
-    pub(crate) broken: bool,
 }
 
 impl Place {
@@ -122,7 +122,6 @@ impl Place {
     const UNBACKED: u64 = 1 << 57;
     const CLOSING: u64 = 1 << 58;
     const REST: u64 = 1 << 59;
-    const BROKEN: u64 = 1 << 60;
 
     pub(crate) fn from_word(word: u64) -> Place {
         let number = (word >> 32 & Self::NUMBER) as u32;
@@ -133,7 +132,6 @@ impl Place {
             unbacked: word & Self::UNBACKED != 0,
             closing: word & Self::CLOSING != 0,
             rest: word & Self::REST != 0,
-            broken: word & Self::BROKEN != 0,
         }
     }
 
@@ -146,7 +144,6 @@ impl Place {
             | flag(self.unbacked, Self::UNBACKED)
             | flag(self.closing, Self::CLOSING)
             | flag(self.rest, Self::REST)
-            | flag(self.broken, Self::BROKEN)
     }
 }
 
@@ -237,11 +234,13 @@ impl Transfer {
         }
     }
 
-    /// Whether these bytes, which stand where `input` says, are the client's:
-    /// a zero at the end of what nobody knows to have been read may be what
-    /// the wiping of the sheet has left.
-    pub(crate) fn is_sound(&self, input: &[u8]) -> bool {
-        !self.doubtful || input.last() != Some(&0)
+    /// Whether these bytes, which stand where `input` says, are the client's,
+    /// and all that was read: a zero at the end of what nobody knows to have
+    /// been read may be what the wiping of the sheet has left, and what is no
+    /// zero behind it was read as well.
+    pub(crate) fn is_sound(&self, input: &[u8], behind: &[u8]) -> bool {
+        let may_be_none = self.doubtful && input.last() == Some(&0);
+        !may_be_none && behind.first().is_none_or(|&byte| byte == 0)
     }
 }
 
@@ -264,9 +263,6 @@ pub(crate) fn judge(
     };
     match kernel {
         Kernel::Over => Verdict::Gone,
-        Kernel::Open { .. } | Kernel::Uncounted if case.place.broken => {
-            Verdict::Reset
-        }
         Kernel::Uncounted => case.uncounted(),
         Kernel::Open { given, taken } => case.counted(given, taken, sound),
     }
@@ -296,7 +292,7 @@ impl Case {
         let Case { done, next, place, .. } = *self;
         let held = distance(done.input, taken);
         let written = distance(done.output, given);
-        if !place.spilled && self.known() > held {
+        if self.known() > held {
             return Verdict::Reset;
         }
         if next == done {
@@ -351,18 +347,25 @@ impl Case {
         })
     }
 
-    /// How many bytes behind `done` the worker knows that it has read. Of a
-    /// sheet that was just wiped it knows less than was answered.
+    /// How many bytes behind `done` the worker knows that it has read, on the
+    /// sheet or not. Of one that was just wiped it knows less than was
+    /// answered.
     fn known(&self) -> usize {
-        let base = distance(self.place.base, self.done.input);
-        usize::try_from(self.read).unwrap_or(usize::MAX).saturating_sub(base)
+        let Case { done, place, read, .. } = *self;
+        match place.sheet {
+            Some(_) => usize::try_from(read)
+                .unwrap_or(usize::MAX)
+                .saturating_sub(distance(place.base, done.input)),
+            None if place.spilled => distance(done.input, place.base),
+            None => 0,
+        }
     }
 
     /// Where the bytes lie that were read from a place in the stream on.
     fn input(&self, from: u32, length: usize) -> Input {
         let place = self.place;
-        if length == 0 {
-            return Input::On(Stretch::of(0, 0));
+        if length == 0 && (place.spilled || place.sheet.is_none()) {
+            return Input::On(Stretch::default());
         }
         if place.spilled {
             return Input::Lost;
@@ -370,7 +373,7 @@ impl Case {
         let start = distance(place.base, from);
         let end = start.checked_add(length).filter(|&end| end <= INPUT);
         match place.sheet.and(end) {
-            Some(_) => Input::On(Stretch::of(start, length)),
+            Some(_) => Input::On(Stretch { start, length }),
             None => Input::Nowhere,
         }
     }

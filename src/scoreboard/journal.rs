@@ -24,7 +24,8 @@ use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 use std::sync::atomic::compiler_fence;
 
 use super::Scoreboard;
-use crate::salvage::ledger::{INPUT, OUTPUT, Stretch, Words};
+use crate::salvage::bag::Bag;
+use crate::salvage::ledger::{INPUT, OUTPUT, Stretch, Transfer, Words};
 use crate::sys::memory::{self, Carver};
 
 /// Connections of one worker that can be guarded at a time.
@@ -97,8 +98,8 @@ impl Scoreboard {
         self.store(word.index(slot), value);
     }
 
-    /// So many bytes of a sheet's input were read from a client. As
-    /// [`write`](Self::write).
+    /// So many bytes were read from a client since the first one of a sheet's
+    /// input. As [`write`](Self::write).
     pub(crate) fn note_read(&self, sheet: u32, bytes: usize) {
         self.store(FIRST_READ + sheet as usize, bytes as u64);
     }
@@ -174,8 +175,8 @@ impl Scoreboard {
         }
     }
 
-    /// How many bytes of a sheet's input its worker knows that it has read.
-    /// That is the worker's word; there is none for a sheet that is none.
+    /// How many bytes from a sheet's first one on its worker knows that it has
+    /// read. That is the worker's word; there is none for a sheet that is none.
     pub(crate) fn read_so_far(&self, sheet: u32) -> u64 {
         match (sheet as usize) < SHEETS {
             true => {
@@ -200,6 +201,29 @@ impl Scoreboard {
     pub(crate) fn fill_gift(&self, gift: u32, piece: Piece, bytes: &[u8]) {
         let (first, most) = piece.of(FIRST_GIFT, gift);
         self.region.copy_in(first, &bytes[..bytes.len().min(most)]);
+    }
+
+    /// What a verdict moves, with the bytes that stand on a sheet for it.
+    /// `None`: there is no such place, or what stands there is not what the
+    /// client has sent.
+    pub(crate) fn pack(
+        &self,
+        sheet: Option<u32>,
+        transfer: &Transfer,
+    ) -> Option<Bag> {
+        let read = |piece, stretch: Stretch| match stretch.length {
+            0 => Some(Vec::new()),
+            _ => self.read_sheet(sheet?, piece, stretch),
+        };
+        let input = read(Piece::Input, transfer.input)?;
+        let output = read(Piece::Output, transfer.output)?;
+        let end = transfer.input.start + transfer.input.length;
+        let behind = Stretch { start: end, length: 1 };
+        let behind = sheet
+            .filter(|_| end < INPUT && !transfer.closing)
+            .and_then(|sheet| self.read_sheet(sheet, Piece::Input, behind));
+        let sound = transfer.is_sound(&input, &behind.unwrap_or_default());
+        sound.then(|| Bag::of(transfer, input, output))
     }
 
     /// A copy of what stands on a sheet; `None` if there is no such place.

@@ -167,7 +167,8 @@ impl Client {
     /// stays written down, on a sheet that is not used again.
     pub(super) fn let_go(self, desk: &mut Desk, epoll: &Epoll) {
         let served = self.work.as_ref().map(|work| work.served());
-        desk.requests += served.map_or(0, |n| u64::from(n - self.served));
+        desk.requests.answered +=
+            served.map_or(0, |n| u64::from(n - self.served));
         self.unregister(epoll);
     }
 

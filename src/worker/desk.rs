@@ -8,7 +8,7 @@ use super::work::Work;
 use crate::config::Serve;
 use crate::http::{Handler, Limits, Mailbox, Preamble, Reply};
 use crate::salvage::bag::Bag;
-use crate::scoreboard::{Scoreboard, Sheets};
+use crate::scoreboard::{Requests, Scoreboard, Sheets};
 
 /// Most pairs of buffers that are kept for the next requests.
 const POOL: usize = 64;
@@ -27,9 +27,9 @@ pub(super) struct Desk {
     pub(super) giving: bool,
     /// A handler has panicked.
     pub(super) panicked: bool,
-    /// Requests answered, not counting those of clients that have something
-    /// in hand just now.
-    pub(super) requests: u64,
+    /// What became of requests, not counting those of clients that have
+    /// something in hand just now.
+    pub(super) requests: Requests,
     /// The last put away is the first taken: it is still in the cache.
     #[expect(clippy::vec_box, reason = "a work changes hands as a pointer")]
     pool: Vec<Box<Work>>,
@@ -88,7 +88,7 @@ impl Desk {
             leaving: false,
             giving: false,
             panicked: false,
-            requests: 0,
+            requests: Requests::default(),
             pool: Vec::new(),
             board,
             sheets: board.is_guarded().then(|| board.sheets()),
@@ -136,7 +136,8 @@ impl Desk {
     /// Nothing is in hand any more of a client that had so many requests
     /// answered when the work was taken.
     pub(super) fn put_away(&mut self, mut work: Box<Work>, served: u32) {
-        self.requests += u64::from(work.served() - served);
+        self.requests.answered += u64::from(work.served() - served);
+        self.requests.refused += u64::from(work.is_refused());
         work.clear();
         let is_whole = work.sheet().is_some() == self.sheets.is_some();
         if self.pool.len() < POOL && is_whole && work.is_worth_keeping() {

@@ -33,6 +33,8 @@ pub(super) struct Guard {
     slot: u32,
     done: Position,
     place: Place,
+    /// Bytes that were read since the first one of the sheet.
+    read: usize,
     /// Bytes of answers since `done`, ...
     made: usize,
     /// ... and how many of them are written.
@@ -66,10 +68,11 @@ impl Guard {
         closing: bool,
     ) -> Guard {
         board.write(slot, Word::Begun, 0);
-        if let Some(sheet) = sheet {
-            board.note_read(sheet, input);
-        }
         let mut guard = Guard::new(board, slot, sheet);
+        match sheet {
+            Some(_) => guard.note_read(input),
+            None => guard.place.base = guard.done.plus(0, input).input,
+        }
         guard.made = output;
         guard.answered = (output > 0).then_some(0);
         guard.place.closing = closing;
@@ -92,6 +95,7 @@ impl Guard {
             slot,
             done,
             place,
+            read: 0,
             made: 0,
             written: 0,
             answered: None,
@@ -99,9 +103,18 @@ impl Guard {
         }
     }
 
-    /// So many bytes of the sheet's input have been read.
-    pub(super) fn read(&self, bytes: usize) {
-        if let (Some(sheet), false) = (self.place.sheet, self.place.spilled) {
+    /// So many bytes more have been read.
+    pub(super) fn read(&mut self, bytes: usize) {
+        if self.place.sheet.is_some() {
+            return self.note_read(self.read + bytes);
+        }
+        self.place.base = self.place.base.wrapping_add(bytes as u32);
+        self.store_place();
+    }
+
+    fn note_read(&mut self, bytes: usize) {
+        self.read = bytes;
+        if let Some(sheet) = self.place.sheet {
             self.board.note_read(sheet, bytes);
         }
     }
@@ -109,8 +122,8 @@ impl Guard {
     /// What is in hand is on another sheet, so many bytes from what is not
     /// settled on; the one before it is not in use any more.
     pub(super) fn move_to(&mut self, sheet: u32, bytes: usize) {
-        self.board.note_read(sheet, bytes);
         let before = self.place.sheet.replace(sheet);
+        self.note_read(bytes);
         self.place.base = self.done.input;
         self.store_place();
         if let Some(before) = before {
@@ -121,6 +134,15 @@ impl Guard {
     /// What is read from here on is on no sheet.
     pub(super) fn spill(&mut self) {
         self.place.spilled = true;
+        self.store_place();
+    }
+
+    /// What was read and is not settled is at the beginning of the sheet, so
+    /// many bytes.
+    pub(super) fn unspill(&mut self, bytes: usize) {
+        self.note_read(bytes);
+        self.place.spilled = false;
+        self.place.base = self.done.input;
         self.store_place();
     }
 
@@ -143,13 +165,11 @@ impl Guard {
     ) -> usize {
         let known = self.made - self.written;
         let new = &pending[known..];
-        let closing = end.is_some();
         // What breaks off is never whole.
-        let broken = end == Some(Closing::Reset);
-        let partial = partial || broken;
+        let partial = partial || end == Some(Closing::Reset);
         // An answer may turn out to be whole without another byte.
         let ends = self.made > 0 && self.answered.is_none() && !partial;
-        if new.is_empty() && !ends && broken == self.place.broken {
+        if new.is_empty() && !ends {
             return known;
         }
         let made = self.made + new.len();
@@ -157,8 +177,7 @@ impl Guard {
         let fits = made <= OUTPUT && !self.place.unbacked && !in_part;
         let sheet = sheet.filter(|_| fits);
         let mut place = self.place;
-        place.closing = closing;
-        place.broken = broken;
+        place.closing = end.is_some();
         place.unbacked |= sheet.is_none();
         if place != self.place {
             // `next` speaks of what is known already, for which the place is
@@ -211,15 +230,18 @@ impl Guard {
         Some(answered)
     }
 
-    /// Nothing is left on the sheet.
-    pub(super) fn wiped(&self) {
-        if let Some(sheet) = self.place.sheet {
-            self.board.note_read(sheet, 0);
-        }
+    /// The connection is over: what was in hand is nowhere.
+    pub(super) fn end(&mut self) {
+        self.note_read(0);
+        let base = self.done.input;
+        let (spilled, unbacked) = (true, true);
+        self.place = Place { base, spilled, unbacked, ..Place::default() };
+        self.store_place();
     }
 
     /// Nothing is in hand any more, and the sheet is somebody else's.
     pub(super) fn close(&mut self) {
+        self.note_read(0);
         self.place = Place::default();
         self.store_place();
     }

@@ -16,7 +16,7 @@ use crate::error::Error;
 use crate::ipc::message::{Act, Cluster, Listen, Message, Seat};
 use crate::salvage::bag::{self, Bag};
 use crate::salvage::ledger::{Place, Position};
-use crate::scoreboard::{Piece, Return, SLOTS, Scoreboard, Word};
+use crate::scoreboard::{Piece, Requests, Return, SLOTS, Scoreboard, Word};
 use crate::slab::Key;
 use crate::sys::epoll::{Epoll, Event};
 
@@ -203,7 +203,7 @@ impl Parent for Master {
 
     fn turn_ends(
         &mut self,
-        requests: u64,
+        requests: Requests,
         _now: Instant,
         epoll: &Epoll,
     ) -> Result<(), Error> {

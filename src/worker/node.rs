@@ -30,7 +30,7 @@ use crate::channel::Heard;
 use crate::config::Serve;
 use crate::error::Error;
 use crate::ipc::message::{Malformed, Message};
-use crate::scoreboard::{Return, Scoreboard};
+use crate::scoreboard::{Requests, Return, Scoreboard};
 use crate::slab::Key;
 use crate::sys::epoll::{self, Epoll};
 use crate::sys::socket::{self, Direction};
@@ -305,7 +305,7 @@ impl Parent for Node {
 
     fn turn_ends(
         &mut self,
-        _requests: u64,
+        _requests: Requests,
         now: Instant,
         epoll: &Epoll,
     ) -> Result<(), Error> {

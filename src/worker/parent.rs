@@ -20,7 +20,7 @@ use super::node::lists::List;
 use crate::config::Serve;
 use crate::error::Error;
 use crate::salvage::bag::Bag;
-use crate::scoreboard::Return;
+use crate::scoreboard::{Requests, Return};
 use crate::slab::Key;
 use crate::sys::epoll::{Epoll, Event};
 
@@ -47,10 +47,10 @@ pub(super) trait Parent {
     /// lives on.
     fn ended(&mut self, client: Key, slot: Option<Return>);
 
-    /// A turn of the loop is over; so many requests are answered.
+    /// A turn of the loop is over, and this became of all requests so far.
     fn turn_ends(
         &mut self,
-        requests: u64,
+        requests: Requests,
         now: Instant,
         epoll: &Epoll,
     ) -> Result<(), Error>;

@@ -15,6 +15,7 @@ use crate::http::{
     Refusal, Service, Witness,
 };
 use crate::salvage::bag::Bag;
+use crate::salvage::ledger::INPUT;
 use crate::scoreboard::{Sheet, Sheets};
 use crate::slab::Key;
 use crate::sys;
@@ -159,12 +160,14 @@ impl Work {
     }
 
     /// Forgets everything: whoever prepares an answer is to know that nobody
-    /// waits for it.
+    /// waits for it. If something was in hand, its connection is over.
     pub(super) fn clear(&mut self) {
         self.http = Connection::new();
         self.alarm = None;
         self.wipe();
-        self.guard = None;
+        if let Some(mut guard) = self.guard.take() {
+            guard.end();
+        }
         self.output.clear();
     }
 
@@ -186,9 +189,6 @@ impl Work {
             paper.used = 0;
         }
         self.input.wipe();
-        if let Some(guard) = &self.guard {
-            guard.wiped();
-        }
     }
 
     /// The sheet that it was on, after [`clear`](Work::clear).
@@ -221,6 +221,11 @@ impl Work {
 impl Work {
     pub(super) fn served(&self) -> u32 {
         self.http.served()
+    }
+
+    /// Its last request was turned away before a handler has seen it.
+    pub(super) fn is_refused(&self) -> bool {
+        self.http.is_refused()
     }
 
     /// Nothing is in hand.
@@ -260,17 +265,29 @@ impl Work {
         if self.input.is_full() {
             self.make_room(sheets);
         }
+        let most = self.most();
         let space = self.input.space();
-        let room = space.len();
-        let count = socket::receive(socket, space)?;
+        let room = space.len().min(most);
+        let count = socket::receive(socket, &mut space[..room])?;
         self.filled = count == Some(room);
         if let Some(count) = count {
             self.input.filled(count);
-            if let Some(guard) = &self.guard {
-                guard.read(self.input.filled_so_far());
+            if let Some(guard) = &mut self.guard {
+                guard.read(count);
             }
         }
         Ok(count)
+    }
+
+    /// How much to read. Behind a request that is on no sheet not more than
+    /// fits on one: what follows is to be there when a handler has it.
+    fn most(&self) -> usize {
+        match &self.guard {
+            Some(guard) if !guard.is_whole() => {
+                self.http.lacks(&self.input).saturating_add(INPUT)
+            }
+            Some(_) | None => usize::MAX,
+        }
     }
 
     /// What is kept goes to the beginning of another sheet, or, if it is too
@@ -392,6 +409,24 @@ impl Work {
             // An input that was dropped, for the end, has nothing waiting.
             let waiting = self.input.consumed().saturating_sub(answered);
             self.input.settle(waiting);
+            if waiting == 0 {
+                self.unspill();
+            }
+        }
+    }
+
+    /// A request that was too large for the sheet is answered: what stands
+    /// behind it goes to the sheet, where another worker can find it.
+    fn unspill(&mut self) {
+        if let Some(guard) = &mut self.guard
+            && !guard.is_whole()
+            && let Some(paper) = &mut self.paper
+            && let Some(spare) = paper.spare.take()
+        {
+            match self.input.unspill(spare) {
+                Ok(()) => guard.unspill(self.input.filled_so_far()),
+                Err(spare) => paper.spare = Some(spare),
+            }
         }
     }
 

@@ -11,6 +11,7 @@ use crate::master::dispatcher::Counts;
 use crate::master::link::Link;
 use crate::master::supervisor::{self, Abandon, Event, Report, State};
 use crate::master::{Master, usage};
+use crate::scoreboard::Requests;
 use crate::slab::Key;
 
 /// Clients that may wait for the end of a reload, so that there is always
@@ -117,8 +118,9 @@ impl Master {
         };
         let ready = workers.iter().filter(|one| one.state == State::Ready);
         let handed = workers.iter().map(|one| one.handed_over);
-        let requests = workers.iter().filter_map(|one| one.requests);
-        let requests = self.past.requests.into_iter().chain(requests);
+        let links = self.links.values().filter_map(Link::requests);
+        let requests = self.past.requests.into_iter().chain(links);
+        let requests = requests.reduce(Requests::plus);
         let servers = self.servers.values();
         let listeners = servers.clone().flat_map(|s| s.doors.listeners());
         let listeners = listeners.map(ToString::to_string);
@@ -136,7 +138,8 @@ impl Master {
             ready: ready.count(),
             handed_over: handed.fold(self.past.handed_over, u64::wrapping_add),
             redispatched,
-            requests: requests.reduce(u64::wrapping_add),
+            requests: requests.map(|requests| requests.answered),
+            refused: requests.map(|requests| requests.refused),
             salvage: self.launcher.is_guarded().then_some(self.lending.tally),
         };
         Status { master, workers }
@@ -166,6 +169,7 @@ impl Master {
         let worker = seated.worker.as_ref();
         let link = worker.and_then(|worker| self.links.get(worker));
         let counts = worker.and_then(|worker| counts.get(worker));
+        let requests = link.and_then(Link::requests);
         control::Worker {
             worker: seated.worker,
             pid: link.map(|link| link.child.pid().cast_unsigned()),
@@ -177,7 +181,8 @@ impl Master {
             handed_over: counts.map_or(0, |counts| counts.handed),
             redispatched: counts.map_or(0, |counts| counts.redispatched),
             skipped: counts.map_or(0, |counts| counts.skipped),
-            requests: link.and_then(Link::requests),
+            requests: requests.map(|requests| requests.answered),
+            refused: requests.map(|requests| requests.refused),
             restarts: seated.restarts,
             usage: link.and_then(|link| usage::of(link.child.pid())),
         }

@@ -106,7 +106,9 @@ const LOST: Verdict = Verdict::Lost { done: FROM };
 fn a_connection_with_nothing_in_hand_moves_as_it_is() {
     let idle = Slot { place: Place::default(), ..opened() };
     assert_eq!(idle.judged(), Verdict::Moves(Transfer::at(FROM)));
-    assert_eq!(opened().judged(), Verdict::Moves(Transfer::at(FROM)));
+    let input = stretch(20, 0);
+    let open = Transfer { input, ..Transfer::at(FROM) };
+    assert_eq!(opened().judged(), Verdict::Moves(open));
 }
 
 #[test]
@@ -124,15 +126,16 @@ fn what_only_the_kernel_speaks_of_moves_unless_it_may_be_nothing() {
     for noted in 0..30 {
         let moved = opened().read(30).noted(noted).moves();
         assert_eq!(moved.input, stretch(20, 30));
-        assert!(moved.is_sound(b"GET / HTTP/1.1\r\n"));
-        assert!(!moved.is_sound(b"GET / HTTP/1.1\r\n\0"));
+        assert!(moved.is_sound(b"GET / HTTP/1.1\r\n", b"\0"));
+        assert!(!moved.is_sound(b"GET / HTTP/1.1\r\n\0", b"\0"));
     }
     let known = opened().read(30).moves();
-    assert!(known.is_sound(b"a body that ends so\0"));
+    assert!(known.is_sound(b"a body that ends so\0", b""));
+    assert!(!known.is_sound(b"a body", b"of which this is missing"));
     // The same behind an answer that is to be written.
     let behind = opened().read(50).noted(40).answer(150, 30).moves();
     assert_eq!(behind.input, stretch(50, 20));
-    assert!(!behind.is_sound(b"\0"));
+    assert!(!behind.is_sound(b"\0", b""));
 }
 
 #[test]
@@ -146,21 +149,9 @@ fn less_than_the_worker_has_read_cannot_have_been_taken() {
     let wiped = Slot { read: 0, ..opened() };
     let Position { output, input } = FROM;
     let kernel = Kernel::Open { given: output, taken: input };
-    let idle = Verdict::Moves(Transfer::at(FROM));
+    let input = stretch(20, 0);
+    let idle = Verdict::Moves(Transfer { input, ..Transfer::at(FROM) });
     assert_eq!(judge(wiped.words(), 0, kernel, true), idle);
-}
-
-#[test]
-fn what_is_broken_off_is_reset_wherever_it_stands() {
-    for (made, written) in [(0, 0), (150, 0), (150, 20), (150, 150)] {
-        let slot = opened().read(30).answer(made, 30).written(written);
-        let broken = slot.place(|place| {
-            place.broken = true;
-            place.closing = true;
-        });
-        assert_eq!(broken.judged(), Verdict::Reset);
-        assert_eq!(broken.uncounted(), Verdict::Reset);
-    }
 }
 
 #[test]
@@ -210,7 +201,8 @@ fn of_half_an_answer_the_rest_is_written() {
 fn an_answer_that_is_all_with_the_kernel_is_behind_us() {
     let slot = opened().read(30).begun(0, false).answer(150, 30);
     let moved = slot.written(150).moves();
-    let expected = Transfer::at(FROM.plus(150, 30));
+    let input = stretch(50, 0);
+    let expected = Transfer { input, ..Transfer::at(FROM.plus(150, 30)) };
     assert_eq!(moved, Transfer { answered: true, ..expected });
 }
 
@@ -274,7 +266,8 @@ fn what_is_on_no_sheet_is_asked_again_while_nothing_of_it_is_written() {
 #[test]
 fn the_rest_of_an_answer_is_never_taken_for_the_whole() {
     let rest = opened().answer(150, 0).place(|place| {
-        *place = Place { spilled: true, rest: true, ..Place::default() };
+        let base = FROM.input;
+        *place = Place { spilled: true, rest: true, base, ..Place::default() };
     });
     assert_eq!(rest.judged(), Verdict::Reset);
     assert!(rest.written(150).moves().answered);
@@ -429,12 +422,12 @@ proptest! {
         input in any::<u32>(),
         replayable in any::<bool>(),
         sheet in prop::option::of(0..(1_u32 << 24) - 1),
-        flags in any::<[bool; 5]>(),
+        flags in any::<[bool; 4]>(),
     ) {
         prop_assert_eq!(Position::from_word(word).to_word(), word);
         let begun = Begun { input, replayable };
         prop_assert_eq!(Begun::from_word(begun.to_word()), Some(begun));
-        let [spilled, unbacked, closing, rest, broken] = flags;
+        let [spilled, unbacked, closing, rest] = flags;
         let place = Place {
             sheet,
             base: input,
@@ -442,7 +435,6 @@ proptest! {
             unbacked,
             closing,
             rest,
-            broken,
         };
         prop_assert_eq!(Place::from_word(place.to_word()), place);
         let again = Place::from_word(word);

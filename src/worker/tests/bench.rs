@@ -15,7 +15,7 @@ use crate::config::Serve;
 use crate::http::{Chunk, Mailbox, Produce, Reply, Request, Response};
 use crate::ipc::message::Seat;
 use crate::salvage::bag::Bag;
-use crate::salvage::ledger::{Position, Verdict};
+use crate::salvage::ledger::{INPUT, OUTPUT, Position, Stretch, Verdict};
 use crate::scoreboard::{GIFTS, Piece, Return, Scoreboard, Sheets};
 use crate::slab::Key;
 use crate::sys::epoll::{Epoll, Events};
@@ -58,6 +58,8 @@ pub(super) struct Bench {
     events: Events,
     lives: u32,
     start: Moment,
+    /// One was: what was on its sheet is there still, and of no further use.
+    let_go: bool,
 }
 
 /// A worker's life with the connection.
@@ -94,6 +96,7 @@ impl Bench {
             events: Events::with_capacity(4),
             lives: 0,
             start: Moment::now(),
+            let_go: false,
         }
     }
 
@@ -267,6 +270,24 @@ impl Bench {
     /// As the worker ends one; the buffers are used again.
     fn end(&mut self, life: Life) {
         life.client.end(&mut self.desk, &self.epoll);
+        if !self.let_go {
+            self.check_wiped();
+        }
+    }
+
+    /// No sheet has anything left for the next connection.
+    fn check_wiped(&self) {
+        for sheet in 0..2 {
+            for (piece, length) in
+                [(Piece::Input, INPUT), (Piece::Output, OUTPUT)]
+            {
+                let all = Stretch { start: 0, length };
+                let bytes = self.world.master.read_sheet(sheet, piece, all);
+                let wiped = bytes.unwrap().iter().all(|&byte| byte == 0);
+                assert!(wiped, "{piece:?} of {sheet} goes to the next");
+            }
+            assert_eq!(self.world.master.read_so_far(sheet), 0);
+        }
     }
 
     /// The worker has died at some instant of this step, in which the
@@ -311,6 +332,7 @@ impl Bench {
             "{:?}",
             instant.verdict
         );
+        self.let_go = true;
         life.client.let_go(&mut self.desk, &self.epoll);
         self.begin(instant.bag)
     }

@@ -99,6 +99,7 @@ pub(super) struct Instant {
     got: usize,
     taken: usize,
     over: bool,
+    spilled: bool,
     calls: Vec<u32>,
 }
 
@@ -239,6 +240,11 @@ impl State {
         self.spilled || self.cut
     }
 
+    /// And only a reset tells the client of it.
+    pub(super) fn is_to_be_cut(&self, number: usize) -> bool {
+        self.is_broken(number) && self.asks[number].old
+    }
+
     /// The handler is, or has been, about to break off the answer.
     pub(super) fn is_broken(&self, number: usize) -> bool {
         let breaks = |ask: &Ask| ask.course == Course::Breaks;
@@ -308,6 +314,7 @@ impl State {
         self.taken = instant.taken;
         self.over = instant.over;
         self.held = false;
+        self.spilled = instant.spilled;
         self.calls.clone_from(&instant.calls);
         self.secured = instant.secured;
         let t = &mut self.tally;
@@ -340,7 +347,7 @@ impl World {
     }
 
     /// What the sheet says that the words name.
-    fn read_so_far(&self, words: Words) -> u64 {
+    pub(super) fn read_so_far(&self, words: Words) -> u64 {
         let sheet = Place::from_word(words.place).sheet;
         sheet.map_or(0, |sheet| self.master.read_so_far(sheet))
     }
@@ -355,9 +362,11 @@ impl World {
         let reading = state.reading();
         let from = state.begin_of(reading.answers);
         let behind = state.taken.saturating_sub(from);
-        state.spilled |= behind >= INPUT;
         let words = self.master.words(state.slot);
         let place = Place::from_word(words.place);
+        // What follows a large request is on the sheet again.
+        state.spilled &= place.spilled;
+        state.spilled |= behind >= INPUT;
         state.spilled |= state.scarce && place.spilled;
         // Each instant rolls, whether it is looked at or not, so that those of
         // one seed are the same.
@@ -378,6 +387,7 @@ impl World {
             self.check(state, wild, sheet, false);
         }
         let calm = self.check(state, verdict, sheet, true);
+        self.check_lies(state, words);
         state.secured = calm.1;
         if due || (lot && !state.doomed) {
             state.doomed |= due;
@@ -393,6 +403,7 @@ impl World {
                 got: state.got.len(),
                 taken: state.taken,
                 over: state.over,
+                spilled: state.spilled,
                 calls: state.calls.clone(),
             });
         }
