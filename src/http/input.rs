@@ -130,9 +130,8 @@ impl Input {
         self.used = self.used.max(self.end);
     }
 
-    /// How many bytes of the buffer, from its first one on, are filled.
-    #[must_use]
-    pub fn filled_so_far(&self) -> usize {
+    /// How many bytes of the buffer are filled, from its first one on.
+    pub(crate) fn end(&self) -> usize {
         self.end
     }
 
@@ -192,9 +191,6 @@ impl Input {
     /// The other way round: what waits goes to the beginning of this buffer,
     /// which is all zeros, and every byte is kept again. Gives the buffer back
     /// if what waits is too much for it, or is no longer as it was sent.
-    ///
-    /// # Errors
-    /// That buffer.
     pub fn unspill(
         &mut self,
         buffer: &'static mut [u8],
@@ -252,8 +248,7 @@ impl Input {
         self.drop_all();
     }
 
-    /// The same, and a buffer that was lent is all zeros from then on, as it
-    /// has to have been at first.
+    /// The same, and a buffer that was lent is all zeros, as it was at first.
     pub fn wipe(&mut self) {
         self.clear();
         if let Bytes::Lent(bytes) = &mut self.bytes {

@@ -318,7 +318,7 @@ impl Work {
         let output = std::mem::replace(&mut paper.output, other.output);
         let number = std::mem::replace(&mut paper.number, other.number);
         paper.used = 0;
-        guard.move_to(paper.number, self.input.filled_so_far());
+        guard.move_to(paper.number, self.input.end());
         if let (Some(sheets), Some(input)) = (sheets, input) {
             sheets.put_away(Sheet { number, input, output });
         }
@@ -424,7 +424,7 @@ impl Work {
             && let Some(spare) = paper.spare.take()
         {
             match self.input.unspill(spare) {
-                Ok(()) => guard.unspill(self.input.filled_so_far()),
+                Ok(()) => guard.unspill(self.input.end()),
                 Err(spare) => paper.spare = Some(spare),
             }
         }

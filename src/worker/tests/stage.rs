@@ -7,7 +7,7 @@ use super::script::{Ask, Course, Method, Reading};
 use crate::http::Later;
 use crate::salvage::bag::Bag;
 use crate::salvage::ledger::{
-    INPUT, Kernel, OUTPUT, Place, Position, Verdict, Words, judge,
+    INPUT, Kernel, OUTPUT, Place, Position, Verdict, judge,
 };
 use crate::scoreboard::Scoreboard;
 use crate::sys::rehearsal;
@@ -344,12 +344,6 @@ impl World {
     fn judge(&self, state: &State) -> Verdict {
         let words = self.master.words(state.slot);
         judge(words, self.read_so_far(words), state.kernel(), true)
-    }
-
-    /// What the sheet says that the words name.
-    pub(super) fn read_so_far(&self, words: Words) -> u64 {
-        let sheet = Place::from_word(words.place).sheet;
-        sheet.map_or(0, |sheet| self.master.read_so_far(sheet))
     }
 
     /// Judges this instant, and whether the judge is right.

@@ -9,6 +9,12 @@ use crate::salvage::ledger::{
 };
 
 impl World {
+    /// What the sheet says that the words name.
+    pub(super) fn read_so_far(&self, words: Words) -> u64 {
+        let sheet = Place::from_word(words.place).sheet;
+        sheet.map_or(0, |sheet| self.master.read_so_far(sheet))
+    }
+
     /// The bag that the verdict leaves, and how many answers exist.
     pub(super) fn check(
         &self,
