@@ -15,7 +15,7 @@ use crate::config::{Address, Control, Schedule, Serve};
 use crate::error::Error;
 use crate::event::{self, Event, Listener, NotAMessage, Observer, Post};
 use crate::http::Handler;
-use crate::master::Job;
+use crate::master::Mode;
 use crate::master::scheduler::{
     IpHash, LeastConnections, RoundRobin, Scheduler,
 };
@@ -340,7 +340,7 @@ impl Cluster {
             self.be_worker(handler)
         } else {
             logger::init(self.settings.log_level, "master".to_owned());
-            self.be_master(Job::Serve)
+            self.be_master(Mode::Serve)
         };
         told(result)
     }
@@ -371,16 +371,16 @@ impl Cluster {
     #[doc(hidden)]
     pub fn run(self, program: Vec<OsString>) -> ExitCode {
         logger::init(self.settings.log_level, "master".to_owned());
-        told(self.be_master(Job::Run(program)))
+        told(self.be_master(Mode::Run(program)))
     }
 
-    fn be_master(mut self, job: Job) -> Result<ExitCode, Error> {
+    fn be_master(mut self, mode: Mode) -> Result<ExitCode, Error> {
         contract::is_untaken()?;
         self.check()?;
         if let Err(error) = sys::stderr::never_block() {
             log::debug!("the log may block: {error}");
         }
-        master::run(&self.settings, job, self.scheduler, self.observer)
+        master::run(&self.settings, mode, self.scheduler, self.observer)
     }
 
     fn check(&mut self) -> Result<(), Error> {

@@ -19,6 +19,7 @@ pub mod control;
 pub mod demo;
 mod error;
 mod event;
+mod gate;
 pub mod http;
 pub mod ipc;
 mod logger;

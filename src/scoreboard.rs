@@ -24,9 +24,9 @@
 //! All four are sequentially consistent, so one of the two sees the other's
 //! store, and none sleeps through (Dekker's argument).
 //!
-//! `turns` and `waiting` tell whether the worker moves (`master::watch`):
-//! plain stores, which cost it nothing and are looked at a few times in ten
-//! seconds.
+//! `turns` and `waiting` tell whether the worker moves (`workers::watch` of
+//! the master): plain stores, which cost it nothing and are looked at a few
+//! times in ten seconds.
 //!
 //! To the master the worker is a stranger: what it reads here is judged by
 //! the dispatcher (monotonic, never more than was handed over).

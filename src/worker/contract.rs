@@ -1,5 +1,5 @@
-//! How a worker learns that it is one: the environment (`master::spawn`, or
-//! Node's `child_process`).
+//! How a worker learns that it is one: the environment (the master's
+//! `launcher`, or Node's `child_process`).
 //!
 //! | there is | and | so this process is |
 //! |---|---|---|

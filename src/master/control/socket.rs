@@ -51,11 +51,11 @@ pub(super) struct Socket {
 
 /// Somebody who is allowed to ask, or not.
 #[derive(Debug)]
-pub(super) enum Visitor {
+pub(super) enum Peer {
     /// Root, or the user of this process.
-    Welcome(OwnedFd),
+    Allowed(OwnedFd),
     /// Somebody else.
-    Stranger(OwnedFd),
+    Denied(OwnedFd),
 }
 
 impl Socket {
@@ -108,15 +108,15 @@ impl Socket {
     }
 
     /// The next client in the queue.
-    pub(super) fn accept(&self) -> sys::Result<Option<Visitor>> {
+    pub(super) fn accept(&self) -> sys::Result<Option<Peer>> {
         loop {
             match socket::accept(self.socket.as_fd())? {
                 Accepted::Connection(client, _) => {
                     let uid = unix::peer(client.as_fd())?.uid;
                     let welcome = uid == 0 || uid == unix::own_uid();
                     return Ok(Some(match welcome {
-                        true => Visitor::Welcome(client),
-                        false => Visitor::Stranger(client),
+                        true => Peer::Allowed(client),
+                        false => Peer::Denied(client),
                     }));
                 }
                 Accepted::Aborted => {}
@@ -180,7 +180,7 @@ mod tests {
         assert!(is_in_use(&path));
         let client = UnixStream::connect(&path).unwrap();
         let visitor = socket.accept().unwrap();
-        assert!(matches!(visitor, Some(Visitor::Welcome(_))));
+        assert!(matches!(visitor, Some(Peer::Allowed(_))));
         drop(client);
         socket.close().unwrap();
         assert!(!path.exists());

@@ -35,31 +35,31 @@ const LATE: u32 = 2;
 
 /// What is seen of a worker at a look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Sight {
+pub(in crate::master) struct Sample {
     /// Counts whatever it does; 0 before its loop has begun.
-    pub(super) turns: u64,
+    pub(in crate::master) turns: u64,
     /// It lies in epoll_wait, or is about to, and nothing keeps it there.
-    pub(super) waiting: bool,
+    pub(in crate::master) waiting: bool,
     /// How many connections it has taken.
-    pub(super) received: u64,
+    pub(in crate::master) received: u64,
     /// It was sent another.
-    pub(super) owes: bool,
+    pub(in crate::master) owes: bool,
 }
 
-impl Sight {
+impl Sample {
     /// A worker that is still starting has its own time for that.
     fn ought_to_move(self) -> bool {
         self.owes || (self.turns > 0 && !self.waiting)
     }
 
-    fn has_moved_since(self, earlier: Sight) -> bool {
+    fn has_moved_since(self, earlier: Sample) -> bool {
         (self.turns, self.received) != (earlier.turns, earlier.received)
     }
 }
 
 /// See the [module](self).
 #[derive(Debug)]
-pub(super) struct Watch {
+pub(in crate::master) struct Watch {
     period: Duration,
     /// Of the last look.
     last: Duration,
@@ -69,7 +69,7 @@ pub(super) struct Watch {
 
 #[derive(Debug)]
 struct Still {
-    sight: Sight,
+    sample: Sample,
     /// How many looks found it where the first did.
     looks: u32,
     accused: bool,
@@ -77,22 +77,22 @@ struct Still {
 
 impl Watch {
     /// Nobody is watched yet. `timeout` is above 0.
-    pub(super) fn new(timeout: Duration, now: Duration) -> Watch {
+    pub(in crate::master) fn new(timeout: Duration, now: Duration) -> Watch {
         let still = BTreeMap::new();
         Watch { period: timeout / LOOKS, last: now, still }
     }
 
     /// How long to wait from one look to the next.
-    pub(super) fn period(&self) -> Duration {
+    pub(in crate::master) fn period(&self) -> Duration {
         self.period
     }
 
     /// Looks at all workers there are. Returns the one that hangs: each is
     /// named once, and only one at a look, so that a mistake costs one.
-    pub(super) fn look(
+    pub(in crate::master) fn look(
         &mut self,
         now: Duration,
-        sights: impl IntoIterator<Item = (WorkerId, Sight)>,
+        samples: impl IntoIterator<Item = (WorkerId, Sample)>,
     ) -> Option<WorkerId> {
         let gap = now.saturating_sub(self.last);
         self.last = now;
@@ -100,15 +100,15 @@ impl Watch {
         if gap > self.period * (1 + LATE) {
             before.clear();
         }
-        for (worker, sight) in sights {
-            if !sight.ought_to_move() {
+        for (worker, sample) in samples {
+            if !sample.ought_to_move() {
                 continue;
             }
             let still = match before.remove(&worker) {
-                Some(still) if !sight.has_moved_since(still.sight) => {
+                Some(still) if !sample.has_moved_since(still.sample) => {
                     Still { looks: still.looks + 1, ..still }
                 }
-                _ => Still { sight, looks: 0, accused: false },
+                _ => Still { sample, looks: 0, accused: false },
             };
             self.still.insert(worker, still);
         }
@@ -130,22 +130,22 @@ mod tests {
 
     const TIMEOUT: Duration = Duration::from_secs(4);
     const PERIOD: Duration = Duration::from_secs(1);
-    const RESTS: Sight =
-        Sight { turns: 9, waiting: true, received: 5, owes: false };
-    const WORKS: Sight = Sight { waiting: false, ..RESTS };
-    const OWES: Sight = Sight { owes: true, ..RESTS };
+    const RESTS: Sample =
+        Sample { turns: 9, waiting: true, received: 5, owes: false };
+    const WORKS: Sample = Sample { waiting: false, ..RESTS };
+    const OWES: Sample = Sample { owes: true, ..RESTS };
 
     /// Looks once a period at workers that are named 1, 2, 3…; `None` is one
     /// that is not there. Who was said to hang, and at which look.
     fn accused<const N: usize>(
-        looks: impl IntoIterator<Item = [Option<Sight>; N]>,
+        looks: impl IntoIterator<Item = [Option<Sample>; N]>,
     ) -> Vec<(usize, u32)> {
         let mut watch = Watch::new(TIMEOUT, Duration::ZERO);
         let mut accused = Vec::new();
         for (index, look) in looks.into_iter().enumerate() {
             let now = PERIOD * (index as u32 + 1);
             let named = (1..).map(WorkerId).zip(look);
-            let seen = named.filter_map(|(id, sight)| Some((id, sight?)));
+            let seen = named.filter_map(|(id, sample)| Some((id, sample?)));
             if let Some(WorkerId(worker)) = watch.look(now, seen) {
                 accused.push((index, worker));
             }
@@ -153,8 +153,8 @@ mod tests {
         accused
     }
 
-    fn each(sight: Sight, looks: usize) -> Vec<[Option<Sight>; 1]> {
-        vec![[Some(sight)]; looks]
+    fn each(sample: Sample, looks: usize) -> Vec<[Option<Sample>; 1]> {
+        vec![[Some(sample)]; looks]
     }
 
     #[test]
@@ -174,20 +174,20 @@ mod tests {
 
     #[test]
     fn one_that_is_still_starting_is_left_alone_until_it_is_sent_something() {
-        let starts = Sight { turns: 0, waiting: false, ..RESTS };
+        let starts = Sample { turns: 0, waiting: false, ..RESTS };
         assert_eq!(accused(each(starts, 1000)), []);
-        let owes = Sight { owes: true, ..starts };
+        let owes = Sample { owes: true, ..starts };
         assert_eq!(accused(each(owes, 1000)), [(4, 1)]);
     }
 
     #[test]
     fn any_counter_that_moves_gives_it_the_whole_time_again() {
         for moved in [
-            Sight { turns: 10, ..WORKS },
-            Sight { received: 6, ..OWES },
-            Sight { turns: 10, ..OWES },
+            Sample { turns: 10, ..WORKS },
+            Sample { received: 6, ..OWES },
+            Sample { turns: 10, ..OWES },
         ] {
-            let before = Sight { turns: 9, received: 5, ..moved };
+            let before = Sample { turns: 9, received: 5, ..moved };
             let mut looks = each(before, 4);
             looks.extend(each(moved, 100));
             assert_eq!(accused(looks), [(8, 1)], "{moved:?}");
@@ -250,7 +250,7 @@ mod tests {
         ) {
             let mut watch = Watch::new(TIMEOUT, Duration::ZERO);
             let mut now = Duration::ZERO;
-            let mut sight = WORKS;
+            let mut sample = WORKS;
             // Since when it stands still and ought not to, and how many
             // looks have seen that.
             let mut still: Option<(Duration, u32)> = None;
@@ -260,15 +260,15 @@ mod tests {
                 now += Duration::from_millis(millis);
                 match fate {
                     Fate::Rests => {
-                        sight = Sight { turns: sight.turns + 1, ..RESTS };
+                        sample = Sample { turns: sample.turns + 1, ..RESTS };
                         still = None;
                     }
                     Fate::Works => {
-                        sight = Sight { turns: sight.turns + 1, ..WORKS };
+                        sample = Sample { turns: sample.turns + 1, ..WORKS };
                         still = Some((now, 0));
                     }
                     Fate::Stands { waiting, owes } => {
-                        sight = Sight { waiting, owes, ..sight };
+                        sample = Sample { waiting, owes, ..sample };
                         still = match still {
                             _ if waiting && !owes => None,
                             None => Some((begin, 0)),
@@ -279,7 +279,7 @@ mod tests {
                 if still.is_none_or(|(_, looks)| looks == 0) {
                     struck = false;
                 }
-                let hangs = watch.look(now, [(WorkerId(1), sight)]).is_some();
+                let hangs = watch.look(now, [(WorkerId(1), sample)]).is_some();
                 if hangs {
                     prop_assert!(!struck, "twice");
                     let (since, _) = still.expect("it ought to move");

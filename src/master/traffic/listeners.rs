@@ -1,65 +1,53 @@
-//! The doors: all listening sockets, and whether they are open.
+//! The listening sockets of one server, and whether they accept.
 //!
-//! ```text
-//!            nobody has room, or descriptors are short
-//!   Armed ─────────────────────────────────────────────▶ Disarmed
-//!     ▲ ◀───────────── room again, or time is up ─────────── │
-//!     └── stop: accepted to the last, then closed, one by one ┘
-//! ```
-//!
-//! A disarmed listener accepts nothing and refuses nobody: clients wait in
-//! the kernel's queue. It would spin if it stayed armed, since epoll is
-//! level-triggered, and what it accepted would have to wait here.
+//! They are open or shut together (`gate`), as the workers have room or not.
+//! At a stop each is accepted from to the last, then closed.
 
 use std::os::fd::AsFd;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use log::{error, info, warn};
 
-use super::guest::Guest;
-use super::listener::Listener;
-use super::scheduler::Peer;
+use super::connection::Connection;
+use crate::gate::Gate;
+use crate::master::listener::Listener;
+use crate::master::poller::Poller;
+use crate::master::scheduler::Peer;
 use crate::slab::Key;
 use crate::sys;
-use crate::sys::epoll::{Epoll, Interest};
 use crate::sys::socket::Accepted;
-
-/// How long to wait with accepting after the system was short of descriptors
-/// or memory.
-const PAUSE: Duration = Duration::from_millis(100);
 
 /// See the [module](self).
 #[derive(Debug)]
-pub(super) struct Doors {
+pub(in crate::master) struct Listeners {
     listeners: Vec<(Listener, Key)>,
-    armed: bool,
+    gate: Gate,
     /// Each listener is closed as soon as its queue is empty.
     closing: bool,
-    paused_until: Option<Instant>,
     /// The last attempt failed, and the log says so.
     failing: bool,
 }
 
-impl Doors {
-    /// Doors that are open, as far as epoll is concerned.
-    pub(super) fn new(listeners: Vec<(Listener, Key)>) -> Doors {
-        Doors {
+impl Listeners {
+    /// Listeners that the poller watches already.
+    pub(in crate::master) fn new(
+        listeners: Vec<(Listener, Key)>,
+    ) -> Listeners {
+        Listeners {
             listeners,
-            armed: true,
+            gate: Gate::new(),
             closing: false,
-            paused_until: None,
             failing: false,
         }
     }
 
-    /// The next connection of one listener, or of any with `None`, if there
-    /// is one.
+    /// The next connection of the listener with this key, if there is one.
     pub(super) fn accept(
         &mut self,
         key: Key,
-        epoll: &Epoll,
+        poller: &mut Poller,
         now: Instant,
-    ) -> Option<(Guest, Peer)> {
+    ) -> Option<(Connection, Peer)> {
         let index = self.listeners.iter().position(|(_, at)| *at == key)?;
         loop {
             let (listener, _) = &mut self.listeners[index];
@@ -73,21 +61,22 @@ impl Doors {
                     let peer = address
                         .map_or(Peer::Unix, |address| Peer::Ip(address.ip()));
                     let guarded = listener.trusts(socket.as_fd());
-                    let guest = Guest { socket, bag: None, guarded };
-                    return Some((guest, peer));
+                    let snapshot = None;
+                    let one = Connection { socket, snapshot, guarded };
+                    return Some((one, peer));
                 }
                 Ok(Accepted::Aborted) => {}
                 Ok(Accepted::Nothing) => {
                     listener.is_drained(now);
                     if self.closing {
-                        self.close(index, epoll);
+                        self.close(index, poller);
                     }
                     return None;
                 }
                 // Its end is told again and again, armed or not.
                 Err(error) if error.is_shut_down() => {
                     error!("{listener} was shut down, nobody comes there");
-                    self.close(index, epoll);
+                    self.close(index, poller);
                     return None;
                 }
                 Err(error) => {
@@ -95,38 +84,31 @@ impl Doors {
                         self.failing = true;
                         warn!("accepting pauses: {error}");
                     }
-                    self.paused_until = Some(now + PAUSE);
+                    self.gate.pause(now);
                     return None;
                 }
             }
         }
     }
 
-    /// Opens or shuts the doors, as the caller has room for more or not.
+    /// Accepts or not, as the caller has room for more or not.
     pub(super) fn arm(
         &mut self,
         wanted: bool,
-        epoll: &Epoll,
+        poller: &Poller,
         now: Instant,
     ) -> sys::Result<()> {
-        if self.paused_until.is_some_and(|until| until <= now) {
-            self.paused_until = None;
-        }
-        let wanted = wanted && self.paused_until.is_none();
-        if wanted != self.armed {
-            let interest =
-                if wanted { Interest::Read } else { Interest::Nothing };
+        if let Some(interest) = self.gate.set(wanted, now) {
             for (listener, key) in &self.listeners {
-                epoll.modify(listener.as_fd(), interest, key.bits())?;
+                poller.set(listener.as_fd(), *key, interest)?;
             }
-            self.armed = wanted;
         }
         Ok(())
     }
 
     /// When a pause is over.
     pub(super) fn deadline(&self) -> Option<Instant> {
-        self.paused_until
+        self.gate.deadline()
     }
 
     /// Lets through the connections that the kernel holds back for want of a
@@ -142,18 +124,18 @@ impl Doors {
     }
 
     /// The listening sockets.
-    pub(super) fn listeners(&self) -> impl Iterator<Item = &Listener> {
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Listener> {
         self.listeners.iter().map(|(listener, _)| listener)
     }
 
-    /// Somebody else has them too, and goes on.
-    pub(super) fn bequeath(&mut self) {
+    /// The next master has them too, and goes on.
+    pub(super) fn hand_over(&mut self) {
         for (listener, _) in &mut self.listeners {
             listener.bequeath();
         }
     }
 
-    /// The master who had them before us goes.
+    /// The previous master, which has them too, goes.
     pub(super) fn take_over(&mut self) {
         for (listener, _) in &mut self.listeners {
             listener.take_over();
@@ -177,22 +159,17 @@ impl Doors {
         self.listeners.is_empty()
     }
 
-    /// Closes all of them, whatever waits in their queues. Returns the keys
-    /// that are free now.
-    pub(super) fn slam(&mut self, epoll: &Epoll) -> Vec<Key> {
-        let keys = self.listeners.iter().map(|(_, key)| *key).collect();
+    /// Closes all of them, whatever waits in their queues.
+    pub(super) fn close_all(&mut self, poller: &mut Poller) {
         while !self.listeners.is_empty() {
-            self.close(0, epoll);
+            self.close(0, poller);
         }
-        keys
     }
 
-    fn close(&mut self, index: usize, epoll: &Epoll) {
-        let (listener, _) = self.listeners.remove(index);
+    fn close(&mut self, index: usize, poller: &mut Poller) {
+        let (listener, key) = self.listeners.remove(index);
         let name = listener.to_string();
-        if let Err(error) = epoll.remove(listener.as_fd()) {
-            error!("{name}: {error}");
-        }
+        poller.remove(listener.as_fd(), key);
         if let Err(error) = listener.close() {
             warn!("{name}: cannot remove the socket file: {error}");
         }
@@ -202,10 +179,13 @@ impl Doors {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::slab::Slab;
+    use crate::master::poller::Source;
+    use crate::master::server::ServerId;
     use crate::sys::epoll::Events;
+    use crate::sys::epoll::Interest;
     use crate::sys::socket::{Direction, shutdown};
     use crate::sys::tcp::Listening;
+    use std::time::Duration;
 
     #[test]
     fn a_listener_that_somebody_has_shut_down_keeps_nobody_busy() {
@@ -214,17 +194,18 @@ mod tests {
         let (listener, _) =
             Listener::listen_at(name, any, Listening::plain(8)).unwrap();
         let copy = listener.as_fd().try_clone_to_owned().unwrap();
-        let key = Slab::new().insert(());
-        let epoll = Epoll::new().unwrap();
-        epoll.add(listener.as_fd(), Interest::Read, key.bits()).unwrap();
-        let mut doors = Doors::new(vec![(listener, key)]);
+        let mut poller = Poller::new().unwrap();
+        let source = Source::Listener(ServerId::OWN);
+        let (fd, read) = (listener.as_fd(), Interest::Read);
+        let key = poller.add(fd, read, source).unwrap();
+        let mut listeners = Listeners::new(vec![(listener, key)]);
         shutdown(copy.as_fd(), Direction::Both).unwrap();
         let now = Instant::now();
-        assert!(doors.accept(key, &epoll, now).is_none());
-        doors.arm(true, &epoll, now).unwrap();
-        assert!(doors.are_closed() && doors.deadline().is_none());
+        assert!(listeners.accept(key, &mut poller, now).is_none());
+        listeners.arm(true, &poller, now).unwrap();
+        assert!(listeners.are_closed() && listeners.deadline().is_none());
         let mut events = Events::with_capacity(1);
-        epoll.wait(&mut events, Some(Duration::ZERO)).unwrap();
+        poller.wait(&mut events, Some(Duration::ZERO)).unwrap();
         assert_eq!(events.len(), 0);
     }
 }

@@ -1,22 +1,22 @@
 //! A connection as the master has it: a copy of its socket and, if a worker
-//! has had it before, what that left.
+//! has had the connection before, what that worker left.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use super::scheduler::Peer;
+use crate::master::scheduler::Peer;
 use crate::salvage::bag::{Bag, Record};
 use crate::sys::socket;
 
 /// One that is on its way to a worker, or waits for one.
 #[derive(Debug)]
-pub(super) struct Guest {
-    pub(super) socket: OwnedFd,
-    pub(super) bag: Option<Box<Bag>>,
+pub(in crate::master) struct Connection {
+    pub(in crate::master) socket: OwnedFd,
+    pub(in crate::master) snapshot: Option<Box<Bag>>,
     /// A copy of it may be kept while a worker has it (`trust`).
-    pub(super) guarded: bool,
+    pub(in crate::master) guarded: bool,
 }
 
-impl Guest {
+impl Connection {
     /// Who it is from. It had an address when it was accepted; of one that is
     /// gone meanwhile it does not matter.
     pub(super) fn peer(&self) -> Peer {
@@ -28,26 +28,31 @@ impl Guest {
 
     /// Bytes have to go with it.
     pub(super) fn is_heavy(&self) -> bool {
-        self.bag.as_ref().is_some_and(|bag| !bag.is_light())
+        self.snapshot.as_ref().is_some_and(|left| !left.is_light())
+    }
+
+    /// It has not been refused.
+    pub(super) fn is_open(&self) -> bool {
+        self.snapshot.as_ref().is_some_and(|left| !left.closing)
     }
 
     /// What is kept of it while a worker has it.
-    pub(super) fn lend(self) -> Lent {
-        let (at, record) = match &self.bag {
-            Some(bag) => (bag.done.input, bag.record),
+    pub(super) fn retain(self) -> Retained {
+        let (at, record) = match &self.snapshot {
+            Some(left) => (left.done.input, left.record),
             None => (0, Record::default()),
         };
-        Lent { socket: self.socket, at, record }
+        Retained { socket: self.socket, at, record }
     }
 }
 
-impl From<OwnedFd> for Guest {
-    fn from(socket: OwnedFd) -> Guest {
-        Guest { socket, bag: None, guarded: true }
+impl From<OwnedFd> for Connection {
+    fn from(socket: OwnedFd) -> Connection {
+        Connection { socket, snapshot: None, guarded: true }
     }
 }
 
-impl AsFd for Guest {
+impl AsFd for Connection {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
     }
@@ -55,10 +60,10 @@ impl AsFd for Guest {
 
 /// One that a worker has.
 #[derive(Debug)]
-pub(super) struct Lent {
+pub(super) struct Retained {
     pub(super) socket: OwnedFd,
-    /// What was answered when the worker got it, ...
+    /// How much of its input was answered when the worker got it.
     pub(super) at: u32,
-    /// ... and what was held against the request that came then.
+    /// What was held against the request that came then.
     pub(super) record: Record,
 }

@@ -1,4 +1,4 @@
-//! Random walks: suspects that come, nurses that die of them or not, time
+//! Random walks: suspects that come, probes that die of them or not, time
 //! that passes. Whatever happens, each is heard alone, and heard or let go in
 //! the end.
 
@@ -14,13 +14,13 @@ enum Step {
     Come(u32),
     /// A worker has started.
     Start,
-    /// The nurse has answered something.
+    /// The probe has answered something.
     Progress,
-    /// The nurse dies, of the one it hears if it hears one.
+    /// The probe dies, of the one it hears if it hears one.
     NurseDies,
     /// Some other worker dies.
     OtherDies,
-    /// So many milliseconds pass, and the master looks after the ward.
+    /// So many milliseconds pass, and the master looks after the quarantine.
     Pass(u64),
 }
 
@@ -41,9 +41,9 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 #[derive(Debug, Default)]
 struct Model {
     waiting: BTreeSet<u32>,
-    /// Who is being heard, since when, and what the nurse had done then.
+    /// Who is being heard, since when, and what the probe had done then.
     heard: Option<(u32, u64, u64)>,
-    nurse: Option<u32>,
+    probe: Option<u32>,
     /// Since when somebody waits and nobody comes, as far as was looked.
     alone_since: Option<u64>,
     came: u32,
@@ -55,16 +55,19 @@ struct Model {
 }
 
 impl Model {
-    fn come(&mut self, ward: &mut Ward<u32>, suspect: u32) {
-        ward.add(suspect);
+    fn come(&mut self, quarantine: &mut Quarantine<u32>, suspect: u32) {
+        quarantine.add(suspect);
         self.waiting.insert(suspect);
     }
 
     /// What the master does at every turn.
-    fn attend(&mut self, ward: &mut Ward<u32>) -> Result<(), TestCaseError> {
+    fn attend(
+        &mut self,
+        quarantine: &mut Quarantine<u32>,
+    ) -> Result<(), TestCaseError> {
         let now = Duration::from_millis(self.now);
-        let left = ward.dissolve_if_deserted(now);
-        let alone = self.nurse.is_none() && !self.waiting.is_empty();
+        let left = quarantine.dissolve_if_deserted(now);
+        let alone = self.probe.is_none() && !self.waiting.is_empty();
         if !alone {
             self.alone_since = None;
         } else {
@@ -77,7 +80,7 @@ impl Model {
             self.dissolved += 1;
             self.alone_since = None;
         }
-        ward.look(now, self.progress);
+        quarantine.look(now, self.progress);
         if let Some((_, since, before)) = self.heard {
             let over = before != self.progress || self.now >= since + 1000;
             if over {
@@ -85,62 +88,62 @@ impl Model {
                 self.cleared += 1;
             }
         }
-        let next = ward.next(now, self.progress);
-        let may = self.nurse.is_some() && self.heard.is_none();
+        let next = quarantine.next(now, self.progress);
+        let may = self.probe.is_some() && self.heard.is_none();
         prop_assert_eq!(next.is_some(), may && !self.waiting.is_empty());
         if let Some(suspect) = next {
             prop_assert!(self.waiting.remove(&suspect), "heard twice");
             self.heard = Some((suspect, self.now, self.progress));
         }
         let idle = self.heard.is_none() && self.waiting.is_empty();
-        let free = ward.discharge().map(|worker| worker.0);
-        prop_assert_eq!(free, self.nurse.filter(|_| idle));
+        let free = quarantine.discharge().map(|worker| worker.0);
+        prop_assert_eq!(free, self.probe.filter(|_| idle));
         if idle {
-            self.nurse = None;
+            self.probe = None;
         }
-        prop_assert_eq!(ward.nurse().map(|worker| worker.0), self.nurse);
+        prop_assert_eq!(quarantine.probe().map(|worker| worker.0), self.probe);
         // Whoever is there has somebody who looks again.
         let someone = !self.waiting.is_empty() || self.heard.is_some();
-        prop_assert_eq!(ward.deadline().is_some(), someone);
-        prop_assert!(ward.deadline().is_none_or(|at| at > now));
+        prop_assert_eq!(quarantine.deadline().is_some(), someone);
+        prop_assert!(quarantine.deadline().is_none_or(|at| at > now));
         Ok(())
     }
 
     fn step(
         &mut self,
-        ward: &mut Ward<u32>,
+        quarantine: &mut Quarantine<u32>,
         step: Step,
     ) -> Result<(), TestCaseError> {
         match step {
             Step::Come(count) => {
                 for _ in 0..count {
                     self.came += 1;
-                    self.come(ward, self.came);
+                    self.come(quarantine, self.came);
                 }
             }
             Step::Start => {
                 self.workers += 1;
-                let needed = self.nurse.is_none() && !self.waiting.is_empty();
-                let is = ward.appoint(WorkerId(self.workers));
+                let needed = self.probe.is_none() && !self.waiting.is_empty();
+                let is = quarantine.appoint(WorkerId(self.workers));
                 prop_assert_eq!(is, needed);
                 if needed {
-                    self.nurse = Some(self.workers);
+                    self.probe = Some(self.workers);
                     self.alone_since = None;
                 }
             }
             Step::Progress => self.progress += 1,
             Step::NurseDies => {
-                let Some(nurse) = self.nurse.take() else { return Ok(()) };
-                ward.lost(WorkerId(nurse));
+                let Some(probe) = self.probe.take() else { return Ok(()) };
+                quarantine.lost(WorkerId(probe));
                 // It is a suspect again, and the only one.
                 if let Some((suspect, ..)) = self.heard.take() {
-                    self.come(ward, suspect);
+                    self.come(quarantine, suspect);
                 }
             }
-            Step::OtherDies => ward.lost(WorkerId(u32::MAX)),
+            Step::OtherDies => quarantine.lost(WorkerId(u32::MAX)),
             Step::Pass(milliseconds) => {
                 self.now += milliseconds;
-                self.attend(ward)?;
+                self.attend(quarantine)?;
             }
         }
         Ok(())
@@ -153,20 +156,20 @@ proptest! {
     #[test]
     fn each_suspect_is_heard_alone_and_none_waits_for_ever(
         steps in steps(),
-        nurses in any::<bool>(),
+        probes in any::<bool>(),
     ) {
-        let mut ward = Ward::new();
+        let mut quarantine = Quarantine::new();
         let mut model = Model::default();
         for step in steps {
-            model.step(&mut ward, step)?;
+            model.step(&mut quarantine, step)?;
         }
         // From here on workers live, or there are none at all.
         let end = model.now + 11_000 + 1_001 * u64::from(model.came);
         while model.now < end {
-            if nurses {
-                model.step(&mut ward, Step::Start)?;
+            if probes {
+                model.step(&mut quarantine, Step::Start)?;
             }
-            model.step(&mut ward, Step::Pass(500))?;
+            model.step(&mut quarantine, Step::Pass(500))?;
         }
         prop_assert!(model.waiting.is_empty(), "{:?}", model);
         prop_assert!(model.heard.is_none());

@@ -1,5 +1,4 @@
-//! What the master makes of a worker that has gone mad: real connections,
-//! any words.
+//! What the master makes of a hostile worker: real connections, any words.
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -65,7 +64,7 @@ fn whatever_a_worker_has_written_every_connection_has_a_fate() {
     }
     let mut runner = TestRunner::deterministic();
     let strategy = (words(), any::<bool>());
-    let mut lending = Lending::default();
+    let mut tally = Salvage::default();
     let (mut pair, mut ends, mut moves) = (connection(), 0, 0);
     for round in 0..2_000 {
         let (words, sound) = strategy.new_tree(&mut runner).unwrap().current();
@@ -87,15 +86,15 @@ fn whatever_a_worker_has_written_every_connection_has_a_fate() {
         }
         let record = Record { replays: 1, tries: 1 };
         let socket = pair.1.try_clone().unwrap().into();
-        let lent = Lent { socket, at: round % 4, record };
-        match assess(&board, 7, lent, sound, &mut lending) {
+        let left = Retained { socket, at: round % 4, record };
+        match assess(&board, 7, left, sound, &mut tally) {
             Fate::Ends(_) => {
                 ends += 1;
                 pair = connection();
             }
-            Fate::Moves { guest, begun } => {
+            Fate::Moves { connection, begun } => {
                 moves += 1;
-                let bag = guest.bag.unwrap();
+                let bag = connection.snapshot.unwrap();
                 assert!(bag.input.len() <= INPUT.min(3), "{words:?}");
                 assert!(bag.output.len() <= OUTPUT, "{words:?}");
                 assert_eq!(bag.done.output, 5, "{words:?}");
@@ -108,6 +107,5 @@ fn whatever_a_worker_has_written_every_connection_has_a_fate() {
         }
     }
     assert!(ends > 300 && moves > 300, "{ends} {moves}");
-    let tally = lending.tally;
     assert!(tally.reset > 0 && tally.refused > 0 && tally.finished > 0);
 }

@@ -39,7 +39,7 @@ const DEFAULT_PATH: &str = "/bin:/usr/bin";
 
 /// Starts workers, one like the other.
 #[derive(Debug)]
-pub(crate) struct Launcher {
+pub(in crate::master) struct Launcher {
     itself: Program,
     /// What the workers are, if that is another program.
     foreign: Option<Program>,
@@ -49,23 +49,27 @@ pub(crate) struct Launcher {
 
 /// A worker that has just been started.
 #[derive(Debug)]
-pub(crate) struct Started {
-    pub(crate) child: Child,
+pub(super) struct Started {
+    pub(super) child: Child,
     /// The master's end.
-    pub(crate) channel: OwnedFd,
+    pub(super) channel: OwnedFd,
     /// Of a worker that is on this library.
-    pub(crate) scoreboard: Option<Scoreboard>,
+    pub(super) scoreboard: Option<Scoreboard>,
 }
 
 impl Launcher {
     /// Workers that are this very program with the same arguments. `guarded`:
     /// their scoreboards have a journal.
-    pub(crate) fn this_program(guarded: bool) -> io::Result<Launcher> {
+    pub(in crate::master) fn this_program(
+        guarded: bool,
+    ) -> io::Result<Launcher> {
         Ok(Launcher { itself: itself()?, foreign: None, guarded })
     }
 
     /// Workers that are another program, which speaks as Node does.
-    pub(crate) fn another(words: &[OsString]) -> io::Result<Launcher> {
+    pub(in crate::master) fn another(
+        words: &[OsString],
+    ) -> io::Result<Launcher> {
         let name = words.first().cloned().unwrap_or_default();
         let mut foreign = program(&candidates(&name), words)?;
         foreign.bond = Bond::Guest;
@@ -74,12 +78,12 @@ impl Launcher {
     }
 
     /// Whether connections survive a worker.
-    pub(crate) fn is_guarded(&self) -> bool {
+    pub(super) fn is_guarded(&self) -> bool {
         self.guarded
     }
 
     /// What the workers are called, if they are another program.
-    pub(crate) fn name(&self) -> String {
+    pub(super) fn name(&self) -> String {
         let program = self.foreign.as_ref().unwrap_or(&self.itself);
         let name = program.arguments.first();
         name.map_or_else(String::new, |name| {
@@ -89,7 +93,7 @@ impl Launcher {
 
     /// Why a worker was not started. A program that somebody typed is named,
     /// with the status by which a shell tells the same.
-    pub(crate) fn explain(&self, error: sys::Error) -> String {
+    pub(super) fn explain(&self, error: sys::Error) -> String {
         if self.foreign.is_none() || !error.is_of("exec") {
             return error.to_string();
         }
@@ -104,7 +108,10 @@ impl Launcher {
     }
 
     /// Whoever starts from now on is that user, if it is a worker.
-    pub(crate) fn set_user(&mut self, user: &User) -> Result<(), Error> {
+    pub(in crate::master) fn set_user(
+        &mut self,
+        user: &User,
+    ) -> Result<(), Error> {
         let user = identity::look_up(user)?;
         if let Some(foreign) = &mut self.foreign {
             foreign.user = Some(user);
@@ -115,7 +122,7 @@ impl Launcher {
     }
 
     /// Starts one. It has executed its program when this returns.
-    pub(crate) fn spawn(
+    pub(super) fn spawn(
         &mut self,
         worker: WorkerId,
         slot: usize,
@@ -138,7 +145,7 @@ impl Launcher {
 
     /// Starts the master that is to follow this one (`upgrade`), with what
     /// it is to be told and to have.
-    pub(crate) fn spawn_successor(
+    pub(super) fn spawn_successor(
         &mut self,
         contract: Vec<OsString>,
         descriptors: &[BorrowedFd<'_>],

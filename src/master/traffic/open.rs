@@ -1,4 +1,4 @@
-//! What a Node worker asks to listen on (`queryServer`), and what it gets.
+//! Opens what a Node worker asks to listen on (`queryServer`).
 //!
 //! ```text
 //!   listen(3000)             {port 3000}         accepted here, handed over
@@ -8,8 +8,7 @@
 //!   dgram bind               {"udp4"}            the socket itself, shared
 //! ```
 //!
-//! Workers that ask for the same get the same. What makes it the same is the
-//! *key*: all that they ask with, port 0 staying 0.
+//! Which servers are the same, and who has them, is a matter of `primary`.
 
 use std::ffi::OsString;
 use std::io;
@@ -18,8 +17,8 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use super::listener::Listener;
 use crate::ipc::message::{AddressType, Listen};
+use crate::master::listener::Listener;
 use crate::sys;
 use crate::sys::tcp::Listening;
 use crate::sys::{process, socket};
@@ -35,51 +34,11 @@ const REUSE_ADDRESS: u32 = 4;
 
 /// What was opened.
 #[derive(Debug)]
-pub(super) enum Opened {
+pub(super) enum Socket {
     /// The master accepts.
     Accepting(Listener),
     /// Every worker reads the socket itself.
     Shared(OwnedFd),
-}
-
-/// The name by which both sides call a server; the tuple that Node's own
-/// primary makes it of (lib/internal/cluster/primary.js).
-pub(super) fn key(listen: &Listen<'_>) -> String {
-    let address = listen.address.as_deref().unwrap_or("null");
-    let port = listen.port.map_or("null".to_owned(), |port| port.to_string());
-    let kind = match listen.address_type {
-        AddressType::Unspecified => "null",
-        AddressType::Tcp4 => "4",
-        AddressType::Tcp6 => "6",
-        AddressType::Unix => "-1",
-        AddressType::Udp4 => "udp4",
-        AddressType::Udp6 => "udp6",
-    };
-    let fd = listen.fd.map_or("undefined".to_owned(), |fd| fd.to_string());
-    format!("{address}:{port}:{kind}:{fd}:{}", listen.index)
-}
-
-/// Whether a server that was asked for by `key`, and has this port now, is
-/// what `listen` is about. Both its users name the real port, where the key
-/// has 0 or none: who tells that it listens, and an app that closes a server
-/// and wants another where that was.
-pub(super) fn is_meant(
-    listen: &Listen<'_>,
-    key: &str,
-    port: Option<u16>,
-) -> bool {
-    let at = |port| self::key(&Listen { port, ..listen.clone() });
-    if at(listen.port) == key {
-        return true;
-    }
-    let real = listen.port.and_then(|port| u16::try_from(port).ok());
-    let here = real.is_some() && real == port;
-    here && [at(Some(0)), at(None)].iter().any(|unnamed| {
-        // A port has one server: which one of several it was asked for as
-        // does not matter.
-        unnamed.rsplit_once(':').map(|(place, _)| place)
-            == key.rsplit_once(':').map(|(place, _)| place)
-    })
 }
 
 /// Takes over what an earlier master had under that key.
@@ -87,14 +46,14 @@ pub(super) fn inherit(
     key: &str,
     listen: &Listen<'_>,
     socket: OwnedFd,
-) -> Result<Opened, i32> {
+) -> Result<Socket, i32> {
     match listen.address_type {
-        AddressType::Udp4 | AddressType::Udp6 => Ok(Opened::Shared(socket)),
+        AddressType::Udp4 | AddressType::Udp6 => Ok(Socket::Shared(socket)),
         AddressType::Unspecified
         | AddressType::Tcp4
         | AddressType::Tcp6
         | AddressType::Unix => Listener::inherit(key.as_ref(), socket)
-            .map(Opened::Accepting)
+            .map(Socket::Accepting)
             .map_err(|error| error.errno()),
     }
 }
@@ -105,7 +64,7 @@ pub(super) fn open(
     key: &str,
     listen: &Listen<'_>,
     host: Option<&str>,
-) -> Result<Opened, i32> {
+) -> Result<Socket, i32> {
     let name = OsString::from(key);
     let backlog = listen
         .backlog
@@ -121,7 +80,7 @@ pub(super) fn open(
             let opened = first(&addresses(listen, host)?, |address| {
                 socket::bind_udp(address, ipv6_only, has(REUSE_ADDRESS))
             });
-            opened.map(Opened::Shared)
+            opened.map(Socket::Shared)
         }
         AddressType::Tcp4 | AddressType::Tcp6 => {
             let opened = first(&addresses(listen, host)?, |address| {
@@ -129,7 +88,7 @@ pub(super) fn open(
                 let how = Listening { ipv6_only, ..Listening::plain(backlog) };
                 Listener::listen_at(name, address, how)
             });
-            opened.map(|(listener, _)| Opened::Accepting(listener))
+            opened.map(|(listener, _)| Socket::Accepting(listener))
         }
         AddressType::Unspecified => {
             let number = listen.fd.ok_or(invalid())?;
@@ -142,7 +101,7 @@ pub(super) fn open(
             process::set_nonblocking(socket.as_fd())
                 .map_err(|error| error.errno())?;
             Listener::inherit(&name, socket)
-                .map(Opened::Accepting)
+                .map(Socket::Accepting)
                 .map_err(|error| error.errno())
         }
     }
@@ -153,7 +112,7 @@ fn open_path(
     path: &Path,
     backlog: i32,
     listen: &Listen<'_>,
-) -> Result<Opened, i32> {
+) -> Result<Socket, i32> {
     let listener = Listener::bind_unix(name, path, backlog)
         .map_err(|error| error.errno())?;
     // As uv_pipe_chmod does: the other bits stay.
@@ -169,7 +128,7 @@ fn open_path(
         };
         chmod().map_err(|error| error.raw_os_error().unwrap_or_default())?;
     }
-    Ok(Opened::Accepting(listener))
+    Ok(Socket::Accepting(listener))
 }
 
 /// The addresses that may be meant, the better ones first. Node listens on
@@ -265,28 +224,6 @@ mod tests {
     }
 
     #[test]
-    fn a_key_is_all_that_is_asked_with() {
-        assert_eq!(key(&tcp(None, 3000)), "null:3000:4:undefined:0");
-        let mut second = tcp(Some("127.0.0.1"), 0);
-        second.index = 1;
-        assert_eq!(key(&second), "127.0.0.1:0:4:undefined:1");
-    }
-
-    #[test]
-    fn a_port_that_was_left_open_is_known_by_the_real_one() {
-        let mut asked = tcp(Some("127.0.0.1"), 0);
-        asked.index = 1;
-        let key = key(&asked);
-        let now = tcp(Some("127.0.0.1"), 4000);
-        assert!(is_meant(&now, &key, Some(4000)));
-        assert!(!is_meant(&now, &key, Some(4001)));
-        assert!(!is_meant(&tcp(None, 4000), &key, Some(4000)));
-        assert!(is_meant(&asked, &key, Some(4000)));
-        let other = tcp(Some("127.0.0.1"), 0);
-        assert!(!is_meant(&other, &key, Some(4000)), "asked for anew");
-    }
-
-    #[test]
     fn a_listen_on_every_address_takes_both_families_or_the_host_given() {
         let wide = tcp(None, 80);
         let both = addresses(&wide, None).unwrap();
@@ -328,7 +265,7 @@ mod tests {
     #[test]
     fn what_is_in_use_is_told_by_its_number() {
         let asked = tcp(Some("127.0.0.1"), 0);
-        let Ok(Opened::Accepting(first)) = open("a", &asked, None) else {
+        let Ok(Socket::Accepting(first)) = open("a", &asked, None) else {
             panic!("port 0 is always free");
         };
         let port = i32::from(first.bound().unwrap().port());
@@ -343,6 +280,6 @@ mod tests {
         let mut asked = tcp(Some("127.0.0.1"), 0);
         asked.address_type = AddressType::Udp4;
         let opened = open("u", &asked, None).unwrap();
-        assert!(matches!(opened, Opened::Shared(_)));
+        assert!(matches!(opened, Socket::Shared(_)));
     }
 }

@@ -11,12 +11,9 @@
 use std::num::NonZero;
 use std::time::{Duration, Instant};
 
-use log::info;
-
-use super::supervisor::{Event, State};
-use super::{Master, usage};
 use crate::WorkerId;
 use crate::config::Serve;
+use crate::control::Usage;
 use crate::scoreboard::Requests;
 
 /// How often.
@@ -24,14 +21,14 @@ const LOOK: Duration = Duration::from_millis(500);
 
 /// See the [module](self).
 #[derive(Debug)]
-pub(super) struct Recycling {
+pub(in crate::master) struct Recycling {
     max_requests: Option<NonZero<usize>>,
     max_rss: Option<NonZero<usize>>,
     next: Option<Instant>,
 }
 
 impl Recycling {
-    pub(super) fn new(settings: &Serve, now: Instant) -> Recycling {
+    pub(in crate::master) fn new(settings: &Serve, now: Instant) -> Recycling {
         let Serve { max_requests, max_rss, .. } = *settings;
         let wanted = max_requests.is_some() || max_rss.is_some();
         let next = wanted.then(|| now + LOOK);
@@ -41,41 +38,34 @@ impl Recycling {
     pub(super) fn deadline(&self) -> Option<Instant> {
         self.next
     }
-}
 
-impl Master {
-    /// Looks for worn workers, if it is time to.
-    pub(super) fn recycle(&mut self) {
-        if self.recycling.next.is_none_or(|next| next > self.now) {
-            return;
+    /// Whether it is time to look; the next time is in a while, then.
+    pub(super) fn is_due(&mut self, now: Instant) -> bool {
+        let due = self.next.is_some_and(|next| next <= now);
+        if due {
+            self.next = Some(now + LOOK);
         }
-        self.recycling.next = Some(self.now + LOOK);
-        for status in self.supervisor.status() {
-            if let Some(worker) = status.worker
-                && status.state == State::Ready
-                && let Some(why) = self.wear(worker)
-            {
-                info!("worker {worker} is to be replaced: {why}");
-                self.note(Event::Recycle { worker });
-            }
-        }
+        due
     }
 
-    /// Why a worker is worn, the first time that it is.
-    fn wear(&mut self, worker: WorkerId) -> Option<String> {
-        let link = self.links.get_mut(&worker).filter(|link| !link.worn)?;
-        if let Some(limit) = self.recycling.max_requests
-            && let Some(Requests { answered, .. }) = link.requests()
+    /// Why this worker is over its limits, if so. What it costs the machine
+    /// is asked only where that matters.
+    pub(super) fn over_limit(
+        &self,
+        worker: WorkerId,
+        requests: Option<Requests>,
+        usage: impl FnOnce() -> Option<Usage>,
+    ) -> Option<String> {
+        if let Some(limit) = self.max_requests
+            && let Some(Requests { answered, .. }) = requests
             && answered >= limit_of(worker, limit)
         {
-            link.worn = true;
             return Some(format!("it has answered {answered} requests"));
         }
-        if let Some(limit) = self.recycling.max_rss
-            && let Some(usage) = usage::of(link.child.pid())
+        if let Some(limit) = self.max_rss
+            && let Some(usage) = usage()
             && usage.rss > limit.get() as u64
         {
-            link.worn = true;
             let (rss, limit) = (usage.rss >> 10, limit.get() >> 10);
             return Some(format!("it has {rss} K of {limit} K in memory"));
         }
@@ -118,5 +108,58 @@ mod tests {
         }
         let largest = NonZero::new(1_000_000_000).unwrap();
         assert!(limit_of(WorkerId(u32::MAX), largest) >= 900_000_000);
+    }
+
+    fn limits(requests: usize, rss: usize) -> Recycling {
+        let max_requests = NonZero::new(requests);
+        let max_rss = NonZero::new(rss);
+        Recycling { max_requests, max_rss, next: None }
+    }
+
+    fn answered(answered: u64) -> Option<Requests> {
+        Some(Requests { answered, refused: 0 })
+    }
+
+    fn uses(rss: u64) -> Option<Usage> {
+        Some(Usage { rss, cpu: Duration::ZERO })
+    }
+
+    #[test]
+    fn what_has_no_limit_is_not_looked_at() {
+        let none = limits(0, 0);
+        let never = || panic!("nobody wants to know");
+        assert_eq!(
+            none.over_limit(WorkerId(1), answered(u64::MAX), never),
+            None
+        );
+        let requests = limits(5, 0);
+        let never = || panic!("nobody wants to know");
+        assert!(
+            requests.over_limit(WorkerId(1), answered(5), never).is_some()
+        );
+    }
+
+    #[test]
+    fn a_worker_that_does_not_tell_has_its_memory_looked_at() {
+        let both = limits(5, 1 << 20);
+        let id = WorkerId(1);
+        assert_eq!(both.over_limit(id, None, || uses(1 << 20)), None);
+        let why = both.over_limit(id, None, || uses((1 << 20) + 1));
+        assert_eq!(why.unwrap(), "it has 1024 K of 1024 K in memory");
+        assert_eq!(
+            both.over_limit(id, answered(4), || None),
+            None,
+            "it is gone"
+        );
+    }
+
+    #[test]
+    fn a_look_is_due_once_in_a_while() {
+        let now = Instant::now();
+        let mut some = Recycling { next: Some(now + LOOK), ..limits(5, 0) };
+        assert!(!some.is_due(now));
+        assert!(some.is_due(now + LOOK));
+        assert_eq!(some.deadline(), Some(now + 2 * LOOK));
+        assert!(!limits(0, 0).is_due(now));
     }
 }
