@@ -5,14 +5,22 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Whose decisions are values: no kernel, no clock, no file, no log.
-const PURE: [&str; 9] = [
+const PURE: [&str; 17] = [
     "src/config",
+    "src/control/mod",
+    "src/control/status",
+    "src/control/table",
     "src/http",
     "src/ipc",
     "src/master/dispatcher",
+    "src/master/primary",
+    "src/master/readiness",
     "src/master/scheduler",
+    "src/master/server",
     "src/master/supervisor",
-    "src/master/watch",
+    "src/master/traffic/limits",
+    "src/master/workers/watch",
+    "src/salvage",
     "src/worker/node/dialogue",
     "src/worker/node/lists",
 ];
@@ -38,6 +46,9 @@ const IMPURE: [&str; 18] = [
     "trace!",
     "warn!",
 ];
+
+/// Where the parts of the master meet: nothing else may know all of it.
+const MASTER: [&str; 4] = ["commands.rs", "mod.rs", "orders.rs", "start.rs"];
 
 /// The card's four.
 const DEPENDENCIES: [&str; 4] = ["libc", "log", "memchr", "simple_logger"];
@@ -213,6 +224,47 @@ fn the_tests_that_a_chapter_names_are_there() {
         named += 1;
     }
     assert!(named > 20);
+}
+
+#[test]
+fn whoever_says_that_it_is_pure_is_held_to_it() {
+    for (path, text) in files(&["src"]) {
+        let mut head = text.lines().take_while(|line| line.starts_with("//!"));
+        let says = head.any(|line| words(line).any(|word| word == "PURE"));
+        let path = path.with_extension("");
+        let held = PURE.iter().any(|pure| path.starts_with(pure));
+        assert!(!says || held, "{} is on no list", path.display());
+    }
+}
+
+#[test]
+fn the_master_is_one_object_in_the_files_where_its_parts_meet() {
+    let mut found = Vec::new();
+    for (path, text) in files(&["src"]) {
+        let name = path.strip_prefix("src/master").unwrap_or(&path);
+        if code(&text).lines().any(|line| line.starts_with("impl Master "))
+            && path.starts_with("src/master")
+        {
+            found.push(name.display().to_string());
+        }
+    }
+    assert_eq!(found, MASTER);
+}
+
+#[test]
+fn nothing_that_a_loop_can_reach_sleeps() {
+    let mut files = files(&["src"]);
+    files.retain(|(path, _)| !path.starts_with("src/demo") && !is_test(path));
+    for (_, text) in &mut files {
+        let end = text.find("#[cfg(test)]\nmod tests {");
+        text.truncate(end.unwrap_or(text.len()));
+    }
+    let mut seen = sightings(&files, &["sleep", "usleep", "nanosleep"]);
+    seen.retain(|line| line.contains("thread") || line.contains("libc"));
+    // A lock among masters that begin at the same time is waited for, a
+    // second at most: whoever else held on to it would keep a master out.
+    seen.retain(|line| !line.starts_with("src/sys/lock.rs:"));
+    assert!(seen.is_empty(), "{seen:#?}");
 }
 
 #[test]
