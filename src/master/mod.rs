@@ -62,9 +62,9 @@ use self::poller::{Poller, Source};
 use self::primary::Primary;
 use self::scheduler::Scheduler;
 use self::supervisor::{Action, Event, Exit, Outcome, State, Supervisor};
-use self::traffic::{Death, Faulty, Traffic};
+use self::traffic::{Faulty, Traffic};
 use self::upgrade::{Progress, Upgrade};
-use self::workers::{Corpse, Workers};
+use self::workers::{Death, Workers};
 use crate::WorkerId;
 use crate::config::Serve;
 use crate::error::Error;
@@ -194,21 +194,21 @@ impl Master {
         // its pid is still its own.
         self.drain(worker);
         let (poller, now) = (&mut self.poller, self.now);
-        let corpse = self.workers.reap(worker, poller, now)?;
-        let Some(corpse) = corpse else { return Ok(()) };
+        let ended = self.workers.reap(worker, poller, now)?;
+        let Some(death) = ended else { return Ok(()) };
         // First in line again is what it had, then what it was sent and had
         // not received: nobody else is given anything in between.
-        let (loss, looked) = self.traffic.lost(worker, death(&corpse));
+        let (loss, looked) = self.traffic.lost(worker, death);
         if let Err(fault) = looked {
             error!("worker {worker} left wrong counters: {fault}");
         }
         if let Some(primary) = &mut self.primary {
             primary.lost(worker);
         }
-        log_exit(worker, &corpse, loss.moved);
+        log_exit(worker, &death, loss.moved);
         // Before its end is told, which may otherwise be the end of all.
         self.look_for_the_stranded();
-        let (how, proven) = (corpse.how, loss.proven);
+        let (how, proven) = (death.how, loss.proven);
         self.note(Event::Exited { worker, how, proven });
         self.emit(exit_event(worker, how));
         Ok(())
@@ -414,22 +414,16 @@ impl Master {
     }
 }
 
-/// What the traffic has to know of a worker's end.
-fn death(corpse: &Corpse) -> Death {
-    let Corpse { how, hung, broken, leaving, .. } = *corpse;
-    Death { how, hung, broken, leaving }
-}
-
 /// One line for a worker that has ended, whatever it ended of.
-fn log_exit(worker: WorkerId, corpse: &Corpse, others: usize) {
-    let Corpse { pid, how, .. } = *corpse;
+fn log_exit(worker: WorkerId, death: &Death, others: usize) {
+    let Death { pid, how, .. } = *death;
     let words = match how {
         Exit::Code(code) => format!("exited with status {code}"),
         Exit::Signal(number) => {
             format!("was killed by {}", signal::name_of(number))
         }
     };
-    let age = corpse.age.as_secs_f32();
+    let age = death.age.as_secs_f32();
     let moved = match others {
         0 => String::new(),
         n => format!("; {n} connections it had not received go to others"),

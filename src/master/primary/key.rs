@@ -5,7 +5,7 @@ use crate::ipc::message::{AddressType, Listen};
 
 /// The name by which both sides call a server; the tuple that Node's own
 /// primary makes it of (lib/internal/cluster/primary.js).
-pub(in crate::master) fn key(listen: &Listen<'_>) -> String {
+pub(crate) fn key(listen: &Listen<'_>) -> String {
     let address = listen.address.as_deref().unwrap_or("null");
     let port = listen.port.map_or("null".to_owned(), |port| port.to_string());
     let kind = match listen.address_type {
@@ -83,8 +83,10 @@ mod tests {
         let asked = Listen { fd: Some(3), ..Listen::default() };
         let key = key(&asked);
         assert_eq!(key, "null:null:null:3:0");
-        let now = Listen { port: Some(4000), ..asked };
+        let now = Listen { port: Some(4000), ..asked.clone() };
         assert!(is_meant(&now, &key, Some(4000)));
         assert!(!is_meant(&now, &key, None));
+        let other = Listen { index: 1, ..asked };
+        assert!(!is_meant(&other, &key, None), "of the same unix socket");
     }
 }

@@ -13,8 +13,8 @@
 //! ```
 //!
 //! [`servers`] has what workers asked for, [`handles`] what is on its way to
-//! one of them, [`readiness`](super::readiness) when one is ready. The worker's
-//! side of the same talk is `worker/node/dialogue.rs`.
+//! one of them, [`readiness`](super::readiness) says when one is ready. The
+//! worker's side of the same talk is `worker/node/dialogue.rs`.
 //!
 //! A time is how long the master has run.
 
@@ -345,7 +345,9 @@ impl Primary {
 
     /// Gives up the servers that have been deserted for their time. There
     /// are so many `slots`; `is_awaited` is whether a worker is to come that
-    /// may want what nobody has, and is asked only if that matters.
+    /// may want what nobody has, and is asked only if that matters. Whom
+    /// [`Primary::judge`] calls ready is no longer awaited: its orders are
+    /// carried out before this.
     pub(super) fn close_deserted(
         &mut self,
         now: Duration,

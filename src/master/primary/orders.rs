@@ -11,7 +11,7 @@ use crate::master::server::ServerId;
 /// One thing to do. Orders are carried out in the order in which they are
 /// given, before the primary hears anything else.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::master) enum Order<'a> {
+pub(crate) enum Order<'a> {
     /// Say this to the worker.
     Say { worker: WorkerId, message: Message<'a> },
     /// Say this to the worker, under the channel's next number. An operator
@@ -48,41 +48,41 @@ pub(in crate::master) enum Order<'a> {
 
 /// A server that somebody asks for and nobody has.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::master) struct Query<'a> {
+pub(crate) struct Query<'a> {
     pub(super) worker: WorkerId,
     pub(super) ack: u64,
     /// What the server is called if it can be opened.
-    pub(in crate::master) server: ServerId,
-    pub(in crate::master) key: String,
-    pub(in crate::master) listen: Listen<'a>,
+    pub(crate) server: ServerId,
+    pub(crate) key: String,
+    pub(crate) listen: Listen<'a>,
 }
 
 /// What a [`Query`] has become.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::master) struct Opened {
+pub(crate) struct Opened {
     /// Where it is bound, if that is IP.
-    pub(in crate::master) bound: Option<SocketAddr>,
+    pub(crate) bound: Option<SocketAddr>,
     /// Every worker reads the socket itself; else the master accepts.
-    pub(in crate::master) shared: bool,
+    pub(crate) shared: bool,
 }
 
 /// A reply that a socket comes with.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::master) struct Share {
-    pub(in crate::master) worker: WorkerId,
-    pub(in crate::master) server: ServerId,
-    pub(in crate::master) reply: Reply,
+pub(crate) struct Share {
+    pub(crate) worker: WorkerId,
+    pub(crate) server: ServerId,
+    pub(crate) reply: Reply,
 }
 
 /// The answer to the worker's message with the number `ack`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::master) struct Reply {
-    pub(in crate::master) ack: u64,
-    pub(in crate::master) answer: Answer,
+pub(crate) struct Reply {
+    pub(crate) ack: u64,
+    pub(crate) answer: Answer,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::master) enum Answer {
+pub(crate) enum Answer {
     /// The worker may go.
     Done,
     /// The worker has this server.
@@ -99,7 +99,7 @@ pub(in crate::master) enum Answer {
 
 impl Reply {
     /// In Node's words.
-    pub(in crate::master) fn act(&self) -> Act<'_> {
+    pub(crate) fn act(&self) -> Act<'_> {
         let server = |errno, key, data, sockname| {
             message::Answer::Server(message::Server {
                 errno,
@@ -127,7 +127,7 @@ impl Reply {
 
 /// What no Node worker says. It costs the worker its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::master) enum Fault {
+pub(crate) enum Fault {
     /// Only a master says this.
     MastersWords,
     /// A descriptor has arrived, and all had.

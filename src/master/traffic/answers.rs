@@ -34,7 +34,7 @@ impl Traffic {
     ///
     /// # Errors
     /// No such connection is on its way.
-    pub(in crate::master) fn nack(
+    pub(crate) fn nack(
         &mut self,
         worker: WorkerId,
         first: u64,
@@ -66,7 +66,7 @@ impl Traffic {
     ///
     /// # Errors
     /// No such connection is on its way.
-    pub(in crate::master) fn taken(
+    pub(crate) fn taken(
         &mut self,
         worker: WorkerId,
         id: ServerId,
@@ -86,7 +86,7 @@ impl Traffic {
 
     /// A Node worker gives the oldest connection back, which goes to another,
     /// while this one rests. `answered`: it had the connection, and said no.
-    pub(in crate::master) fn refused(
+    pub(crate) fn refused(
         &mut self,
         worker: WorkerId,
         id: ServerId,
@@ -107,10 +107,7 @@ impl Traffic {
     ///
     /// # Errors
     /// It says what cannot be.
-    pub(in crate::master) fn look_at(
-        &mut self,
-        worker: WorkerId,
-    ) -> Result<(), Error> {
+    pub(crate) fn look_at(&mut self, worker: WorkerId) -> Result<(), Error> {
         let server = self.servers.get_mut(&ServerId::OWN);
         let account = self.accounts.get_mut(&worker);
         let (Some(server), Some(Account::Handoff(ours))) = (server, account)
@@ -153,7 +150,7 @@ impl Traffic {
 
     /// The look at the counters of every turn of the loop. The less it finds,
     /// the longer the loop may sleep before the next.
-    pub(in crate::master) fn look(&mut self) -> Vec<Faulty> {
+    pub(crate) fn look(&mut self) -> Vec<Faulty> {
         let before = self.held;
         let faults = self.look_at_all();
         let (first, most) = if self.is_waiting() {

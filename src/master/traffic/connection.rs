@@ -9,11 +9,11 @@ use crate::sys::socket;
 
 /// One that is on its way to a worker, or waits for one.
 #[derive(Debug)]
-pub(in crate::master) struct Connection {
-    pub(in crate::master) socket: OwnedFd,
-    pub(in crate::master) snapshot: Option<Box<Bag>>,
+pub(crate) struct Connection {
+    pub(crate) socket: OwnedFd,
+    pub(crate) snapshot: Option<Box<Bag>>,
     /// A copy of it may be kept while a worker has it (`trust`).
-    pub(in crate::master) guarded: bool,
+    pub(crate) guarded: bool,
 }
 
 impl Connection {

@@ -20,32 +20,29 @@ pub(super) struct Past {
 
 /// What all workers have done, and what became of their connections.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::master) struct Totals {
-    pub(in crate::master) redispatched: u64,
+pub(crate) struct Totals {
+    pub(crate) redispatched: u64,
     /// Of workers that are gone.
-    pub(in crate::master) handed_over: u64,
+    pub(crate) handed_over: u64,
     /// Of all workers; `None` if none of them has told.
-    pub(in crate::master) requests: Option<Requests>,
-    pub(in crate::master) salvage: Salvage,
+    pub(crate) requests: Option<Requests>,
+    pub(crate) salvage: Salvage,
 }
 
 impl Traffic {
     /// Whether this worker has taken a connection.
-    pub(in crate::master) fn is_proven(&self, worker: WorkerId) -> bool {
+    pub(crate) fn is_proven(&self, worker: WorkerId) -> bool {
         let account = self.accounts.get(&worker);
         account.is_some_and(|account| account.received() > 0)
     }
 
     /// What became of a worker's requests, if it tells.
-    pub(in crate::master) fn requests(
-        &self,
-        worker: WorkerId,
-    ) -> Option<Requests> {
+    pub(crate) fn requests(&self, worker: WorkerId) -> Option<Requests> {
         self.accounts.get(&worker)?.requests()
     }
 
     /// What the hang detector sees of a worker; see `account`.
-    pub(in crate::master) fn sample(
+    pub(crate) fn sample(
         &self,
         worker: WorkerId,
         is_stopped: impl FnOnce() -> bool,
@@ -57,7 +54,7 @@ impl Traffic {
     }
 
     /// Every worker's counts, over all that it serves.
-    pub(in crate::master) fn counts(&self) -> BTreeMap<WorkerId, Counts> {
+    pub(crate) fn counts(&self) -> BTreeMap<WorkerId, Counts> {
         let mut all: BTreeMap<WorkerId, Counts> = BTreeMap::new();
         for server in self.servers.values() {
             for one in server.dispatcher.counts() {
@@ -72,7 +69,7 @@ impl Traffic {
         all
     }
 
-    pub(in crate::master) fn totals(&self) -> Totals {
+    pub(crate) fn totals(&self) -> Totals {
         let servers = self.servers.values();
         let redispatched = servers.map(|one| one.dispatcher.redispatched());
         let living = self.accounts.values().filter_map(Account::requests);
@@ -86,7 +83,7 @@ impl Traffic {
     }
 
     /// What the scheduler calls itself.
-    pub(in crate::master) fn policy(&self) -> &str {
+    pub(crate) fn policy(&self) -> &str {
         self.scheduler.name()
     }
 }

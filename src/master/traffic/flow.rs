@@ -18,7 +18,7 @@ use crate::slab::Key;
 
 impl Traffic {
     /// Takes what a listener has, as far as there is room.
-    pub(in crate::master) fn accept(
+    pub(crate) fn accept(
         &mut self,
         id: ServerId,
         key: Key,
@@ -48,7 +48,7 @@ impl Traffic {
     ///
     /// # Errors
     /// A listener cannot be watched.
-    pub(in crate::master) fn turn(
+    pub(crate) fn turn(
         &mut self,
         workers: &mut Workers,
         mut primary: Option<&mut Primary>,
@@ -202,7 +202,7 @@ impl Traffic {
     }
 
     /// Whether nothing is listened on and nobody waits for a worker.
-    pub(in crate::master) fn is_settled(&self) -> bool {
+    pub(crate) fn is_settled(&self) -> bool {
         self.servers.values().all(|server| {
             let dispatcher = &server.dispatcher;
             let mut workers = self.accounts.keys();
@@ -214,7 +214,7 @@ impl Traffic {
 
     /// Whether connections came back that wait for a worker, while there may
     /// be none to come.
-    pub(in crate::master) fn is_stranded(&mut self) -> bool {
+    pub(crate) fn is_stranded(&mut self) -> bool {
         std::mem::take(&mut self.returned)
             && self.servers.values().any(|server| {
                 server.listeners.are_closed() && server.dispatcher.parked() > 0

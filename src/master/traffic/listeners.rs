@@ -19,7 +19,7 @@ use crate::sys::socket::Accepted;
 
 /// See the [module](self).
 #[derive(Debug)]
-pub(in crate::master) struct Listeners {
+pub(crate) struct Listeners {
     listeners: Vec<(Listener, Key)>,
     gate: Gate,
     /// Each listener is closed as soon as its queue is empty.
@@ -30,9 +30,7 @@ pub(in crate::master) struct Listeners {
 
 impl Listeners {
     /// Listeners that the poller watches already.
-    pub(in crate::master) fn new(
-        listeners: Vec<(Listener, Key)>,
-    ) -> Listeners {
+    pub(crate) fn new(listeners: Vec<(Listener, Key)>) -> Listeners {
         Listeners {
             listeners,
             gate: Gate::new(),

@@ -47,7 +47,7 @@ impl Traffic {
     }
 
     /// Takes over a connection of the previous master.
-    pub(in crate::master) fn adopt(&mut self, connection: Connection) {
+    pub(crate) fn adopt(&mut self, connection: Connection) {
         self.held += 1;
         self.tally.connections += 1;
         self.put_on(connection);
@@ -57,12 +57,12 @@ impl Traffic {
 /// Connections for the next master.
 impl Traffic {
     /// Whether somebody goes on with what a worker gives back.
-    pub(in crate::master) fn goes_on(&self) -> bool {
+    pub(crate) fn goes_on(&self) -> bool {
         !matches!(self.onward, Onward::End)
     }
 
     /// The next connection that is to go to the next master.
-    pub(in crate::master) fn outbound(&self) -> Option<&Connection> {
+    pub(crate) fn outbound(&self) -> Option<&Connection> {
         match &self.onward {
             Onward::NextMaster(queue) => queue.front(),
             Onward::Worker | Onward::End => None,
@@ -70,7 +70,7 @@ impl Traffic {
     }
 
     /// That one has gone there.
-    pub(in crate::master) fn outbound_sent(&mut self) {
+    pub(crate) fn outbound_sent(&mut self) {
         if let Onward::NextMaster(queue) = &mut self.onward
             && queue.pop_front().is_some()
         {
@@ -80,7 +80,7 @@ impl Traffic {
 
     /// The next master is gone: what was to go there ends. How many those
     /// are.
-    pub(in crate::master) fn end_outbound(&mut self) -> usize {
+    pub(crate) fn end_outbound(&mut self) -> usize {
         let Onward::NextMaster(queue) = &self.onward else { return 0 };
         let count = queue.len();
         self.held -= count;
@@ -90,11 +90,11 @@ impl Traffic {
 
     /// The system has too many descriptors on their way: nothing is sent for
     /// a while.
-    pub(in crate::master) fn pause_sending(&mut self, now: Instant) {
+    pub(crate) fn pause_sending(&mut self, now: Instant) {
         self.congestion.until = Some(now + CONGESTION);
     }
 
-    pub(in crate::master) fn is_paused(&self) -> bool {
+    pub(crate) fn is_paused(&self) -> bool {
         self.congestion.until.is_some()
     }
 }

@@ -20,22 +20,10 @@ use super::onward::Onward;
 use crate::WorkerId;
 use crate::master::server::ServerId;
 use crate::master::supervisor::Exit;
+use crate::master::workers::Death;
 use crate::salvage::bag::{Bag, Record};
 use crate::sys::close::close_all;
 use crate::sys::signal;
-
-/// What is known of a worker's end.
-#[derive(Clone, Copy, Debug)]
-pub(in crate::master) struct Death {
-    pub(in crate::master) how: Exit,
-    /// It was killed because it did not move.
-    pub(in crate::master) hung: bool,
-    /// It broke the rules: nothing that it has written down is to be relied
-    /// on more than must be.
-    pub(in crate::master) broken: bool,
-    /// It was told to go, and another has its place.
-    pub(in crate::master) leaving: bool,
-}
 
 impl Traffic {
     /// Takes back what a worker gives.

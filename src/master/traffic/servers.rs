@@ -36,7 +36,7 @@ pub(super) struct Server {
 impl Traffic {
     /// Serves what is listened on. `shared`: a socket that each worker reads
     /// itself.
-    pub(in crate::master) fn open(
+    pub(crate) fn open(
         &mut self,
         id: ServerId,
         key: String,
@@ -56,7 +56,7 @@ impl Traffic {
     ///
     /// # Errors
     /// The system's number, as Node wants to hear it.
-    pub(in crate::master) fn open_asked(
+    pub(crate) fn open_asked(
         &mut self,
         query: &Query<'_>,
         inherited: Option<OwnedFd>,
@@ -96,18 +96,14 @@ impl Traffic {
     }
 
     /// Closes a server that nobody has, with whatever waits for it.
-    pub(in crate::master) fn close(
-        &mut self,
-        id: ServerId,
-        poller: &mut Poller,
-    ) {
+    pub(crate) fn close(&mut self, id: ServerId, poller: &mut Poller) {
         let Some(mut server) = self.servers.remove(&id) else { return };
         self.held -= server.held();
         server.listeners.close_all(poller);
     }
 
     /// Closes all listeners, whatever waits in their queues.
-    pub(in crate::master) fn close_all(&mut self, poller: &mut Poller) {
+    pub(crate) fn close_all(&mut self, poller: &mut Poller) {
         // Whatever is opened after this is nobody else's.
         self.admission = Admission::Open;
         for server in self.servers.values_mut() {
@@ -118,7 +114,7 @@ impl Traffic {
     /// A stop has begun: connections that the kernel holds back for want of a
     /// first byte come through, and nobody comes after us, unless the next
     /// master is there already.
-    pub(in crate::master) fn stop(&mut self) {
+    pub(crate) fn stop(&mut self) {
         for server in self.servers.values() {
             server.listeners.stop_deferring();
         }
@@ -128,7 +124,7 @@ impl Traffic {
     }
 
     /// From now on a listener whose queue is empty is closed.
-    pub(in crate::master) fn begin_closing(&mut self) {
+    pub(crate) fn begin_closing(&mut self) {
         self.admission = Admission::Closing;
         for server in self.servers.values_mut() {
             server.listeners.begin_closing();
@@ -137,7 +133,7 @@ impl Traffic {
 
     /// The next master is ready: it has our listeners too, and gets the
     /// connections that our workers give back.
-    pub(in crate::master) fn hand_over(&mut self) {
+    pub(crate) fn hand_over(&mut self) {
         self.onward = Onward::NextMaster(VecDeque::new());
         for server in self.servers.values_mut() {
             server.listeners.hand_over();
@@ -145,7 +141,7 @@ impl Traffic {
     }
 
     /// The previous master goes: we accept.
-    pub(in crate::master) fn take_over(&mut self) {
+    pub(crate) fn take_over(&mut self) {
         self.admission = Admission::Open;
         for server in self.servers.values_mut() {
             server.listeners.take_over();
@@ -153,29 +149,27 @@ impl Traffic {
     }
 
     /// Leaves so many workers the descriptors that they need.
-    pub(in crate::master) fn make_room_for(&mut self, workers: usize) {
+    pub(crate) fn make_room_for(&mut self, workers: usize) {
         let listeners = self.listeners().count();
         self.limits.make_room_for(workers, listeners, control::CLIENTS);
     }
 
     /// Whether there may be one more server: each costs a descriptor.
-    pub(in crate::master) fn has_room_for_a_server(&self) -> bool {
+    pub(crate) fn has_room_for_a_server(&self) -> bool {
         self.servers.len() < self.limits.held
     }
 
     /// Whether a listener is at this path.
-    pub(in crate::master) fn is_at(&self, path: &Path) -> bool {
+    pub(crate) fn is_at(&self, path: &Path) -> bool {
         self.listeners().any(|listener| listener.is_at(path))
     }
 
-    pub(in crate::master) fn listeners(
-        &self,
-    ) -> impl Iterator<Item = &Listener> {
+    pub(crate) fn listeners(&self) -> impl Iterator<Item = &Listener> {
         self.servers.values().flat_map(|server| server.listeners.iter())
     }
 
     /// All that is listened on or shared, by its name.
-    pub(in crate::master) fn sockets(
+    pub(crate) fn sockets(
         &self,
     ) -> impl Iterator<Item = (&OsStr, BorrowedFd<'_>)> {
         self.servers.values().flat_map(|server| {
@@ -191,10 +185,7 @@ impl Traffic {
     ///
     /// # Errors
     /// The system's number.
-    pub(in crate::master) fn shared(
-        &self,
-        id: ServerId,
-    ) -> Result<OwnedFd, i32> {
+    pub(crate) fn shared(&self, id: ServerId) -> Result<OwnedFd, i32> {
         let server = self.servers.get(&id);
         let shared = server.and_then(|server| server.shared.as_ref());
         let shared = shared.ok_or(sys::Error::INVALID.errno())?;

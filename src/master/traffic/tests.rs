@@ -81,8 +81,14 @@ impl Scene {
     }
 }
 
-const KILLED: Death =
-    Death { how: Exit::Signal(9), hung: false, broken: false, leaving: false };
+const KILLED: Death = Death {
+    pid: 1,
+    how: Exit::Signal(9),
+    age: Duration::ZERO,
+    hung: false,
+    broken: false,
+    leaving: false,
+};
 
 #[test]
 fn a_copy_is_held_until_the_worker_says_that_the_connection_has_ended() {

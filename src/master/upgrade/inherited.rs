@@ -13,7 +13,7 @@ use crate::sys::process;
 
 /// See the [module](self).
 #[derive(Debug, Default)]
-pub(in crate::master) struct Inherited {
+pub(crate) struct Inherited {
     /// The channel to say "ready" on.
     pub(super) ready: Option<OwnedFd>,
     /// How many workers an operator has asked the previous master for.

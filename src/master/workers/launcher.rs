@@ -39,7 +39,7 @@ const DEFAULT_PATH: &str = "/bin:/usr/bin";
 
 /// Starts workers, one like the other.
 #[derive(Debug)]
-pub(in crate::master) struct Launcher {
+pub(crate) struct Launcher {
     itself: Program,
     /// What the workers are, if that is another program.
     foreign: Option<Program>,
@@ -60,16 +60,12 @@ pub(super) struct Started {
 impl Launcher {
     /// Workers that are this very program with the same arguments. `guarded`:
     /// their scoreboards have a journal.
-    pub(in crate::master) fn this_program(
-        guarded: bool,
-    ) -> io::Result<Launcher> {
+    pub(crate) fn this_program(guarded: bool) -> io::Result<Launcher> {
         Ok(Launcher { itself: itself()?, foreign: None, guarded })
     }
 
     /// Workers that are another program, which speaks as Node does.
-    pub(in crate::master) fn another(
-        words: &[OsString],
-    ) -> io::Result<Launcher> {
+    pub(crate) fn another(words: &[OsString]) -> io::Result<Launcher> {
         let name = words.first().cloned().unwrap_or_default();
         let mut foreign = program(&candidates(&name), words)?;
         foreign.bond = Bond::Guest;
@@ -108,10 +104,7 @@ impl Launcher {
     }
 
     /// Whoever starts from now on is that user, if it is a worker.
-    pub(in crate::master) fn set_user(
-        &mut self,
-        user: &User,
-    ) -> Result<(), Error> {
+    pub(crate) fn set_user(&mut self, user: &User) -> Result<(), Error> {
         let user = identity::look_up(user)?;
         if let Some(foreign) = &mut self.foreign {
             foreign.user = Some(user);

@@ -37,7 +37,7 @@ pub(super) struct Link {
 
 /// The channel to a worker, as long as it is open.
 #[derive(Debug)]
-pub(in crate::master) struct Line {
+pub(crate) struct Line {
     channel: Channel,
     key: Key,
     interest: Interest,
@@ -109,7 +109,7 @@ impl Link {
 
 impl Line {
     /// The poller tells of this worker's words from now on.
-    pub(in crate::master) fn open(
+    pub(crate) fn open(
         channel: OwnedFd,
         worker: WorkerId,
         poller: &mut Poller,
@@ -152,7 +152,7 @@ impl Line {
     }
 
     /// Sends connections. `false`: the channel is full, and nothing has left.
-    pub(in crate::master) fn send(
+    pub(crate) fn send(
         &mut self,
         message: &Message<'_>,
         fds: &[BorrowedFd<'_>],
@@ -163,7 +163,7 @@ impl Line {
     /// Sends one connection in the words of Node's `cluster`. Yields the
     /// number that the answer will name; `None`: the channel is full, and
     /// nothing has left.
-    pub(in crate::master) fn send_one(
+    pub(crate) fn send_one(
         &mut self,
         kind: HandleKind,
         act: Act<'_>,
@@ -187,7 +187,7 @@ impl Line {
 
     /// Has the poller tell when the channel takes more, if something waits
     /// for that: in the channel, or with the caller.
-    pub(in crate::master) fn watch(&mut self, blocked: bool, poller: &Poller) {
+    pub(crate) fn watch(&mut self, blocked: bool, poller: &Poller) {
         let interest = if blocked || self.channel.is_waiting() {
             Interest::ReadWrite
         } else {

@@ -72,17 +72,18 @@ pub(super) struct Heard {
     pub(super) then: Result<channel::Heard, Error>,
 }
 
-/// A worker that has ended.
-#[derive(Debug)]
-pub(super) struct Corpse {
+/// What is known of a worker that has ended.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Death {
     pub(super) pid: i32,
     pub(super) how: Exit,
     pub(super) age: Duration,
     /// It was killed because it did not move.
     pub(super) hung: bool,
-    /// It was killed because it broke the rules.
+    /// It broke the rules: nothing that it has written down is to be relied
+    /// on more than must be.
     pub(super) broken: bool,
-    /// It was told to go.
+    /// It was told to go, and another has its place.
     pub(super) leaving: bool,
 }
 
@@ -169,7 +170,7 @@ impl Workers {
         worker: WorkerId,
         poller: &mut Poller,
         now: Instant,
-    ) -> sys::Result<Option<Corpse>> {
+    ) -> sys::Result<Option<Death>> {
         let Some(link) = self.links.get(&worker) else { return Ok(None) };
         let Some(ended) = link.child.reap()? else { return Ok(None) };
         link.forget(poller);
@@ -177,7 +178,7 @@ impl Workers {
             Ended::Code(code) => Exit::Code(code),
             Ended::Signal(number) => Exit::Signal(number),
         };
-        let corpse = Corpse {
+        let death = Death {
             pid: link.child.pid(),
             how,
             age: link.age(now),
@@ -186,7 +187,7 @@ impl Workers {
             leaving: link.leaving,
         };
         self.links.remove(&worker);
-        Ok(Some(corpse))
+        Ok(Some(death))
     }
 
     /// The worker with this pid.

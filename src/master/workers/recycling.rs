@@ -21,14 +21,14 @@ const LOOK: Duration = Duration::from_millis(500);
 
 /// See the [module](self).
 #[derive(Debug)]
-pub(in crate::master) struct Recycling {
+pub(crate) struct Recycling {
     max_requests: Option<NonZero<usize>>,
     max_rss: Option<NonZero<usize>>,
     next: Option<Instant>,
 }
 
 impl Recycling {
-    pub(in crate::master) fn new(settings: &Serve, now: Instant) -> Recycling {
+    pub(crate) fn new(settings: &Serve, now: Instant) -> Recycling {
         let Serve { max_requests, max_rss, .. } = *settings;
         let wanted = max_requests.is_some() || max_rss.is_some();
         let next = wanted.then(|| now + LOOK);

@@ -35,15 +35,15 @@ const LATE: u32 = 2;
 
 /// What is seen of a worker at a look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::master) struct Sample {
+pub(crate) struct Sample {
     /// Counts whatever it does; 0 before its loop has begun.
-    pub(in crate::master) turns: u64,
+    pub(crate) turns: u64,
     /// It lies in epoll_wait, or is about to, and nothing keeps it there.
-    pub(in crate::master) waiting: bool,
+    pub(crate) waiting: bool,
     /// How many connections it has taken.
-    pub(in crate::master) received: u64,
+    pub(crate) received: u64,
     /// It was sent another.
-    pub(in crate::master) owes: bool,
+    pub(crate) owes: bool,
 }
 
 impl Sample {
@@ -59,7 +59,7 @@ impl Sample {
 
 /// See the [module](self).
 #[derive(Debug)]
-pub(in crate::master) struct Watch {
+pub(crate) struct Watch {
     period: Duration,
     /// Of the last look.
     last: Duration,
@@ -77,19 +77,19 @@ struct Still {
 
 impl Watch {
     /// Nobody is watched yet. `timeout` is above 0.
-    pub(in crate::master) fn new(timeout: Duration, now: Duration) -> Watch {
+    pub(crate) fn new(timeout: Duration, now: Duration) -> Watch {
         let still = BTreeMap::new();
         Watch { period: timeout / LOOKS, last: now, still }
     }
 
     /// How long to wait from one look to the next.
-    pub(in crate::master) fn period(&self) -> Duration {
+    pub(crate) fn period(&self) -> Duration {
         self.period
     }
 
     /// Looks at all workers there are. Returns the one that hangs: each is
     /// named once, and only one at a look, so that a mistake costs one.
-    pub(in crate::master) fn look(
+    pub(crate) fn look(
         &mut self,
         now: Duration,
         samples: impl IntoIterator<Item = (WorkerId, Sample)>,

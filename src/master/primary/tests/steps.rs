@@ -11,6 +11,8 @@ pub(super) enum Step {
         slot: usize,
     },
     Pass(u64),
+    /// Time passes until something is due, as the loop sleeps.
+    Sleep,
     /// What the loop does whenever it has woken up.
     Tick {
         slots: usize,
@@ -18,6 +20,8 @@ pub(super) enum Step {
     },
     /// By the worker of this rank among the living, counted round.
     Of(usize, Deed),
+    /// It asks for something, and listens there if all goes well.
+    Serve(usize, usize),
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -41,7 +45,7 @@ pub(super) enum Deed {
     Nack,
     /// To the oldest that it has not answered, or to one so far from it.
     Answer {
-        ahead: u64,
+        off: i64,
         accepted: bool,
     },
     /// It is sent a connection of the server of this rank.
@@ -53,23 +57,24 @@ pub(super) enum Deed {
 }
 
 pub(super) fn steps() -> impl Strategy<Value = Vec<Step>> {
-    let wish = 0..wishes().len();
+    // The first few are met again.
+    let wish = || prop_oneof![2 => 0..3_usize, 1 => 0..wishes().len()];
     let trouble = prop_oneof![8 => Just(None), 1 => Just(Some(98))];
-    let answer = (prop_oneof![9 => Just(0), 1 => 1..3_u64], any::<bool>());
+    let off = prop_oneof![9 => Just(0), 1 => -1..2_i64];
     let deed = prop_oneof![
         4 => Just(Deed::Online),
-        24 => (wish.clone(), trouble)
+        24 => (wish(), trouble)
             .prop_map(|(wish, trouble)| Deed::Query { wish, trouble }),
-        24 => wish.clone().prop_map(|wish| Deed::Listening { wish }),
-        12 => wish.prop_map(|wish| Deed::Close { wish }),
+        24 => wish().prop_map(|wish| Deed::Listening { wish }),
+        12 => wish().prop_map(|wish| Deed::Close { wish }),
         4 => Just(Deed::SayReady),
         1 => Just(Deed::Say),
         2 => Just(Deed::Leave),
         1 => Just(Deed::SendHandle),
         12 => Just(Deed::Ack),
         3 => Just(Deed::Nack),
-        12 => answer
-            .prop_map(|(ahead, accepted)| Deed::Answer { ahead, accepted }),
+        12 => (off, any::<bool>())
+            .prop_map(|(off, accepted)| Deed::Answer { off, accepted }),
         12 => (0..4_usize).prop_map(Deed::BeSent),
         8 => Just(Deed::BeAdmitted),
         4 => Just(Deed::BeWithdrawn),
@@ -78,10 +83,13 @@ pub(super) fn steps() -> impl Strategy<Value = Vec<Step>> {
     ];
     let step = prop_oneof![
         5 => (0..3_usize).prop_map(|slot| Step::Start { slot }),
-        6 => (0..1500_u64).prop_map(Step::Pass),
+        3 => (0..1500_u64).prop_map(Step::Pass),
+        1 => Just(Step::Pass(1000)),
+        4 => Just(Step::Sleep),
         9 => (1..4_usize, prop::bool::weighted(0.2))
             .prop_map(|(slots, awaited)| Step::Tick { slots, awaited }),
         60 => (0..4_usize, deed).prop_map(|(n, deed)| Step::Of(n, deed)),
+        20 => (0..4_usize, wish()).prop_map(|(n, wish)| Step::Serve(n, wish)),
     ];
     prop::collection::vec(step, 1..160)
 }
@@ -111,9 +119,9 @@ pub(super) fn word(
         }
         Deed::Close { wish: n } => Act::Close { key: wish(n).key.into() },
         Deed::Leave => Act::ExitedAfterDisconnect,
-        Deed::Answer { ahead, accepted } => {
+        Deed::Answer { off, accepted } => {
             let answer = message::Answer::Accepted(accepted);
-            Act::Reply { ack: oldest + ahead, answer }
+            Act::Reply { ack: oldest.saturating_add_signed(off), answer }
         }
         Deed::SayReady => return Message::User("\"ready\""),
         Deed::Say => return Message::User("[1]"),

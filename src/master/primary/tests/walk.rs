@@ -29,15 +29,29 @@ impl Walk {
             }
             Step::Pass(time) => self.model.now += MILLISECOND * time as u32,
             Step::Tick { slots, awaited } => self.tick(slots, awaited)?,
+            Step::Sleep => {
+                let due = self.model.deadline().unwrap_or_default();
+                self.model.now = self.model.now.max(due);
+            }
             Step::Of(n, deed) => {
-                let living = self.model.living();
-                if let Some(&id) = living.get(n % living.len().max(1)) {
+                if let Some(id) = self.of_rank(n) {
                     self.step_of(id, deed)?;
+                }
+            }
+            Step::Serve(n, wish) => {
+                if let Some(id) = self.of_rank(n) {
+                    self.step_of(id, Deed::Query { wish, trouble: None })?;
+                    self.step_of(id, Deed::Listening { wish })?;
                 }
             }
         }
         prop_assert_eq!(self.primary.deadline(), self.model.deadline());
         Ok(())
+    }
+
+    fn of_rank(&self, n: usize) -> Option<u32> {
+        let living = self.model.living();
+        living.get(n % living.len().max(1)).copied()
     }
 
     fn tick(
@@ -214,14 +228,14 @@ impl Walk {
                     out.extend(self.deny(id, server, seq, 24));
                 }
             }
-            Deed::Answer { ahead, accepted } => {
+            Deed::Answer { off, accepted } => {
                 let sent = model.oldest(id, |it| it != Fate::Over);
                 let sent = sent.ok_or(Fault::AnswersNothing)?;
                 let Sent { server, number, fate, .. } = *sent;
                 let (Some(number), Fate::Arrived) = (number, fate) else {
                     return Err(Fault::AnswersNothing);
                 };
-                if ahead > 0 {
+                if off != 0 {
                     return Err(Fault::AnswersOutOfOrder);
                 }
                 sent.fate = Fate::Over;
@@ -377,7 +391,7 @@ fn reply(id: u32, ack: u64, answer: Answer) -> Order<'static> {
 
 proptest! {
     #![proptest_config(ProptestConfig {
-        cases: 64,
+        cases: 96,
         failure_persistence: None,
         ..ProptestConfig::default()
     })]
