@@ -65,7 +65,7 @@ static ERRANDS: [(&str, &str); 6] = [
 
 /// The text for a topic; it ends with a newline.
 #[must_use]
-pub fn help(topic: Topic) -> String {
+pub(crate) fn help(topic: Topic) -> String {
     let mut page = Page(String::new());
     match topic {
         Topic::Handoff => {

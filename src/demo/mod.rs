@@ -43,11 +43,11 @@ use crate::sys::process::{self, Child, Ended, FIRST_DESCRIPTOR};
 use crate::sys::spawn::{self, Bond, Program};
 
 /// A demo ends at the first thing that goes wrong, and says what it was.
-pub type Result<T = ()> = std::result::Result<T, Box<dyn Error>>;
+pub(crate) type Result<T = ()> = std::result::Result<T, Box<dyn Error>>;
 
 /// Runs a demo to its end: 0 if all went as it should, else 1.
 #[must_use]
-pub fn run(demo: Demo) -> ExitCode {
+pub(crate) fn run(demo: Demo) -> ExitCode {
     let out = &mut io::stdout();
     let (name, result) = match demo {
         Demo::Socketpair(ends) => ("socketpair", socketpair::run(ends, out)),

@@ -20,7 +20,7 @@
 mod activation;
 mod asked;
 mod bind;
-pub(crate) mod control;
+mod control;
 mod crew;
 pub mod dispatcher;
 mod doors;
@@ -32,7 +32,7 @@ mod listener;
 mod node;
 mod notify;
 mod orders;
-pub mod readiness;
+mod readiness;
 mod recycle;
 mod salvage;
 pub mod scheduler;

@@ -31,7 +31,7 @@ use log::{error, info, warn};
 
 use super::supervisor::{Event, State};
 use super::{Master, Source};
-use crate::config;
+use crate::control;
 use crate::error::Error;
 use crate::slab::Key;
 use crate::sys;
@@ -92,7 +92,7 @@ impl Inheritance {
             } else if name == WORKERS {
                 let number = value.to_str().and_then(|text| text.parse().ok());
                 inheritance.scaled =
-                    number.filter(|n| config::WORKERS.contains(n));
+                    number.filter(|n| control::WORKERS.contains(n));
             } else if let Some(number) = name.strip_prefix(LISTENER) {
                 let socket = inherited(&name, number)?;
                 inheritance.listeners.push((value, socket));

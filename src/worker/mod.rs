@@ -21,10 +21,12 @@
 //!            one more request of each idle client, with `Connection: close`
 //! ```
 
+mod capacity;
 mod client;
 mod clock;
 pub(crate) mod contract;
 mod desk;
+mod greet;
 mod guard;
 mod leave;
 mod master;
@@ -163,7 +165,7 @@ impl Worker {
         epoll.add(signals.as_fd(), Interest::Read, SIGNALS)?;
         let wake_up = Arc::new(WakeUp::new()?);
         epoll.add(wake_up.as_fd(), Interest::Read, MAILBOX)?;
-        let parent = parent::greet(contract, settings, &epoll)?;
+        let parent = greet::greet(contract, settings, &epoll)?;
         contract.hang_bell(Arc::clone(&wake_up));
         let ring = Arc::clone(&wake_up);
         let mailbox = Mailbox::new(move || {
@@ -267,14 +269,14 @@ impl Worker {
     }
 
     fn seat(&mut self, arrival: Arrival) -> Key {
-        let Arrival { socket, slot, bag, list } = arrival;
+        let Arrival { socket, slot, bag, tag } = arrival;
         let mut client = Client::new(socket, slot, self.tick);
         if let Some(bag) = bag {
             client.take_over(&bag, &mut self.desk);
         }
         let key = self.clients.insert(client);
-        if let Some(list) = list {
-            self.parent.seated(key, list);
+        if let Some(tag) = tag {
+            self.parent.seated(key, tag);
         }
         key
     }

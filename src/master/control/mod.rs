@@ -24,7 +24,6 @@ use log::{debug, error, warn};
 
 use self::client::{Client, Heard};
 use self::socket::{Socket, Visitor};
-pub(crate) use self::socket::{folders, is_named_so};
 use super::{Master, Source};
 use crate::config;
 use crate::control::Reply;

@@ -18,9 +18,8 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use crate::config::Errand;
-use crate::control::{Malformed, Reply, Request};
-use crate::master::control::{folders, is_named_so};
+use super::path::{folders, is_named_so};
+use super::{Malformed, Reply, Request};
 use crate::sys::{self, poll, process, unix};
 
 /// How long a master may take for an answer that it has at hand.
@@ -29,10 +28,19 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Longest reply, in bytes: a status of 1024 workers has a third of it.
 const MAX_REPLY: u64 = 1 << 20;
 
+/// What to ask a running master for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Errand {
+    /// What for.
+    pub(crate) request: Request,
+    /// Which master, by its socket; `None`: the only one there is.
+    pub(crate) control: Option<PathBuf>,
+}
+
 /// Runs one such command, and says how it went: 0 if it was done, 1 if not,
 /// 2 if it is not clear which master is meant.
 #[must_use]
-pub fn run(errand: &Errand) -> ExitCode {
+pub(crate) fn run(errand: &Errand) -> ExitCode {
     match fulfil(errand) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
