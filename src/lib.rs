@@ -14,6 +14,7 @@ mod command;
 mod config;
 mod control;
 mod demo;
+mod environment;
 mod error;
 mod event;
 pub mod http;

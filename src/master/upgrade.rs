@@ -14,13 +14,7 @@
 //! A listener is one socket with two owners in between, so its queue is never
 //! closed. If the new master dies, is stopped, or is not ready in time,
 //! nothing has changed: it has touched no connection and no socket file. What
-//! it inherits stands in its environment:
-//!
-//! | variable | says |
-//! |---|---|
-//! | `HANDOFF_UPGRADE_READY` | the descriptor to say "ready" on |
-//! | `HANDOFF_UPGRADE_LISTENER_N` | the address, as typed, of descriptor N |
-//! | `HANDOFF_UPGRADE_WORKERS` | how many an operator has asked for since |
+//! it inherits stands in its [environment].
 
 use std::env;
 use std::ffi::{OsStr, OsString};
@@ -32,16 +26,16 @@ use log::{error, info, warn};
 use super::supervisor::{Event, State};
 use super::{Master, Source};
 use crate::control;
+use crate::environment::{
+    self, UPGRADE_LISTENER as LISTENER, UPGRADE_READY as READY,
+    UPGRADE_WORKERS as WORKERS,
+};
 use crate::error::Error;
 use crate::slab::Key;
 use crate::sys;
 use crate::sys::epoll::Interest;
 use crate::sys::process::{self, Child, Ended, FIRST_DESCRIPTOR};
 use crate::sys::{socket, unix};
-
-const READY: &str = "HANDOFF_UPGRADE_READY";
-const LISTENER: &str = "HANDOFF_UPGRADE_LISTENER_";
-const WORKERS: &str = "HANDOFF_UPGRADE_WORKERS";
 
 /// What the new master says; that it says something is all that counts.
 const WORD: &[u8] = b"ready\n";
@@ -81,7 +75,7 @@ impl Inheritance {
         let mut inheritance = Inheritance::default();
         let names: Vec<String> = env::vars_os()
             .filter_map(|(name, _)| name.into_string().ok())
-            .filter(|name| name.starts_with("HANDOFF_UPGRADE_"))
+            .filter(|name| name.starts_with(environment::UPGRADE))
             .collect();
         for name in names {
             let value = env::var_os(&name).unwrap_or_default();
