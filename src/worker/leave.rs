@@ -21,6 +21,7 @@
 use log::warn;
 
 use super::client::Client;
+use super::host::Parting;
 use super::parent::{Dismissal, Leave};
 use super::{Phase, Worker};
 use crate::error::Error;
@@ -36,7 +37,9 @@ impl Worker {
                 Leave::Asked => 0,
                 Leave::Panicked => 1,
             };
-            self.desk.leaving = !self.contract.scoreboard.is_guarded();
+            if !self.contract.scoreboard.is_guarded() {
+                self.host.parting = Parting::Close;
+            }
             self.phase = Phase::Announced;
             let news = self.parent.leave(why, &self.epoll)?;
             self.heed(news)?;
@@ -46,11 +49,13 @@ impl Worker {
 
     /// No more will come; what came before that is taken already.
     pub(super) fn disconnect(&mut self, dismissal: Dismissal) {
-        self.desk.leaving = true;
         match self.phase {
             Phase::Serving | Phase::Announced => {
                 let Dismissal { giving, idle, grace } = dismissal;
-                self.desk.giving = giving;
+                self.host.parting = match giving {
+                    true => Parting::GiveAway,
+                    false => Parting::Close,
+                };
                 self.phase = Phase::Finishing { idle_until: self.now + idle };
                 self.over_at = grace.map(|grace| self.now + grace);
             }
@@ -102,7 +107,7 @@ impl Worker {
         let Some(client) = self.clients.remove(key) else { return };
         let slot = client.slot();
         let returned = slot.map(|slot| Return { slot, lives: true });
-        client.let_go(&mut self.desk, &self.epoll);
+        client.let_go(&mut self.host, &self.epoll);
         self.parent.ended(key, returned);
     }
 

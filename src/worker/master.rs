@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use log::debug;
 
 use super::capacity;
-use super::client::Slot;
 use super::parent::{Arrival, Dismissal, Leave, News, Parent};
+use super::slot::Slot;
 use super::wire::Wire;
 use crate::channel::Heard;
 use crate::config::Serve;

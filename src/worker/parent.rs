@@ -11,7 +11,7 @@
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
-use super::client::Slot;
+use super::slot::Slot;
 use crate::error::Error;
 use crate::salvage::bag::Bag;
 use crate::scoreboard::{Requests, Return};
