@@ -91,13 +91,7 @@ impl Worker {
 
     /// Leaves every client to another worker that can be.
     pub(super) fn give_all(&mut self) {
-        let ready: Vec<Key> = self
-            .clients
-            .iter()
-            .filter(|(_, client)| client.can_be_given())
-            .map(|(key, _)| key)
-            .collect();
-        for key in ready {
+        for key in self.keys(Client::can_be_given) {
             self.give(key);
         }
     }
@@ -111,16 +105,15 @@ impl Worker {
         self.parent.ended(key, returned);
     }
 
+    fn keys(&self, are: impl Fn(&Client) -> bool) -> Vec<Key> {
+        let clients = self.clients.iter().filter(|(_, client)| are(client));
+        clients.map(|(key, _)| key).collect()
+    }
+
     /// Looks at each idle client once more: a request that has come just now
     /// is answered, as the last one.
     fn close_idle(&mut self) {
-        let idle: Vec<Key> = self
-            .clients
-            .iter()
-            .filter(|(_, client)| client.is_idle())
-            .map(|(key, _)| key)
-            .collect();
-        for key in idle {
+        for key in self.keys(Client::is_idle) {
             self.step(key, Client::read);
             if self.clients.get_mut(key).is_some_and(|c| c.is_idle()) {
                 self.end(key);
