@@ -7,11 +7,12 @@ use std::process::{Child, Command};
 use std::sync::atomic::{AtomicU16, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-use crate::Result;
-use crate::answer::Client;
+use super::command;
+use super::peer::Peer;
 use crate::bench::Bench;
-use crate::peers::Peer;
+use crate::clients::answer::Client;
 use crate::process;
+use crate::result::Result;
 
 /// What the slowest, Node, may need on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -27,6 +28,8 @@ pub(crate) struct Server {
     port: u16,
     child: Child,
     log: PathBuf,
+    /// Of its own, if it has files.
+    folder: PathBuf,
 }
 
 impl Server {
@@ -37,7 +40,30 @@ impl Server {
         workers: usize,
     ) -> Result<Server> {
         let port = free_port()?;
-        let mut command = peer.command(bench, port, workers)?;
+        let command = command::of(peer, bench, port, workers)?;
+        Server::launch(bench, peer, port, command, workers)
+    }
+
+    /// Ours, with one worker, that listens at these addresses too.
+    pub(crate) fn start_at(
+        bench: &Bench,
+        addresses: &[String],
+    ) -> Result<Server> {
+        let port = free_port()?;
+        let mut command = command::of(Peer::Handoff, bench, port, 1)?;
+        for address in addresses {
+            command.args(["--listen", address]);
+        }
+        Server::launch(bench, Peer::Handoff, port, command, 1)
+    }
+
+    fn launch(
+        bench: &Bench,
+        peer: Peer,
+        port: u16,
+        mut command: Command,
+        workers: usize,
+    ) -> Result<Server> {
         let log = bench.tools.scratch.join(format!("{port}.log"));
         let (out, err) = File::create(&log)
             .and_then(|file| Ok((file.try_clone()?, file)))
@@ -45,7 +71,8 @@ impl Server {
         let words = words_of(&command);
         let child = command.stdout(out).stderr(err).spawn();
         let child = child.map_err(|error| format!("{words}: {error}"))?;
-        let mut server = Server { peer, words, port, child, log };
+        let folder = command::folder(&bench.tools, port);
+        let mut server = Server { peer, words, port, child, log, folder };
         server.wait_until_it_answers(workers)?;
         Ok(server)
     }
@@ -93,9 +120,7 @@ impl Drop for Server {
         let _ = self.child.kill();
         let _ = self.child.wait();
         let _ = fs::remove_file(&self.log);
-        let _ = fs::remove_dir_all(
-            self.log.with_file_name(format!("nginx-{}", self.port)),
-        );
+        let _ = fs::remove_dir_all(&self.folder);
     }
 }
 

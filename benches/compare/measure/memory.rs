@@ -1,14 +1,14 @@
 //! What an idle keep-alive connection takes of a server's own memory, and
 //! what a server takes that has none.
 
-use crate::Result;
+use super::sample;
 use crate::bench::Bench;
-use crate::growth;
-use crate::holder::Held;
-use crate::peers::Peer;
+use crate::clients::holder::{self, Held};
 use crate::process;
-use crate::rounds;
-use crate::server::Server;
+use crate::result::Result;
+use crate::servers::peer::Peer;
+use crate::servers::server::Server;
+use crate::tools::Node;
 
 /// Connections that are held idle.
 pub(crate) const IDLE: usize = 10_000;
@@ -20,15 +20,17 @@ fn peers(bench: &Bench) -> Vec<Peer> {
     if bench.plan.quick {
         return vec![Peer::Handoff, Peer::HandoffPlain];
     }
-    bench.present(&[
+    let peers = [
         Peer::FloorKeepAlive,
         Peer::Handoff,
         Peer::HandoffPlain,
         Peer::Nginx,
         Peer::Haproxy,
+        Peer::H2o,
         Peer::Hyper,
-        Peer::NodeRoundRobin,
-    ])
+        Peer::NodeRoundRobin(Node::V24),
+    ];
+    Peer::present(&bench.tools, &peers)
 }
 
 /// In bytes.
@@ -42,7 +44,7 @@ pub(crate) struct Memory {
 
 /// Seconds that this takes.
 pub(crate) fn planned(bench: &Bench) -> f64 {
-    growth::opening(IDLE) * peers(bench).len() as f64
+    holder::opening(IDLE) * peers(bench).len() as f64
 }
 
 /// One server after the other, so that none shares its code with another.
@@ -58,7 +60,7 @@ pub(crate) fn measure(bench: &mut Bench) -> Result<Vec<Memory>> {
         }
         bench
             .progress
-            .step(growth::opening(IDLE), &format!("memory: {}", peer.name()));
+            .step(holder::opening(IDLE), &format!("memory: {}", peer.name()));
     }
     Ok(measured)
 }
@@ -68,10 +70,10 @@ fn measure_one(bench: &Bench, peer: Peer) -> Result<Memory> {
     let tree = server.tree();
     let baseline = process::memory(&tree);
     drop(Held::open(bench, server.port(), FIRST)?);
-    rounds::settled(&tree);
+    sample::settled(&tree);
     let before = process::memory(&tree);
     let held = Held::open(bench, server.port(), IDLE)?;
-    rounds::settled(&tree);
+    sample::settled(&tree);
     let after = process::memory(&tree);
     drop(held);
     let grown = after as f64 - before as f64;

@@ -9,11 +9,11 @@
 //!              5      10      20       50      µs, logarithmic
 //! ```
 
-use crate::peers::Peer;
-use crate::results::Results;
-use crate::rounds::Comparison;
+use super::results::Results;
+use super::svg::{Anchor, Svg, decades};
+use crate::measure::rounds::Comparison;
+use crate::servers::peer::Peer;
 use crate::statistics::{Spread, short};
-use crate::svg::{Anchor, Svg, decades};
 
 const WIDTH: f64 = 760.0;
 const LEFT: f64 = 150.0;

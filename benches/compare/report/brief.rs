@@ -3,21 +3,23 @@
 
 use std::fmt::Write;
 
-use crate::peers::Peer;
-use crate::report;
-use crate::results::Results;
+use super::markdown;
+use super::results::Results;
+use crate::servers::peer::Peer;
 use crate::statistics::short;
+use crate::tools::Node;
 
 /// A column each, the floor first.
-const COLUMNS: [(&str, &[Peer]); 8] = [
+const COLUMNS: [(&str, &[Peer]); 9] = [
     ("floor", &[Peer::FloorKeepAlive, Peer::FloorPipelined, Peer::FloorPass]),
     ("**handoff**", &[Peer::Handoff]),
     ("without salvage", &[Peer::HandoffPlain]),
     ("nginx", &[Peer::Nginx]),
     ("HAProxy", &[Peer::Haproxy]),
+    ("h2o", &[Peer::H2o]),
     ("hyper", &[Peer::Hyper]),
-    ("Node", &[Peer::NodeRoundRobin]),
-    ("Node under handoff", &[Peer::HandoffRun]),
+    ("Node 24", &[Peer::NodeRoundRobin(Node::V24)]),
+    ("Node 24 under handoff", &[Peer::HandoffRun(Node::V24)]),
 ];
 
 /// The file.
@@ -35,7 +37,7 @@ pub(crate) fn of(results: &Results) -> String {
     );
     text.push_str(&costs(results));
     text.push_str("## Targets\n\n");
-    text.push_str(&report::targets_table(results));
+    text.push_str(&markdown::targets(results));
     text
 }
 

@@ -1,11 +1,11 @@
 //! What we mean to reach, and whether we have.
 
-use crate::calls::Counter;
-use crate::peers::Peer::{
-    FloorKeepAlive, FloorPass, FloorPipelined, Handoff, HandoffPlain, Hyper,
-    Nginx, NginxDeferred, NodeRoundRobin,
+use super::results::Results;
+use crate::measure::calls::Counter;
+use crate::servers::peer::Peer::{
+    FloorKeepAlive, FloorMore, FloorPass, FloorPipelined, H2o, Handoff,
+    HandoffPlain, Haproxy, HaproxyDeferred, Hyper, Nginx, NginxDeferred,
 };
-use crate::results::Results;
 use crate::statistics::Spread;
 
 /// A bound on one figure.
@@ -74,9 +74,8 @@ const fn at_most(
     Target { what, bound: Bound::AtMost(most, better), measured }
 }
 
-fn user_time(results: &Results) -> Option<Spread> {
-    let comparison = results.comparison("ka64")?;
-    comparison.entry(Handoff)?.spread(|s| s.user)
+fn user_time(results: &Results, load: &str) -> Option<Spread> {
+    results.comparison(load)?.entry(Handoff)?.spread(|s| s.user)
 }
 
 /// As exact as the bounds are said. By strace: of a server that is busy.
@@ -109,40 +108,69 @@ fn beside_the_slot(results: &Results) -> Option<Spread> {
     Some(Spread::exactly(all - 32.0))
 }
 
-pub(crate) const ALL: [Target; 26] = [
+pub(crate) const ALL: [Target; 34] = [
     at_most("keep-alive 64 / floor-ka", 1.10, Some(1.05), |r| {
         r.ratio("ka64", FloorKeepAlive)
     }),
-    at_most("keep-alive 64 / nginx", 0.78, None, |r| r.ratio("ka64", Nginx)),
-    at_most("keep-alive 64 / hyper", 0.85, None, |r| r.ratio("ka64", Hyper)),
+    at_most("keep-alive 64 / nginx", 0.92, Some(0.85), |r| {
+        r.ratio("ka64", Nginx)
+    }),
+    at_most("keep-alive 64 / hyper", 0.95, Some(0.88), |r| {
+        r.ratio("ka64", Hyper)
+    }),
+    at_most("keep-alive 64 / h2o", 0.92, Some(0.86), |r| r.ratio("ka64", H2o)),
+    at_most("keep-alive 64 / HAProxy", 0.70, None, |r| {
+        r.ratio("ka64", Haproxy)
+    }),
     at_most("keep-alive 512 / floor-ka", 1.10, Some(1.05), |r| {
         r.ratio("ka512", FloorKeepAlive)
     }),
-    at_most("keep-alive 512 / nginx", 0.78, None, |r| r.ratio("ka512", Nginx)),
-    at_most("keep-alive 512 / hyper", 0.85, None, |r| r.ratio("ka512", Hyper)),
-    at_most("pipelined 16 / floor-pipe", 1.15, Some(0.90), |r| {
+    at_most("keep-alive 512 / nginx", 0.92, Some(0.85), |r| {
+        r.ratio("ka512", Nginx)
+    }),
+    at_most("keep-alive 512 / hyper", 0.95, Some(0.88), |r| {
+        r.ratio("ka512", Hyper)
+    }),
+    at_most("keep-alive 512 / h2o", 0.92, Some(0.86), |r| {
+        r.ratio("ka512", H2o)
+    }),
+    at_most("keep-alive 512 / HAProxy", 0.70, None, |r| {
+        r.ratio("ka512", Haproxy)
+    }),
+    at_most("pipelined 16 / floor-pipe", 1.25, Some(1.12), |r| {
         r.ratio("pipe16", FloorPipelined)
     }),
-    at_most("pipelined 16 / nginx", 0.09, None, |r| r.ratio("pipe16", Nginx)),
-    at_most("pipelined 16 / hyper", 0.40, None, |r| r.ratio("pipe16", Hyper)),
-    at_most("close, handed over / D-pb-cr", 1.12, Some(1.06), |r| {
+    at_most("pipelined 16 / hyper", 0.58, Some(0.52), |r| {
+        r.ratio("pipe16", Hyper)
+    }),
+    at_most("pipelined 16 / nginx", 0.12, None, |r| r.ratio("pipe16", Nginx)),
+    at_most("close, handed over / D-pb-cr", 1.00, Some(0.92), |r| {
         r.ratio("close64", FloorPass)
     }),
-    at_most("close, handed over / nginx", 0.68, None, |r| {
-        r.ratio("close64", Nginx)
+    at_most("close, handed over / D-more", 1.18, Some(1.10), |r| {
+        r.ratio("close64", FloorMore)
     }),
-    at_most("close, handed over / nginx deferred", 0.98, None, |r| {
+    at_most("close, handed over / nginx deferred", 0.95, Some(0.88), |r| {
         r.ratio("close64", NginxDeferred)
     }),
-    at_most("close, handed over / Node's round robin", 0.05, None, |r| {
-        r.ratio("close64", NodeRoundRobin)
+    at_most("close, handed over / nginx", 0.75, Some(0.68), |r| {
+        r.ratio("close64", Nginx)
     }),
-    at_most(
-        "user time of a keep-alive request, µs",
-        0.6,
-        Some(0.4),
-        user_time,
-    ),
+    at_most("close, handed over / h2o", 0.93, Some(0.86), |r| {
+        r.ratio("close64", H2o)
+    }),
+    at_most("close, handed over / hyper", 0.65, Some(0.60), |r| {
+        r.ratio("close64", Hyper)
+    }),
+    at_most("close, handed over / HAProxy deferred", 0.82, Some(0.74), |r| {
+        r.ratio("close64", HaproxyDeferred)
+    }),
+    at_most("user time of a connection, µs", 1.2, Some(0.9), |r| {
+        user_time(r, "close64")
+    }),
+    at_most("user time of a keep-alive request, µs", 0.6, Some(0.4), |r| {
+        user_time(r, "ka64")
+    }),
     at_most("system calls of a keep-alive request, busy", 2.05, None, |r| {
         calls(r, "ka64")
     }),
@@ -182,7 +210,7 @@ pub(crate) const ALL: [Target; 26] = [
         Some(32.0),
         beside_the_slot,
     ),
-    at_most("MB of master and worker (PSS)", 1.5, Some(1.0), |r| {
+    at_most("MB of master and worker (PSS)", 2.0, Some(1.7), |r| {
         let memory = r.memory(Handoff)?;
         Some(Spread::exactly(memory.baseline as f64 / 1e6))
     }),

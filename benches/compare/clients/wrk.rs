@@ -4,9 +4,9 @@ use std::io::Read;
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::Result;
 use crate::bench::Bench;
-use crate::scenario::Shape;
+use crate::result::Result;
+use crate::shape::Shape;
 use crate::tools::in_project;
 
 /// Beyond what was planned: then wrk has hung, and is killed.

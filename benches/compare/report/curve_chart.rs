@@ -1,10 +1,10 @@
 //! The second plot: what a request costs as something grows, a panel for
 //! each thing that does. The cost begins at zero, so that flat looks flat.
 
-use crate::growth::{Curve, Panel};
-use crate::results::Results;
+use super::results::Results;
+use super::svg::{Anchor, Svg};
+use crate::measure::growth::curve::{Curve, Panel};
 use crate::statistics::{Spread, group, short};
-use crate::svg::{Anchor, Svg};
 
 const WIDTH: f64 = 760.0;
 const TOP: f64 = 46.0;

@@ -12,10 +12,10 @@ use std::time::Duration;
 
 use socket2::{Domain, Socket, Type};
 
-use crate::Result;
-use crate::answer::Client;
+use super::answer::Client;
 use crate::bench::Bench;
 use crate::machine;
+use crate::result::Result;
 
 /// The first argument of such a process; then a port, which holder it is,
 /// and how many connections.
@@ -31,6 +31,11 @@ const MOST_PORTS: usize = 10_000;
 /// Numbers holders, each of which has an address of its own: it has no more
 /// than 65,535 ports, and those of the one before it rest for a minute.
 static NEXT: AtomicUsize = AtomicUsize::new(0);
+
+/// Seconds that it takes to open so many, on a busy machine.
+pub(crate) fn opening(connections: usize) -> f64 {
+    connections as f64 / 5000.0
+}
 
 /// Processes that keep connections until they are dropped.
 #[derive(Debug)]

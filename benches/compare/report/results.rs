@@ -1,12 +1,12 @@
 //! All that was measured, and where to find it.
 
 use crate::bench::{Bench, Plan};
-use crate::calls::{Calls, Counter};
-use crate::growth::Curve;
 use crate::machine::{self, Facts};
-use crate::memory::Memory;
-use crate::peers::Peer;
-use crate::rounds::Comparison;
+use crate::measure::calls::{Calls, Counter};
+use crate::measure::growth::curve::Curve;
+use crate::measure::memory::Memory;
+use crate::measure::rounds::Comparison;
+use crate::servers::peer::Peer;
 use crate::statistics::Spread;
 
 /// See the module. What was not measured is empty.

@@ -5,8 +5,8 @@ use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpStream};
 use std::time::Duration;
 
-use crate::Result;
-use crate::scenario::Shape;
+use crate::result::Result;
+use crate::shape::{Replies, Shape};
 
 const BODY: &str = "Hello, World!";
 
@@ -14,7 +14,7 @@ const BODY: &str = "Hello, World!";
 const REQUEST: &str = "GET /plaintext HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n";
 
 /// The same, and the connection is to end.
-const LAST: &str =
+pub(crate) const LAST: &str =
     "GET /plaintext HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n";
 
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -22,31 +22,12 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// How many requests `peers/pipeline.lua` writes at once.
 pub(crate) const PIPELINED: usize = 16;
 
-/// Our own answers, byte for byte: the floor sends the same.
-#[derive(Debug, Default)]
-pub(crate) struct Replies {
-    keep_alive: String,
-    close: String,
-}
-
-impl Replies {
-    pub(crate) fn of(port: u16) -> Result<Replies> {
-        let keep_alive = Client::open(port)?.ask(REQUEST)?.text;
-        let close = Client::open(port)?.ask(LAST)?.text;
-        Ok(Replies { keep_alive, close })
-    }
-
-    pub(crate) fn for_shape(&self, shape: Shape) -> &str {
-        match shape {
-            Shape::KeepAlive | Shape::Pipelined => &self.keep_alive,
-            Shape::Close => &self.close,
-        }
-    }
-
-    /// Bytes of a reply on a connection that stays, and on one that ends.
-    pub(crate) fn lengths(&self) -> (usize, usize) {
-        (self.keep_alive.len(), self.close.len())
-    }
+/// What the server at `port` answers, where a connection stays and where it
+/// ends.
+pub(crate) fn replies(port: u16) -> Result<Replies> {
+    let keep_alive = Client::open(port)?.ask(REQUEST)?.text;
+    let close = Client::open(port)?.ask(LAST)?.text;
+    Ok(Replies { keep_alive, close })
 }
 
 /// Fails unless the server at `port` answers what this shape asks for: right

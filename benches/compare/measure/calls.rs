@@ -12,14 +12,14 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
-use crate::Result;
 use crate::bench::Bench;
-use crate::peers::Peer;
+use crate::clients::wrk::{Load, Report};
 use crate::process;
-use crate::scenario::Shape;
-use crate::server::Server;
-use crate::tools;
-use crate::wrk::{Load, Report};
+use crate::result::Result;
+use crate::servers::peer::Peer;
+use crate::servers::server::Server;
+use crate::shape::Shape;
+use crate::tools::{self, Node};
 
 /// The calls that a server of this kind may make for a request; whatever
 /// else it calls is in the sum.
@@ -51,7 +51,13 @@ const LOADS: [(Shape, &str, &[Counter], &[Peer]); 3] = [
         Shape::KeepAlive,
         "ka64",
         &[Counter::Strace, Counter::Perf],
-        &[Peer::FloorKeepAlive, Peer::Handoff, Peer::Nginx, Peer::Hyper],
+        &[
+            Peer::FloorKeepAlive,
+            Peer::Handoff,
+            Peer::Nginx,
+            Peer::H2o,
+            Peer::Hyper,
+        ],
     ),
     (
         Shape::Pipelined,
@@ -65,10 +71,12 @@ const LOADS: [(Shape, &str, &[Counter], &[Peer]); 3] = [
         &[Counter::Perf],
         &[
             Peer::FloorPass,
+            Peer::FloorMore,
             Peer::Handoff,
             Peer::NginxDeferred,
-            Peer::NodeRoundRobin,
-            Peer::HandoffRun,
+            Peer::H2o,
+            Peer::NodeRoundRobin(Node::V24),
+            Peer::HandoffRun(Node::V24),
         ],
     ),
 ];
@@ -99,7 +107,7 @@ fn seconds(bench: &Bench) -> u32 {
 
 /// Those that are counted; in a quick run we alone.
 fn present(bench: &Bench, peers: &[Peer]) -> Vec<Peer> {
-    let mut present = bench.present(peers);
+    let mut present = Peer::present(&bench.tools, peers);
     present.retain(|peer| !bench.plan.quick || *peer == Peer::Handoff);
     present
 }

@@ -4,13 +4,14 @@ use std::iter;
 
 use serde_json::{Map, Value, json};
 
-use crate::calls::Calls;
-use crate::growth::Curve;
-use crate::memory::Memory;
-use crate::results::Results;
-use crate::rounds::{Comparison, Entry, Sample};
+use super::results::Results;
+use super::targets::{self, Bound, Target};
+use crate::measure::calls::Calls;
+use crate::measure::growth::curve::Curve;
+use crate::measure::memory::{self, Memory};
+use crate::measure::rounds::{Comparison, Entry};
+use crate::measure::sample::Sample;
 use crate::statistics::Spread;
-use crate::targets::{self, Bound, Target};
 
 /// Everything. Times are in microseconds, memory in bytes.
 pub(crate) fn of(results: &Results) -> Value {
@@ -35,7 +36,7 @@ pub(crate) fn of(results: &Results) -> Value {
         "targets": list(&targets::ALL, |one| target(one, results)),
         "loads": list(&results.comparisons, comparison),
         "system_calls": list(&results.calls, calls),
-        "memory": list(&results.memory, memory),
+        "memory": list(&results.memory, memory_of),
         "growth": list(&results.curves, curve),
         "notes": results.notes,
     })
@@ -92,6 +93,7 @@ fn sample(sample: &Sample) -> Value {
         "requests": sample.requests,
         "requests_per_second": sample.per_second,
         "cpu_us_per_request": sample.cpu,
+        "first_process_us_per_request": sample.first,
         "user_us_per_request": sample.user,
         "switches_per_request": sample.switches,
         "p50_us": sample.p50,
@@ -111,12 +113,12 @@ fn calls(calls: &Calls) -> Value {
     })
 }
 
-fn memory(memory: &Memory) -> Value {
+fn memory_of(memory: &Memory) -> Value {
     json!({
         "server": memory.peer.name(),
         "baseline": memory.baseline,
         "per_idle_connection": memory.per_connection,
-        "idle_connections": crate::memory::IDLE,
+        "idle_connections": memory::IDLE,
     })
 }
 

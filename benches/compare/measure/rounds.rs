@@ -1,40 +1,14 @@
 //! One load, borne by all servers in turn, round after round.
 
-use std::thread;
-use std::time::{Duration, Instant};
-
-use crate::Result;
-use crate::answer;
+use super::sample::{self, Sample};
+use super::scenario::Scenario;
 use crate::bench::Bench;
-use crate::peers::Peer;
-use crate::process::Usage;
-use crate::scenario::Scenario;
-use crate::server::Server;
+use crate::clients::answer;
+use crate::clients::wrk::Load;
+use crate::result::Result;
+use crate::servers::peer::Peer;
+use crate::servers::server::Server;
 use crate::statistics::Spread;
-use crate::wrk::Load;
-
-/// After wrk has left, a server has its connections to close. Until it has
-/// not worked for so long, that is counted too.
-const QUIET: Duration = Duration::from_millis(20);
-
-/// No server is waited for longer than this.
-const PATIENCE: Duration = Duration::from_secs(2);
-
-/// One measurement; what is per request is in microseconds, or a number.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Sample {
-    pub(crate) requests: u64,
-    /// Microseconds of CPU for all of them.
-    pub(crate) spent: f64,
-    pub(crate) per_second: f64,
-    pub(crate) cpu: f64,
-    pub(crate) user: f64,
-    /// Times that a thread of the server was put on a CPU.
-    pub(crate) switches: f64,
-    pub(crate) p50: f64,
-    pub(crate) p99: f64,
-    pub(crate) errors: u64,
-}
 
 /// A server, and what was measured of it, round by round.
 #[derive(Debug)]
@@ -81,13 +55,10 @@ impl Comparison {
     }
 }
 
-/// Those that are compared. A quick run tells nothing of noise, and has no
-/// time for two kinds of Node's own.
+/// Those that are compared. A quick run tells nothing of noise.
 fn peers(bench: &Bench, scenario: &Scenario) -> Vec<Peer> {
-    let mut present = bench.present(scenario.peers);
-    let is_left_out =
-        |peer| matches!(peer, Peer::HandoffAgain | Peer::NodeNone);
-    present.retain(|peer| !(bench.plan.quick && is_left_out(*peer)));
+    let mut present = Peer::present(&bench.tools, scenario.peers);
+    present.retain(|peer| !bench.plan.quick || *peer != Peer::HandoffAgain);
     present
 }
 
@@ -131,7 +102,7 @@ pub(crate) fn compare(
         let mut failed = Vec::new();
         for (server, samples) in &mut servers {
             let (who, of) = (server.peer.name(), bench.plan.rounds);
-            match measure(bench, server, load) {
+            match sample::measure(bench, server, load) {
                 Ok(sample) if sample.requests == 0 => {
                     let why = "it answered nothing".to_owned();
                     failed.push((server.peer, why));
@@ -175,46 +146,4 @@ fn warm_up(
     }
     bench.progress.step(f64::from(load.seconds), "warmed up");
     Ok(())
-}
-
-/// What a load costs a server.
-pub(crate) fn measure(
-    bench: &Bench,
-    server: &Server,
-    load: Load,
-) -> Result<Sample> {
-    let tree = server.tree();
-    let before = Usage::of(&tree);
-    let report = load.run(bench, server.port())?;
-    let used = settled(&tree).since(&before);
-    // What answers nothing costs a lot for a request, not nothing.
-    let requests = report.requests.max(1) as f64;
-    let spent = used.cpu as f64 / 1e3;
-    Ok(Sample {
-        requests: report.requests,
-        spent,
-        per_second: requests / report.seconds,
-        cpu: spent / requests,
-        user: used.user() / 1e3 / requests,
-        switches: used.switches as f64 / requests,
-        p50: report.p50,
-        p99: report.p99,
-        errors: report.errors,
-    })
-}
-
-/// What these processes have used, once they rest.
-pub(crate) fn settled(tree: &[u32]) -> Usage {
-    /// Nanoseconds that a server at rest may use meanwhile.
-    const REST: u64 = 500_000;
-    let deadline = Instant::now() + PATIENCE;
-    let mut last = Usage::of(tree);
-    loop {
-        thread::sleep(QUIET);
-        let now = Usage::of(tree);
-        if now.since(&last).cpu < REST || Instant::now() > deadline {
-            return now;
-        }
-        last = now;
-    }
 }

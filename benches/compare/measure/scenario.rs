@@ -1,17 +1,8 @@
 //! What clients do: the loads, and who is compared under each.
 
-use crate::peers::Peer;
-
-/// What a client does with its connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Shape {
-    /// One request after the other.
-    KeepAlive,
-    /// Sixteen at once, and again when all are answered.
-    Pipelined,
-    /// One, with `Connection: close`.
-    Close,
-}
+use crate::servers::peer::Peer;
+use crate::shape::Shape;
+use crate::tools::Node;
 
 /// A load, and those who bear it in turn.
 #[derive(Debug)]
@@ -21,11 +12,12 @@ pub(crate) struct Scenario {
     pub(crate) shape: Shape,
     pub(crate) connections: u32,
     pub(crate) peers: &'static [Peer],
-    /// The least that the kernel asks for this work.
+    /// The least that the kernel asks for this work; of Node, what its worker
+    /// needs by itself.
     pub(crate) floor: Peer,
 }
 
-pub(crate) static ALL: [Scenario; 4] = [
+pub(crate) static ALL: [Scenario; 5] = [
     Scenario {
         name: "ka64",
         title: "Keep-alive, 64 connections",
@@ -39,10 +31,10 @@ pub(crate) static ALL: [Scenario; 4] = [
             Peer::HandoffPlain,
             Peer::Nginx,
             Peer::Haproxy,
+            Peer::H2o,
             Peer::Hyper,
-            Peer::NodeRoundRobin,
-            Peer::NodeNone,
-            Peer::HandoffRun,
+            Peer::NodeRoundRobin(Node::V24),
+            Peer::HandoffRun(Node::V24),
         ],
     },
     Scenario {
@@ -56,6 +48,8 @@ pub(crate) static ALL: [Scenario; 4] = [
             Peer::Handoff,
             Peer::HandoffAgain,
             Peer::Nginx,
+            Peer::Haproxy,
+            Peer::H2o,
             Peer::Hyper,
         ],
     },
@@ -71,8 +65,9 @@ pub(crate) static ALL: [Scenario; 4] = [
             Peer::HandoffAgain,
             Peer::HandoffPlain,
             Peer::Nginx,
+            Peer::H2o,
             Peer::Hyper,
-            Peer::NodeRoundRobin,
+            Peer::NodeRoundRobin(Node::V24),
         ],
     },
     Scenario {
@@ -83,6 +78,7 @@ pub(crate) static ALL: [Scenario; 4] = [
         floor: Peer::FloorPass,
         peers: &[
             Peer::FloorPass,
+            Peer::FloorMore,
             Peer::FloorOwn,
             Peer::Handoff,
             Peer::HandoffAgain,
@@ -90,10 +86,27 @@ pub(crate) static ALL: [Scenario; 4] = [
             Peer::Nginx,
             Peer::NginxDeferred,
             Peer::Haproxy,
+            Peer::HaproxyDeferred,
+            Peer::H2o,
             Peer::Hyper,
-            Peer::NodeRoundRobin,
-            Peer::NodeNone,
-            Peer::HandoffRun,
+            Peer::NodeRoundRobin(Node::V24),
+            Peer::HandoffRun(Node::V24),
+        ],
+    },
+    Scenario {
+        name: "node64",
+        title: "Node: a connection for each request, 64 at a time",
+        shape: Shape::Close,
+        connections: 64,
+        floor: Peer::NodeReusePort,
+        peers: &[
+            Peer::NodeReusePort,
+            Peer::NodeNone(Node::V20),
+            Peer::NodeNone(Node::V24),
+            Peer::NodeRoundRobin(Node::V20),
+            Peer::NodeRoundRobin(Node::V24),
+            Peer::HandoffRun(Node::V20),
+            Peer::HandoffRun(Node::V24),
         ],
     },
 ];

@@ -1,17 +1,16 @@
-//! The results as files: a table to read, JSON to reckon with, plots.
+//! The results in full: every server and load, and how it was measured.
 
 use std::fmt::Write;
-use std::fs;
-use std::path::Path;
 
-use crate::Result;
-use crate::growth::Panel;
-use crate::peers::Peer;
-use crate::results::Results;
-use crate::rounds::Comparison;
+use super::markdown::{self, range};
+use super::results::Results;
+use crate::measure::growth::curve::Panel;
+use crate::measure::memory;
+use crate::measure::rounds::Comparison;
+use crate::measure::sample::Sample;
+use crate::servers::peer::Peer;
 use crate::statistics::{Spread, group, short};
-use crate::targets::{self, Bound, Verdict};
-use crate::{brief, cost_chart, curve_chart, json, memory};
+use crate::tools::Node;
 
 /// What the figures mean, and what they do not.
 const METHOD: &str = "\
@@ -33,43 +32,12 @@ at rest.
 
 ";
 
-pub(crate) fn write(results: &Results, folder: &Path) -> Result<()> {
-    let json = format!("{:#}\n", json::of(results));
-    let mut files = vec![
-        ("summary.md", brief::of(results)),
-        ("table.md", table(results)),
-        ("results.json", json),
-    ];
-    if !results.comparisons.is_empty() {
-        files.push(("cost.svg", cost_chart::draw(results)));
-    }
-    if !results.curves.is_empty() {
-        files.push(("growth.svg", curve_chart::draw(results)));
-    }
-    for (name, text) in files {
-        let path = folder.join(name);
-        fs::create_dir_all(folder)
-            .and_then(|()| fs::write(&path, text))
-            .map_err(|error| format!("{}: {error}", path.display()))?;
-    }
-    Ok(())
-}
-
-/// The targets, for the terminal.
-pub(crate) fn summary(results: &Results) -> String {
-    let mut text = String::new();
-    put(&mut text, targets_table(results));
-    for note in &results.notes {
-        put(&mut text, format!("note: {note}\n"));
-    }
-    text
-}
-
 fn put(text: &mut String, more: impl AsRef<str>) {
     text.push_str(more.as_ref());
 }
 
-fn table(results: &Results) -> String {
+/// The file.
+pub(super) fn of(results: &Results) -> String {
     let mut text = "# What a request costs\n\n".to_owned();
     let date = results.facts.first().map_or("", |(_, date)| date);
     let plan = &results.plan;
@@ -88,7 +56,7 @@ fn table(results: &Results) -> String {
     }
     put(&mut text, METHOD);
     put(&mut text, "## Targets\n\n");
-    put(&mut text, targets_table(results));
+    put(&mut text, markdown::targets(results));
     for comparison in &results.comparisons {
         put(&mut text, comparison_table(comparison));
     }
@@ -99,52 +67,6 @@ fn table(results: &Results) -> String {
     text
 }
 
-pub(crate) fn targets_table(results: &Results) -> String {
-    let mut text = "| figure | must be | is | least–most | |\n\
-                    |---|--:|--:|--:|---|\n"
-        .to_owned();
-    for target in &targets::ALL {
-        let bound = match target.bound {
-            Bound::AtMost(most, Some(better)) => {
-                format!("≤ {most} ({better})")
-            }
-            Bound::AtMost(most, None) => format!("≤ {most}"),
-            Bound::AtLeast(least) => format!("≥ {least}"),
-        };
-        let verdict = target.verdict(results);
-        let (is, range) = match target.measured(results) {
-            Some(spread) => (short(spread.median), range(spread)),
-            None => (String::new(), String::new()),
-        };
-        let word = verdict.word();
-        let what = target.what;
-        put(
-            &mut text,
-            format!("| {what} | {bound} | {is} | {range} | {word} |\n"),
-        );
-    }
-    let verdicts = targets::ALL.map(|target| target.verdict(results));
-    let failed = verdicts.iter().filter(|v| **v == Verdict::Fail).count();
-    let missing = verdicts.iter().filter(|v| **v == Verdict::NotMeasured);
-    put(
-        &mut text,
-        format!(
-            "\n{failed} of {} fail, {} not measured. In parentheses what was \
-         hoped for beyond.\n\n",
-            verdicts.len(),
-            missing.count()
-        ),
-    );
-    text
-}
-
-fn range(spread: Spread) -> String {
-    if spread.least == spread.most {
-        return String::new();
-    }
-    format!("{}–{}", short(spread.least), short(spread.most))
-}
-
 fn comparison_table(comparison: &Comparison) -> String {
     let scenario = comparison.scenario;
     let mut text = format!("## {}\n\n", scenario.title);
@@ -152,9 +74,9 @@ fn comparison_table(comparison: &Comparison) -> String {
     put(
         &mut text,
         format!(
-            "| server | | CPU µs | least–most | user µs | / {} | handoff / it \
+            "| server | | CPU µs | least–most | of that master | user µs | / {} | handoff / it \
          | switches | requests/s | p50 µs | p99 µs | errors |\n\
-         |---|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n",
+         |---|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n",
             scenario.floor.name()
         ),
     );
@@ -172,15 +94,20 @@ fn comparison_table(comparison: &Comparison) -> String {
             true => String::new(),
             false => ratio(one, other),
         };
+        let master = match peer.hands_over() {
+            true => short(median(|s| s.first)),
+            false => String::new(),
+        };
         let errors: u64 = entry.samples.iter().map(|s| s.errors).sum();
         // Writing to a string cannot fail.
         let _ = writeln!(
             text,
-            "| {} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} |",
+            "| {} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} |",
             peer.name(),
             peer.about(),
             short(cpu.median),
             range(cpu),
+            master,
             short(median(|s| s.user)),
             ratio(peer, scenario.floor),
             ratio(Peer::Handoff, peer),
@@ -198,29 +125,41 @@ fn comparison_table(comparison: &Comparison) -> String {
 
 /// Our master beside Node's, with the same workers, and what bounds both.
 fn node(comparison: &Comparison) -> String {
-    let (ours, theirs) = (Peer::HandoffRun, Peer::NodeRoundRobin);
-    let rate = comparison.ratio_of(ours, theirs, |s| s.per_second);
-    let (Some(cost), Some(rate)) = (comparison.ratio(ours, theirs), rate)
-    else {
-        return String::new();
+    let releases = [("20", Node::V20), ("24", Node::V24)];
+    let paragraphs = releases
+        .iter()
+        .filter_map(|(release, node)| node_of(comparison, release, *node));
+    paragraphs.collect()
+}
+
+fn node_of(
+    comparison: &Comparison,
+    release: &str,
+    node: Node,
+) -> Option<String> {
+    let (ours, theirs) = (Peer::HandoffRun(node), Peer::NodeRoundRobin(node));
+    let ratio = |of: fn(&Sample) -> f64| {
+        let spread = comparison.ratio_of(ours, theirs, of)?;
+        Some(format!("{} ({})", short(spread.median), range(spread)))
     };
-    let mut text = format!(
-        "Node's worker under our master costs {} ({}) of what it costs under \
-         Node's own, and answers {} ({}) times as many requests a second.",
-        short(cost.median),
-        range(cost),
-        short(rate.median),
-        range(rate)
+    let (cost, rate) = (ratio(|s| s.cpu)?, ratio(|s| s.per_second)?);
+    let (master, worker) = (ratio(|s| s.first)?, ratio(Sample::others)?);
+    let text = format!(
+        "A worker of Node {release} under our master costs {cost} of what it \
+         costs under Node's own: the master {master}, the worker {worker}. It \
+         answers {rate} times as many requests a second."
     );
-    if let Some(bound) = comparison.ratio(ours, Peer::NodeNone) {
-        text.push_str(&format!(
-            " The bound is that worker by itself, where it accepts \
-             (SCHED_NONE): of that it costs {} ({}).",
+    let alone = [Peer::NodeReusePort, Peer::NodeNone(node)];
+    let alone = alone.into_iter().find_map(|alone| {
+        let bound = comparison.ratio(ours, alone)?;
+        Some(format!(
+            " Of what it costs where it accepts by itself ({}): {} ({}).",
+            alone.name(),
             short(bound.median),
             range(bound)
-        ));
-    }
-    text + "\n\n"
+        ))
+    });
+    Some(text + &alone.unwrap_or_default() + "\n\n")
 }
 
 fn calls_table(results: &Results) -> String {
