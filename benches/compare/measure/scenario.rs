@@ -75,7 +75,7 @@ pub(crate) static ALL: [Scenario; 5] = [
         title: "A connection for each request, 64 at a time",
         shape: Shape::Close,
         connections: 64,
-        floor: Peer::FloorPass,
+        floor: Peer::FloorMore,
         peers: &[
             Peer::FloorPass,
             Peer::FloorMore,

@@ -11,7 +11,7 @@ use crate::tools::Node;
 
 /// A column each, the floor first.
 const COLUMNS: [(&str, &[Peer]); 9] = [
-    ("floor", &[Peer::FloorKeepAlive, Peer::FloorPipelined, Peer::FloorPass]),
+    ("floor", &[Peer::FloorKeepAlive, Peer::FloorPipelined, Peer::FloorMore]),
     ("**handoff**", &[Peer::Handoff]),
     ("without salvage", &[Peer::HandoffPlain]),
     ("nginx", &[Peer::Nginx]),

@@ -13,11 +13,13 @@ const PANEL: (f64, f64) = (370.0, 262.0);
 const PLOT: (f64, f64) = (290.0, 160.0);
 const MARGIN: (f64, f64) = (50.0, 52.0);
 
-/// Two panels beside each other, two below them.
+/// Two panels beside each other, and the next two below them.
 pub(crate) fn draw(results: &Results) -> String {
     let about = "CPU time of the whole server for one request, in \
-                 microseconds, as connections and workers become more";
-    let mut svg = Svg::new(WIDTH, TOP + 2.0 * PANEL.1, about);
+                 microseconds, as connections, workers and addresses become \
+                 more";
+    let rows = Panel::ALL.len().div_ceil(2) as f64;
+    let mut svg = Svg::new(WIDTH, TOP + rows * PANEL.1, about);
     let title = "What a request costs as things grow";
     svg.text((20.0, 28.0), Anchor::Start, "title", title);
     let unit = "µs of CPU; least, median, most";
@@ -105,8 +107,8 @@ fn draw_panel(
 
 fn class_of(curve: &Curve) -> &'static str {
     match curve.name {
-        "handoff" => "ours",
-        "its master alone" => "part",
+        "handoff" | "handoff, TCP" => "ours",
+        "its master alone" | "handoff, unix" => "part",
         _ => "floor",
     }
 }

@@ -75,5 +75,16 @@ pub(super) fn grow_listeners(bench: &mut Bench) -> Result<Vec<Curve>> {
             }
         }
     }
-    Ok(running.into_iter().map(|(_, curve)| curve).collect())
+    let mut curves = Vec::new();
+    for (servers, curve) in running {
+        curves.push(curve);
+        for (server, addresses) in servers {
+            // It is killed, and leaves its files behind.
+            drop(server);
+            let paths =
+                addresses.iter().filter_map(|a| a.strip_prefix("unix:"));
+            paths.for_each(|path| drop(std::fs::remove_file(path)));
+        }
+    }
+    Ok(curves)
 }
