@@ -12,17 +12,17 @@
  *        master: accept4 until empty ── sendmsg, up to 253 at once ──▶ worker:
  *                close_range                     recvmsg, recv, send, close
  *
- *   more   as pass, but nothing is lost with a worker, and each connection
- *          takes one packet less:
+ *   more   as pass, with one packet less for each connection, and with the
+ *          master's copies kept until the worker has the connection:
  *
  *        master: accept4 until empty ── sendmsg, up to 253 at once ──▶ worker:
  *                close_range of what     ◀┄ count ┄┄  recvmsg, count, recv,
  *                the count covers                     send with MSG_MORE,
  *                                                     shutdown, close
  *
- *          The master keeps its copies until the worker has the connection, so
- *          close alone would not end one. And MSG_MORE has the kernel hold the
- *          reply back until the shutdown, whose FIN leaves with it (tcp(7)).
+ *          A kept copy keeps the connection open, so close alone does not end
+ *          it. MSG_MORE has the kernel hold the reply back until the shutdown
+ *          (send(2)), whose FIN then leaves in the same segment.
  *
  * REPLY is sent as it is, so give it what the server to compare with answers.
  * It takes a read for a whole request (pipe: for whole requests), which holds
