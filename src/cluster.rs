@@ -59,8 +59,7 @@ impl Cluster {
     }
 
     /// What was typed behind `handoff serve`.
-    #[doc(hidden)]
-    pub fn from_settings(settings: Serve) -> Cluster {
+    pub(crate) fn from_settings(settings: Serve) -> Cluster {
         let scheduler: Box<dyn Scheduler> = match settings.schedule {
             Schedule::RoundRobin => Box::new(RoundRobin),
             Schedule::LeastConnections => Box::new(LeastConnections),
@@ -368,8 +367,7 @@ impl Cluster {
     }
 
     /// Starts a master whose workers are another program: `handoff run`.
-    #[doc(hidden)]
-    pub fn run(self, program: Vec<OsString>) -> ExitCode {
+    pub(crate) fn run(self, program: Vec<OsString>) -> ExitCode {
         logger::init(self.settings.log_level, "master".to_owned());
         told(self.be_master(Mode::Run(program)))
     }

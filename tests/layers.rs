@@ -1,13 +1,16 @@
 //! The rules of the house, read out of the sources: where `unsafe` may
 //! stand, what the pure modules may not know, and how large anything gets.
 
+#[path = "layers/circles.rs"]
+mod circles;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Whose decisions are values: no kernel, no clock, no file, no log.
 const PURE: [&str; 17] = [
     "src/config",
-    "src/control/mod",
+    "src/control/protocol",
     "src/control/status",
     "src/control/table",
     "src/http",
@@ -319,5 +322,49 @@ fn the_top_level_is_that_of_the_card() {
             || TOP_LEVEL.contains(&name.as_str())
             || ignored.contains(&name.as_str());
         assert!(expected, "{name} does not belong here");
+    }
+}
+
+/// The library's files, by their path below its root, without what is no
+/// code.
+fn library() -> Vec<(PathBuf, String)> {
+    let mut files = files(&["src"]);
+    files.retain(|(path, _)| path.extension().is_some_and(|is| is == "rs"));
+    for (path, text) in &mut files {
+        *path = path.strip_prefix("src").expect("below src").to_owned();
+        *text = code(text);
+    }
+    // It is another crate, which uses the library's face.
+    files.retain(|(path, _)| path != Path::new("main.rs"));
+    files
+}
+
+#[test]
+fn no_modules_use_each_other_in_a_circle() {
+    let files = library();
+    assert!(files.len() > 100);
+    let found = circles::find(&files);
+    assert!(found.is_empty(), "{found:#?}");
+}
+
+#[test]
+fn a_circle_that_is_planted_in_the_library_is_found() {
+    for (file, planted, rooms) in [
+        ("ipc/json.rs", "use crate::channel::Channel;", ["channel", "ipc"]),
+        ("sys/epoll.rs", "fn f(_: crate::Post) {}", ["event", "sys"]),
+        ("http/date.rs", "use super::encode;", ["http::date", "http::encode"]),
+    ] {
+        let mut files = library();
+        let at = |name: &str| {
+            let mut paths = files.iter().map(|(path, _)| path);
+            paths.position(|path| path == Path::new(name)).expect("a file")
+        };
+        let at = at(file);
+        files[at].1.push_str(planted);
+        let found = circles::find(&files);
+        let is_it = |circle: &circles::Circle| {
+            rooms.iter().all(|room| circle.rooms.iter().any(|is| is == room))
+        };
+        assert!(found.iter().any(is_it), "{file}: {planted} {found:#?}");
     }
 }

@@ -65,7 +65,7 @@ static ERRANDS: [(&str, &str); 6] = [
 
 /// The text for a topic; it ends with a newline.
 #[must_use]
-pub fn help(topic: Topic) -> String {
+pub(crate) fn help(topic: Topic) -> String {
     let mut page = Page(String::new());
     match topic {
         Topic::Handoff => {
@@ -98,12 +98,6 @@ pub fn help(topic: Topic) -> String {
                  process sends.",
             );
             page.options(false);
-            page.text(
-                "SECONDS may have up to three decimals. SIZE is in bytes, \
-                 or in powers of 1024 with K, M or G after it. \
-                 --option=VALUE is --option VALUE.",
-            );
-            page.table("Signals of the master", 24, SIGNALS);
             page.example(
                 "handoff serve --listen 0.0.0.0:8080 --listen \
                  unix:/run/app.sock\n\
@@ -119,12 +113,6 @@ pub fn help(topic: Topic) -> String {
             );
             page.usage("run [OPTIONS] -- PROGRAM [ARGS...]");
             page.options(true);
-            page.text(
-                "SECONDS may have up to three decimals. SIZE is in bytes, \
-                 or in powers of 1024 with K, M or G after it. \
-                 --option=VALUE is --option VALUE.",
-            );
-            page.table("Signals of the master", 24, SIGNALS);
             page.example(
                 "handoff run -- node app.js\n\
                  handoff run --workers 4 --schedule ip-hash -- node app.js",
@@ -213,7 +201,8 @@ impl Page {
         }
     }
 
-    /// The options of a command, under their headings.
+    /// The options of a command that serves, under their headings, and what
+    /// its master does on a signal.
     fn options(&mut self, run: bool) {
         let mut headings: Vec<&str> = rows(run).map(|row| row.0).collect();
         headings.dedup();
@@ -222,6 +211,12 @@ impl Page {
             let table = under.map(|(_, flag, default)| flag.row(default));
             self.table(heading, 28, table);
         }
+        self.text(
+            "SECONDS may have up to three decimals. SIZE is in bytes, or in \
+             powers of 1024 with K, M or G after it. --option=VALUE is \
+             --option VALUE.",
+        );
+        self.table("Signals of the master", 24, SIGNALS);
     }
 
     /// Names at the left, what they mean from `column` on: beside the name

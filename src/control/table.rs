@@ -42,7 +42,7 @@ enum Side {
 impl Status {
     /// Lines, each with its line feed.
     #[must_use]
-    pub fn to_table(&self) -> String {
+    pub(crate) fn to_table(&self) -> String {
         let mut out = self.master.head();
         out.push('\n');
         let rows: Vec<[String; COLUMNS.len()]> =
@@ -134,7 +134,7 @@ impl Worker {
             or_dash(self.worker),
             or_dash(self.pid),
             self.slot.to_string(),
-            self.state.to_string(),
+            self.state.clone(),
             or_dash(self.age.map(brief)),
             self.generation.to_string(),
             self.open.to_string(),

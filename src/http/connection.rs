@@ -14,6 +14,7 @@
 //! go on. What it never does is look at a request behind one that is not yet
 //! answered, or while the client lets [`Output::MARK`] bytes of answers lie.
 
+mod ending;
 mod standing;
 
 use super::{

@@ -5,8 +5,8 @@
 //! no memory.
 
 use super::{
-    Closing, Output, Reply, Service,
-    encode::{self, Exchange, Extent},
+    Output, Reply,
+    encode::{self, Extent},
 };
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -75,38 +75,6 @@ pub(super) enum End {
     /// Nobody's: the handler broke, and of an answer that only the end of the
     /// connection ends, this is not the end.
     Broken,
-}
-
-impl End {
-    /// Of a connection on which so many requests are answered, with this one.
-    pub(super) fn of(
-        exchange: Exchange,
-        served: u32,
-        service: &Service<'_>,
-    ) -> Option<End> {
-        let most = service.limits.requests;
-        if !exchange.persist {
-            Some(End::Client)
-        } else if service.leaving
-            || service.reply.close
-            || (most != 0 && served >= most)
-        {
-            Some(End::Server)
-        } else {
-            None
-        }
-    }
-
-    /// How it comes. `quiet`: nothing waits that the client has sent.
-    /// `ended`: it will send nothing more.
-    pub(super) fn closing(self, quiet: bool, ended: bool) -> Closing {
-        match self {
-            End::Broken => Closing::Reset,
-            End::Client if quiet => Closing::Plain,
-            End::Server if ended => Closing::Plain,
-            End::Client | End::Server => Closing::Staged,
-        }
-    }
 }
 
 /// A body that is being sent.

@@ -45,7 +45,7 @@ fn take_one(number: RawFd) -> Result<OwnedFd, Error> {
         let line = format!("{NAME}: descriptor {number} is not open");
         return Err(Error::System(line));
     };
-    if !socket::is_listener(socket.as_fd()) {
+    if !socket::is_stream_listener(socket.as_fd()) {
         return Err(Error::System(format!(
             "{NAME}: descriptor {number} is not a listening stream socket"
         )));

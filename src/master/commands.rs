@@ -186,9 +186,14 @@ impl Master {
         // What is empty at a stop waits for nothing.
         let stopping = self.supervisor.is_stopping();
         let seated = self.supervisor.status().into_iter();
-        let seated = seated.filter(|one| one.worker.is_some() || !stopping);
-        let workers: Vec<control::Worker> =
-            seated.map(|seated| self.line(seated, &counts)).collect();
+        let seated: Vec<supervisor::Status> =
+            seated.filter(|one| one.worker.is_some() || !stopping).collect();
+        let ready = seated.iter().filter(|one| one.state == State::Ready);
+        let ready = ready.count();
+        let workers: Vec<control::Worker> = seated
+            .into_iter()
+            .map(|seated| self.line(seated, &counts))
+            .collect();
         let phase = if stopping {
             Phase::Stopping
         } else if self.supervisor.is_reloading() {
@@ -196,7 +201,6 @@ impl Master {
         } else {
             Phase::Serving
         };
-        let ready = workers.iter().filter(|one| one.state == State::Ready);
         let handed = workers.iter().map(|one| one.handed_over);
         let totals = self.traffic.totals();
         let requests = totals.requests;
@@ -211,7 +215,7 @@ impl Master {
             listeners: listeners.collect(),
             policy: self.traffic.policy().to_owned(),
             wanted: self.supervisor.workers(),
-            ready: ready.count(),
+            ready,
             handed_over: handed.fold(totals.handed_over, u64::wrapping_add),
             redispatched: totals.redispatched,
             requests: requests.map(|requests| requests.answered),
@@ -234,7 +238,7 @@ impl Master {
             worker: seated.worker,
             pid: pid.map(i32::cast_unsigned),
             slot: seated.slot,
-            state: seated.state,
+            state: seated.state.to_string(),
             age: worker.and_then(|it| self.workers.age(it, self.now)),
             generation: seated.generation,
             open: counts.map_or(0, |counts| counts.open),

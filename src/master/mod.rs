@@ -32,14 +32,14 @@
 mod activation;
 mod bind;
 mod commands;
-pub(crate) mod control;
+mod control;
 pub mod dispatcher;
 mod listener;
 mod notify;
 mod orders;
 mod poller;
 mod primary;
-pub mod readiness;
+mod readiness;
 pub mod scheduler;
 mod server;
 mod start;

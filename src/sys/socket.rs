@@ -156,23 +156,20 @@ pub(super) fn set_option(
 
 /// Whether it is a listening stream socket, over IP or of the unix domain.
 /// Anything may be asked.
-pub(crate) fn is_listener(fd: BorrowedFd<'_>) -> bool {
+pub(crate) fn is_stream_listener(fd: BorrowedFd<'_>) -> bool {
     let is = |name: i32, expected: &[i32]| {
         option(fd, libc::SOL_SOCKET, name)
             .is_ok_and(|value| expected.contains(&value))
     };
     is(libc::SO_TYPE, &[libc::SOCK_STREAM])
-        && is(libc::SO_ACCEPTCONN, &[1])
+        && is_listening(fd).is_ok_and(|listens| listens)
         && is(libc::SO_DOMAIN, &[libc::AF_INET, libc::AF_INET6, libc::AF_UNIX])
 }
 
 /// Makes a listener that somebody else has bound as ours are: accepting never
 /// blocks, and what is accepted sends at once (`TCP_NODELAY`).
 pub(crate) fn adopt_listener(listener: BorrowedFd<'_>) -> Result<()> {
-    let flag = libc::O_NONBLOCK;
-    let fd = listener.as_raw_fd();
-    // SAFETY: no pointers are involved.
-    unsafe { syscall!(fcntl(fd, libc::F_SETFL, flag)) }?;
+    set_nonblocking(listener)?;
     match local_address(listener)? {
         Some(_) => {
             let (level, name) = (libc::IPPROTO_TCP, libc::TCP_NODELAY);

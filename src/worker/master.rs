@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 
 use log::debug;
 
-use super::client::Slot;
-use super::parent::{self, Arrival, Dismissal, Leave, News, Parent};
+use super::capacity;
+use super::parent::{Arrival, Dismissal, Leave, News, Parent};
+use super::slot::Slot;
 use super::wire::Wire;
 use crate::channel::Heard;
 use crate::config::Serve;
@@ -71,7 +72,7 @@ impl Master {
             seq: 0,
             idle_grace: settings.idle_grace,
         };
-        let capacity = parent::capacity(settings)? as u64;
+        let capacity = capacity::of(settings)? as u64;
         master.say(Act::Online { handoff: Some(HANDOFF) }, epoll)?;
         let server = Listen::default();
         let capacity = Some(capacity);

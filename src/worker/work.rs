@@ -8,8 +8,8 @@
 use std::os::fd::BorrowedFd;
 use std::time::Instant;
 
-use super::desk::Desk;
 use super::guard::Guard;
+use super::host::Host;
 use crate::http::{
     Answer, Closing, Connection, Delayed, Expects, Flow, Input, Output,
     Refusal, Service, Witness,
@@ -446,21 +446,20 @@ impl Work {
     pub(super) fn go_on(
         &mut self,
         step: Step,
-        desk: &mut Desk,
+        host: &mut Host,
         key: Key,
         socket: BorrowedFd<'_>,
     ) -> Option<Flow> {
         let peer = || socket::peer_address(socket).ok().flatten();
         let mut service = Service {
-            handler: &mut *desk.handler,
-            limits: &desk.limits,
-            preamble: &desk.preamble,
-            mailbox: &desk.mailbox,
-            reply: &mut desk.reply,
+            handler: &mut *host.handler,
+            limits: &host.limits,
+            preamble: &host.preamble,
+            mailbox: &host.mailbox,
+            reply: &mut host.reply,
             ticket: key.bits(),
             peer: &peer,
-            // Who can be given to another need not be sent away.
-            leaving: desk.leaving && !(desk.giving && self.guard.is_some()),
+            leaving: host.parting.closes(self.guard.is_some()),
             panicked: false,
             witness: self.guard.as_ref().map(|guard| guard as &dyn Witness),
         };
@@ -482,7 +481,7 @@ impl Work {
                 Some(http.receive(input, output, service_))
             }
         };
-        desk.panicked |= service.panicked;
+        host.panicked |= service.panicked;
         flow
     }
 }

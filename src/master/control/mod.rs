@@ -25,7 +25,6 @@ use log::{debug, error, warn};
 
 use self::client::{Client, Heard};
 use self::socket::{Peer, Socket};
-pub(crate) use self::socket::{folders, is_named_so};
 use super::poller::{Poller, Source};
 use super::supervisor::{Abandon, Report};
 use crate::config;

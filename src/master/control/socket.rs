@@ -9,7 +9,6 @@
 //! The file is never there without somebody who listens on it, and a name
 //! that is taken over from another master is never away for an instant.
 
-use std::env;
 use std::fmt;
 use std::fs::{self, Permissions};
 use std::io;
@@ -17,28 +16,13 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use crate::control::path::folders;
 use crate::sys;
 use crate::sys::socket::{self, Accepted};
 use crate::sys::unix;
 
 /// Clients that may wait in the kernel until they are accepted.
 const BACKLOG: i32 = 128;
-
-/// Where a control socket lies if nobody has said where: where services keep
-/// such things for this user or, else, for the system.
-pub(crate) fn folders() -> impl Iterator<Item = PathBuf> {
-    let own = env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
-    let own = own.filter(|path| path.is_absolute());
-    let system = PathBuf::from("/run");
-    own.filter(|own| *own != system).into_iter().chain([system])
-}
-
-/// Whether a file in one of the [`folders`] is named as a control socket.
-pub(crate) fn is_named_so(name: &str) -> bool {
-    name.strip_prefix("handoff-")
-        .and_then(|rest| rest.strip_suffix(".sock"))
-        .is_some_and(|pid| pid.parse::<u32>().is_ok())
-}
 
 /// See the [module](self).
 #[derive(Debug)]
@@ -164,6 +148,7 @@ fn identity(path: &Path) -> io::Result<(u64, u64)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::env;
     use std::os::unix::net::UnixStream;
 
     fn scratch(name: &str) -> PathBuf {
@@ -214,19 +199,5 @@ mod tests {
         let long = scratch(&"x".repeat(80));
         assert!(Socket::bind(&long).is_err());
         assert!(!folder.exists() && !long.exists());
-    }
-
-    #[test]
-    fn only_what_is_named_after_a_process_is_looked_at() {
-        for (name, is_one) in [
-            ("handoff-1.sock", true),
-            ("handoff-4194304.sock", true),
-            ("handoff-.sock", false),
-            ("handoff-1.sock.77", false),
-            ("handoff-app.sock", false),
-            ("other-1.sock", false),
-        ] {
-            assert_eq!(is_named_so(name), is_one, "{name}");
-        }
     }
 }

@@ -98,7 +98,7 @@ pub(super) fn open(
             // may be somebody's terminal, and is not to be changed.
             socket::listen(socket.as_fd(), backlog)
                 .map_err(|error| error.errno())?;
-            process::set_nonblocking(socket.as_fd())
+            socket::set_nonblocking(socket.as_fd())
                 .map_err(|error| error.errno())?;
             Listener::inherit(&name, socket)
                 .map(Socket::Accepting)

@@ -7,9 +7,9 @@ use std::os::fd::{OwnedFd, RawFd};
 use log::warn;
 
 use super::{LISTENER, READY, WORKERS};
-use crate::config;
 use crate::error::Error;
 use crate::sys::process;
+use crate::{control, environment};
 
 /// See the [module](self).
 #[derive(Debug, Default)]
@@ -27,7 +27,7 @@ impl Inherited {
         let mut inherited = Inherited::default();
         let names: Vec<String> = env::vars_os()
             .filter_map(|(name, _)| name.into_string().ok())
-            .filter(|name| name.starts_with("HANDOFF_UPGRADE_"))
+            .filter(|name| name.starts_with(environment::UPGRADE))
             .collect();
         for name in names {
             let value = env::var_os(&name).unwrap_or_default();
@@ -38,7 +38,7 @@ impl Inherited {
             } else if name == WORKERS {
                 let number = value.to_str().and_then(|text| text.parse().ok());
                 inherited.scaled =
-                    number.filter(|n| config::WORKERS.contains(n));
+                    number.filter(|n| control::WORKERS.contains(n));
             } else if let Some(number) = name.strip_prefix(LISTENER) {
                 let socket = descriptor(&name, number)?;
                 inherited.listeners.push((value, socket));

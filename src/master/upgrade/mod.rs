@@ -14,13 +14,7 @@
 //! A listener is one socket with two owners in between, so its queue is never
 //! closed. If the new master dies, is stopped, or is not ready in time,
 //! nothing has changed: it has touched no connection and no socket file. What
-//! it inherits stands in its environment:
-//!
-//! | variable | says |
-//! |---|---|
-//! | `HANDOFF_UPGRADE_READY` | the descriptor to say "ready" on |
-//! | `HANDOFF_UPGRADE_LISTENER_N` | the address, as typed, of descriptor N |
-//! | `HANDOFF_UPGRADE_WORKERS` | how many an operator has asked for since |
+//! it inherits stands in its [environment](crate::environment).
 
 mod handover;
 mod inherited;
@@ -36,16 +30,16 @@ use self::inherited::Inherited;
 use super::poller::{Poller, Source};
 use super::traffic::{Connection, Traffic};
 use super::workers::Workers;
+use crate::environment::{
+    UPGRADE_LISTENER as LISTENER, UPGRADE_READY as READY,
+    UPGRADE_WORKERS as WORKERS,
+};
 use crate::error::Error;
 use crate::slab::Key;
 use crate::sys;
 use crate::sys::epoll::{Event, Interest};
 use crate::sys::process::{Child, Ended, FIRST_DESCRIPTOR};
 use crate::sys::{socket, unix};
-
-const READY: &str = "HANDOFF_UPGRADE_READY";
-const LISTENER: &str = "HANDOFF_UPGRADE_LISTENER_";
-const WORKERS: &str = "HANDOFF_UPGRADE_WORKERS";
 
 /// What the new master says; that it says something is all that counts.
 const WORD: &[u8] = b"ready\n";

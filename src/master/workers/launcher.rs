@@ -3,15 +3,7 @@
 //! Fork and exec, never fork alone: a reload picks up the program that is
 //! there then, and nothing is inherited by accident. A worker on this library
 //! is the same program again, with the same words; it finds out from its
-//! environment that it is a worker, as Node's do:
-//!
-//! | variable | says |
-//! |---|---|
-//! | `NODE_CHANNEL_FD` | which descriptor is its end of the channel |
-//! | `NODE_CHANNEL_SERIALIZATION_MODE` | `json`: one text a line |
-//! | `NODE_UNIQUE_ID` | which worker it is: [`WorkerId`] |
-//! | `HANDOFF_WORKER_INDEX` | its slot, 0 … N−1, which its successor gets |
-//! | `HANDOFF_WORKER_REGION` | which descriptor is its scoreboard |
+//! [environment](crate::environment) that it is a worker, as Node's do.
 //!
 //! The program and the working directory are kept as *names* and looked up at
 //! each start, so that a `current -> releases/43` that was swapped is seen.
@@ -21,13 +13,14 @@ use std::ffi::{CString, OsStr, OsString};
 use std::fs;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
 use super::identity;
 use crate::WorkerId;
 use crate::config::User;
+use crate::environment::{self, WORKER_ID, WORKER_INDEX, WORKER_REGION};
 use crate::error::Error;
 use crate::scoreboard::Scoreboard;
 use crate::sys;
@@ -143,10 +136,7 @@ impl Launcher {
         contract: Vec<OsString>,
         descriptors: &[BorrowedFd<'_>],
     ) -> sys::Result<Child> {
-        let inherited = |name: &OsStr| {
-            !is_the_masters_own(name) || is_of_the_service(name)
-        };
-        self.itself.environment = environment(inherited, contract);
+        self.itself.environment = environment::for_next_master(contract);
         self.itself.bond = Bond::Successor;
         spawn::spawn(&self.itself, descriptors)
     }
@@ -216,60 +206,17 @@ fn same_file(a: &fs::Metadata, b: &fs::Metadata) -> bool {
     (a.dev(), a.ino()) == (b.dev(), b.ino())
 }
 
-/// The master's environment, less what was meant for the master alone, and
-/// the contract. `region` is the scoreboard's number, for a worker of ours.
+/// `region` is the scoreboard's number, for a worker of ours.
 fn workers_environment(
     worker: WorkerId,
     slot: usize,
     region: Option<RawFd>,
 ) -> Vec<CString> {
-    let mut contract = vec![
-        format!("NODE_CHANNEL_FD={FIRST_DESCRIPTOR}"),
-        "NODE_CHANNEL_SERIALIZATION_MODE=json".to_owned(),
-        format!("NODE_UNIQUE_ID={worker}"),
-        format!("HANDOFF_WORKER_INDEX={slot}"),
-    ];
-    contract.extend(region.map(|fd| format!("HANDOFF_WORKER_REGION={fd}")));
-    let contract = contract.into_iter().map(OsString::from).collect();
-    environment(|name| !is_the_masters_own(name), contract)
-}
-
-fn environment(
-    inherited: impl Fn(&OsStr) -> bool,
-    contract: Vec<OsString>,
-) -> Vec<CString> {
-    env::vars_os()
-        .filter(|(name, _)| inherited(name))
-        .map(|(mut name, value)| {
-            name.push("=");
-            name.push(value);
-            name
-        })
-        .chain(contract)
-        .filter_map(|pair| CString::new(pair.into_vec()).ok())
-        .collect()
-}
-
-/// Socket activation and notification (sd_listen_fds(3), sd_notify(3)), and
-/// a channel that the master itself may have to its own parent.
-fn is_the_masters_own(name: &OsStr) -> bool {
-    const PREFIXES: [&[u8]; 6] = [
-        b"LISTEN_",
-        b"WATCHDOG_",
-        b"NODE_CHANNEL_",
-        b"NODE_UNIQUE_ID",
-        b"HANDOFF_WORKER_",
-        b"HANDOFF_UPGRADE_",
-    ];
-    let name = name.as_bytes();
-    name == b"NOTIFY_SOCKET"
-        || PREFIXES.iter().any(|prefix| name.starts_with(prefix))
-}
-
-/// What a service manager tells whichever process is the service: where to
-/// notify it. Sockets were passed to the first one, by number.
-fn is_of_the_service(name: &OsStr) -> bool {
-    name == "NOTIFY_SOCKET" || name == "WATCHDOG_USEC"
+    let mut told = environment::of_channel(FIRST_DESCRIPTOR);
+    told.push(format!("{WORKER_ID}={worker}"));
+    told.push(format!("{WORKER_INDEX}={slot}"));
+    told.extend(region.map(|fd| format!("{WORKER_REGION}={fd}")));
+    environment::for_worker(told)
 }
 
 /// The system's words, and before them what they are about.
@@ -292,24 +239,6 @@ mod tests {
         assert_eq!(path, [Path::new("./bin/app")]);
         let found = candidates(OsStr::new("sh"));
         assert!(found.contains(&PathBuf::from("/bin/sh")), "{found:?}");
-    }
-
-    #[test]
-    fn what_was_meant_for_the_master_does_not_reach_a_worker() {
-        for name in [
-            "LISTEN_FDS",
-            "LISTEN_PID",
-            "NOTIFY_SOCKET",
-            "WATCHDOG_USEC",
-            "NODE_CHANNEL_FD",
-            "NODE_UNIQUE_ID",
-            "HANDOFF_WORKER_REGION",
-        ] {
-            assert!(is_the_masters_own(OsStr::new(name)), "{name}");
-        }
-        for name in ["PATH", "NODE_ENV", "NODE_OPTIONS", "LISTENER"] {
-            assert!(!is_the_masters_own(OsStr::new(name)), "{name}");
-        }
     }
 
     #[test]

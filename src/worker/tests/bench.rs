@@ -22,9 +22,10 @@ use crate::sys::epoll::{Epoll, Events};
 use crate::sys::{rehearsal, socket, unix};
 use crate::worker::client::{Client, Outcome, Turn};
 use crate::worker::clock::Tick;
-use crate::worker::desk::Desk;
+use crate::worker::host::Host;
 use crate::worker::master::find_seat;
 use crate::worker::parent::Arrival;
+use crate::worker::pool::Pool;
 
 /// How a conversation goes.
 #[derive(Clone, Copy, Debug)]
@@ -51,7 +52,8 @@ pub(super) struct Manner {
 pub(super) struct Bench {
     world: Rc<World>,
     board: &'static Scoreboard,
-    desk: Desk,
+    host: Host,
+    pool: Pool,
     /// Sheets that the present worker is not to have.
     hidden: Option<Sheets>,
     epoll: Epoll,
@@ -90,7 +92,8 @@ impl Bench {
         Bench {
             world,
             board,
-            desk: Desk::new(handler, &settings, mailbox, board, 0),
+            host: Host::new(handler, &settings, mailbox, 0),
+            pool: Pool::new(board),
             hidden: None,
             epoll: Epoll::new().unwrap(),
             events: Events::with_capacity(4),
@@ -148,9 +151,9 @@ impl Bench {
             }
             master.set_words(slot, bag.words(gift));
         }
-        self.desk.sheets = self.desk.sheets.take().or(self.hidden.take());
+        self.pool.sheets = self.pool.sheets.take().or(self.hidden.take());
         if self.dice(|dice| dice.one_in(3)) && self.is_scarce() {
-            self.hidden = self.desk.sheets.take();
+            self.hidden = self.pool.sheets.take();
         }
         let (ours, theirs) = unix::pair().unwrap();
         let mut arrival = Arrival::from(ours);
@@ -158,7 +161,7 @@ impl Bench {
         let Arrival { socket, slot: seat, bag, .. } = arrival;
         let mut client = Client::new(socket, seat, self.tick(0));
         if let Some(bag) = bag {
-            client.take_over(&bag, &mut self.desk);
+            client.take_over(&bag, &mut self.pool);
         }
         // To epoll there is always something to read, and room to write.
         rehearsal::set(None);
@@ -229,7 +232,7 @@ impl Bench {
             let late = manner.late && !heads && state.dice.one_in(300);
             (state.dice.below(4), late)
         };
-        if late && life.client.deadline(&self.desk.timeouts).is_some() {
+        if late && life.client.deadline(&self.host.timeouts).is_some() {
             self.world.state.borrow_mut().late = true;
             return self.act(life, 24 * 60 * 60, Client::expire);
         }
@@ -245,7 +248,7 @@ impl Bench {
             fill(&mut reply, &self.ask(number), number, run);
             later.send(reply);
         }
-        if let Some(answer) = self.desk.mailbox.take().pop() {
+        if let Some(answer) = self.host.mailbox.take().pop() {
             return self
                 .act(life, 0, |client, turn| client.answer(answer, turn));
         }
@@ -269,7 +272,7 @@ impl Bench {
 
     /// As the worker ends one; the buffers are used again.
     fn end(&mut self, life: Life) {
-        life.client.end(&mut self.desk, &self.epoll);
+        life.client.end(&mut self.host, &mut self.pool, &self.epoll);
         if !self.let_go {
             self.check_wiped();
         }
@@ -297,7 +300,7 @@ impl Bench {
         if let Some(life) = life {
             self.end(life);
         }
-        drop(self.desk.mailbox.take());
+        drop(self.host.mailbox.take());
         self.go_on(instant.verdict, instant.bag)
     }
 
@@ -333,7 +336,7 @@ impl Bench {
             instant.verdict
         );
         self.let_go = true;
-        life.client.let_go(&mut self.desk, &self.epoll);
+        life.client.let_go(&mut self.host, &self.epoll);
         self.begin(instant.bag)
     }
 
@@ -369,7 +372,8 @@ impl Bench {
     ) -> Outcome {
         let now = self.tick(seconds);
         let mut turn = Turn {
-            desk: &mut self.desk,
+            host: &mut self.host,
+            pool: &mut self.pool,
             epoll: &self.epoll,
             key: life.key,
             now,
