@@ -14,7 +14,7 @@ CARGO = $(or $(shell PATH='$(PATH)' command -v cargo),$(error \
 .ONESHELL:
 .SHELLFLAGS := -ec
 .PHONY: help build run test chaos step lint doc bench ffi demo install clean deps \
-	bench-deps
+	bench-deps bench-nodes
 .DEFAULT_GOAL := help
 
 help: ## list these targets
@@ -35,7 +35,7 @@ test: deps ## get what the tests need (see deps), then run them all
 chaos: ## kill, stop and reload under load (OF='handoff no-salvage nginx node')
 	@PATH="$$PATH:/usr/sbin:/usr/local/sbin" # where daemons are
 	HANDOFF_CHAOS='$(ARGS)' HANDOFF_CHAOS_OF='$(OF)' $(CARGO) test --release --test chaos -- \
-		--ignored --nocapture
+		--ignored --nocapture --test-threads 1
 
 step: ## kill a worker at every single instruction of a request
 	@$(CARGO) test --release --test salvage every_instruction -- \
@@ -57,7 +57,7 @@ lint: ## check the format, lints, documentation and dependencies
 doc: ## build the documentation, private items included, for reading
 	@$(CARGO) doc --no-deps --document-private-items
 
-bench: bench-deps ## measure us and others, half an hour (QUICK=1, ARGS=close64)
+bench: bench-deps bench-nodes ## measure us and others, 40 min (QUICK=1, ARGS=close64)
 	@$(CARGO) bench --bench compare -- $(ARGS)
 	[ -z '$(ARGS)' ] || exit 0
 	micro=benches/results/$(if $(filter-out 0,$(QUICK)),quick/)micro.txt
@@ -87,9 +87,9 @@ clean: ## remove everything that was built
 
 # A test that lacks its tool says so and is skipped; under CI none may be.
 deps: ## get what the tests need beside Rust, if root (DEPS=no: name it)
-deps: TOOLS := cc node wrk
+deps: TOOLS := cc node wrk nginx haproxy
 deps: WITHOUT := the tests that need them WILL BE SKIPPED
-bench-deps: TOOLS := cc node wrk nginx haproxy strace
+bench-deps: TOOLS := cc node wrk nginx haproxy h2o strace
 bench-deps: WITHOUT := the benchmark leaves them out; it cannot be without wrk
 deps bench-deps:
 	@PATH="$$PATH:/usr/sbin:/usr/local/sbin" # where daemons are
@@ -149,3 +149,16 @@ deps bench-deps:
 		}
 		echo '$@: $(WITHOUT)'
 	} >&2
+
+# The releases of Node that are compared: npm has each as a package.
+bench-nodes:
+	@[ '$(DEPS)' != no ] || exit 0
+	for major in 20 24; do
+		folder=$(TARGET)/bench/node$$major
+		case "$$(node --version 2>/dev/null)" in v$$major.*) continue ;; esac
+		[ ! -x $$folder/node_modules/node/bin/node ] || continue
+		echo "$@: installing Node $$major with npm"
+		mkdir -p $$folder
+		npm install --silent --prefix $$folder node@$$major ||
+			echo "$@: no Node $$major: the benchmark leaves it out" >&2
+	done

@@ -5,10 +5,12 @@ use std::time::Duration;
 
 use divan::counter::ItemsCount;
 use divan::{Bencher, black_box};
-use handoff::ipc::Message;
-use handoff::ipc::message::Inner;
-use handoff::master::dispatcher::Dispatcher;
-use handoff::master::supervisor::{Action, Event, Exit, Policy, Supervisor};
+use handoff::internals::dispatcher::Dispatcher;
+use handoff::internals::ipc::Message;
+use handoff::internals::ipc::message::Inner;
+use handoff::internals::supervisor::{
+    Action, Event, Exit, Policy, Supervisor,
+};
 use handoff::{
     IpHash, LeastConnections, Peer, RoundRobin, Scheduler, WorkerId,
 };

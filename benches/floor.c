@@ -12,6 +12,18 @@
  *        master: accept4 until empty ── sendmsg, up to 253 at once ──▶ worker:
  *                close_range                     recvmsg, recv, send, close
  *
+ *   more   as pass, with one packet less for each connection, and with the
+ *          master's copies kept until the worker has the connection:
+ *
+ *        master: accept4 until empty ── sendmsg, up to 253 at once ──▶ worker:
+ *                close_range of what     ◀┄ count ┄┄  recvmsg, count, recv,
+ *                the count covers                     send with MSG_MORE,
+ *                                                     shutdown, close
+ *
+ *          A kept copy keeps the connection open, so close alone does not end
+ *          it. MSG_MORE has the kernel hold the reply back until the shutdown
+ *          (send(2)), whose FIN then leaves in the same segment.
+ *
  * REPLY is sent as it is, so give it what the server to compare with answers.
  * It takes a read for a whole request (pipe: for whole requests), which holds
  * on loopback for clients that write a request at once, and nowhere else.
@@ -25,7 +37,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <stdatomic.h>
 #include <sys/epoll.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -38,6 +52,8 @@ enum {
 	EVENTS = 256,
 	INPUT = 64 << 10,
 	PIPELINE = 1024,  /* replies to one read */
+	KEPT = 1 << 16,   /* copies of the master's, a power of two */
+	GLANCE = 10,      /* ms until it looks at the counts unasked */
 };
 
 static char input[INPUT];
@@ -94,6 +110,15 @@ static void answer_and_close(int fd)
 {
 	if (recv(fd, input, sizeof input, 0) > 0)
 		send(fd, reply, reply_length, MSG_NOSIGNAL);
+	close(fd);
+}
+
+/* The same where another process may hold a copy, reply and end in one. */
+static void answer_and_end(int fd)
+{
+	if (recv(fd, input, sizeof input, 0) > 0)
+		send(fd, reply, reply_length, MSG_NOSIGNAL | MSG_MORE);
+	shutdown(fd, SHUT_RDWR);
 	close(fd);
 }
 
@@ -200,18 +225,56 @@ static void hand_over(int channel, const int *fds, int count)
 	must((int)sendmsg(channel, &m.header, 0), "sendmsg");
 }
 
+/* In runs of neighbouring numbers. */
 static void release(const int *fds, int count)
 {
-	int low = fds[0], high = fds[count - 1];
-	if (high - low + 1 == count) {
-		syscall(SYS_close_range, low, high, 0); /* musl has no name */
-	} else {
-		while (count > 0)
-			close(fds[--count]);
+	for (int first = 0, next; first < count; first = next) {
+		next = first + 1;
+		while (next < count && fds[next] == fds[next - 1] + 1)
+			next++;
+		if (next == first + 1)
+			close(fds[first]);
+		else /* musl has no name */
+			syscall(SYS_close_range, fds[first], fds[next - 1], 0);
 	}
 }
 
-static void pass_master(int listener, const int *channels, int workers)
+/* Connections that each worker has taken, in memory of all processes. */
+static atomic_uint *taken;
+
+/* The master's copies, in the order in which it accepted. */
+static struct {
+	struct { int fd, worker; unsigned number; } of[KEPT];
+	unsigned first, next, given[WORKERS];
+} kept;
+
+static void keep(int fd, int worker)
+{
+	unsigned at = kept.next++ % KEPT;
+	if (kept.next - kept.first > KEPT)
+		abort();
+	kept.of[at].fd = fd;
+	kept.of[at].worker = worker;
+	kept.of[at].number = ++kept.given[worker];
+}
+
+/* Up to the first that its worker does not have yet. */
+static void release_taken(void)
+{
+	static int fds[KEPT];
+	int count = 0;
+	for (; kept.first != kept.next; kept.first++) {
+		unsigned at = kept.first % KEPT;
+		unsigned has = atomic_load(&taken[kept.of[at].worker]);
+		if ((int)(has - kept.of[at].number) < 0)
+			break;
+		fds[count++] = kept.of[at].fd;
+	}
+	release(fds, count);
+}
+
+static void pass_master(int listener, const int *channels, int workers,
+			int more)
 {
 	static int shares[WORKERS][BATCH];
 	struct epoll_event event;
@@ -219,20 +282,24 @@ static void pass_master(int listener, const int *channels, int workers)
 	watch(poll, listener);
 	for (;;) {
 		int fds[BATCH], sizes[WORKERS] = { 0 }, count = 0;
-		epoll_wait(poll, &event, 1, -1);
+		int patience = kept.first == kept.next ? -1 : GLANCE;
+		epoll_wait(poll, &event, 1, patience);
+		release_taken();
 		while (count < BATCH && (fds[count] = accept_next(listener)) >= 0) {
 			turn = (turn + 1) % workers;
+			if (more)
+				keep(fds[count], turn);
 			shares[turn][sizes[turn]++] = fds[count++];
 		}
 		for (int i = 0; i < workers; i++)
 			if (sizes[i] > 0)
 				hand_over(channels[i], shares[i], sizes[i]);
-		if (count > 0)
+		if (!more)
 			release(fds, count);
 	}
 }
 
-static void pass_worker(int channel)
+static void pass_worker(int channel, int number, int more)
 {
 	static struct message m;
 	struct epoll_event event;
@@ -248,31 +315,41 @@ static void pass_worker(int channel)
 		if (rights == NULL)
 			continue;
 		size_t count = (rights->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+		if (more)
+			atomic_fetch_add(&taken[number], (unsigned)count);
 		for (size_t i = 0; i < count; i++) {
 			int fd;
 			memcpy(&fd, CMSG_DATA(rights) + i * sizeof fd, sizeof fd);
-			answer_and_close(fd);
+			if (more)
+				answer_and_end(fd);
+			else
+				answer_and_close(fd);
 		}
 	}
 }
 
-static void pass(int listener, int workers)
+static void pass(int listener, int workers, int more)
 {
 	int channels[WORKERS], ends[2];
+	taken = mmap(NULL, WORKERS * sizeof *taken, PROT_READ | PROT_WRITE,
+		     MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (taken == MAP_FAILED)
+		must(-1, "mmap");
 	for (int i = 0; i < workers; i++) {
 		must(socketpair(AF_UNIX, SOCK_STREAM, 0, ends), "socketpair");
 		if (must(fork(), "fork") == 0) {
+			int number = i;
 			prctl(PR_SET_PDEATHSIG, SIGKILL);
 			close(listener);
 			close(ends[0]);
 			while (i > 0)
 				close(channels[--i]);
-			pass_worker(ends[1]);
+			pass_worker(ends[1], number, more);
 		}
 		close(ends[1]);
 		channels[i] = ends[0];
 	}
-	pass_master(listener, channels, workers);
+	pass_master(listener, channels, workers, more);
 }
 
 int main(int argc, char **argv)
@@ -289,7 +366,7 @@ int main(int argc, char **argv)
 	reply_length = strlen(reply);
 	if (workers < 1 || workers > WORKERS)
 		mode = "";
-	if (strcmp(mode, "pass") != 0)
+	if (strcmp(mode, "pass") != 0 && strcmp(mode, "more") != 0)
 		multiply(workers);
 	if (strcmp(mode, "ka") == 0)
 		keep_alive(listen_on(port, 0), 0);
@@ -298,7 +375,9 @@ int main(int argc, char **argv)
 	else if (strcmp(mode, "own") == 0)
 		own(listen_on(port, 1));
 	else if (strcmp(mode, "pass") == 0)
-		pass(listen_on(port, 1), workers);
-	fprintf(stderr, "usage: floor ka|pipe|own|pass PORT REPLY [WORKERS]\n");
+		pass(listen_on(port, 1), workers, 0);
+	else if (strcmp(mode, "more") == 0)
+		pass(listen_on(port, 1), workers, 1);
+	fprintf(stderr, "usage: floor ka|pipe|own|pass|more PORT REPLY [WORKERS]\n");
 	return 2;
 }

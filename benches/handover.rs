@@ -12,7 +12,7 @@
 
 #[path = "../src/channel.rs"]
 mod channel;
-use handoff::ipc;
+use handoff::internals::ipc;
 #[path = "../src/sys/mod.rs"]
 mod sys;
 

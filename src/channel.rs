@@ -13,10 +13,14 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use crate::ipc::codec::{Fault, Line};
+use crate::ipc::codec::{Fault, Line, MAX_DESCRIPTORS};
 use crate::ipc::{Decoder, Message, Outbox};
 use crate::sys;
 use crate::sys::unix;
+
+// The kernel's number stands twice, for what is pure knows no kernel and the
+// kernel's side nothing else. Here the two meet.
+const _: () = assert!(MAX_DESCRIPTORS == unix::MAX_DESCRIPTORS);
 
 /// Longest line that is taken, in bytes. Ours have about a hundred; the rest
 /// is for what an application tells its master.

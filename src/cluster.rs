@@ -15,7 +15,7 @@ use crate::config::{Address, Control, Schedule, Serve};
 use crate::error::Error;
 use crate::event::{self, Event, Listener, NotAMessage, Observer, Post};
 use crate::http::Handler;
-use crate::master::Job;
+use crate::master::Mode;
 use crate::master::scheduler::{
     IpHash, LeastConnections, RoundRobin, Scheduler,
 };
@@ -59,8 +59,7 @@ impl Cluster {
     }
 
     /// What was typed behind `handoff serve`.
-    #[doc(hidden)]
-    pub fn from_settings(settings: Serve) -> Cluster {
+    pub(crate) fn from_settings(settings: Serve) -> Cluster {
         let scheduler: Box<dyn Scheduler> = match settings.schedule {
             Schedule::RoundRobin => Box::new(RoundRobin),
             Schedule::LeastConnections => Box::new(LeastConnections),
@@ -75,7 +74,8 @@ impl Cluster {
         }
     }
 
-    /// Listens on a further address.
+    /// Listens on a further address. `[::]` takes IPv4 too, unless one of the
+    /// others is an IPv4 address with its port.
     pub fn listen(mut self, address: impl AsRef<str>) -> Cluster {
         match address.as_ref().parse::<Address>() {
             Ok(address) => self.settings.listen.push(address),
@@ -340,7 +340,7 @@ impl Cluster {
             self.be_worker(handler)
         } else {
             logger::init(self.settings.log_level, "master".to_owned());
-            self.be_master(Job::Serve)
+            self.be_master(Mode::Serve)
         };
         told(result)
     }
@@ -368,20 +368,19 @@ impl Cluster {
     }
 
     /// Starts a master whose workers are another program: `handoff run`.
-    #[doc(hidden)]
-    pub fn run(self, program: Vec<OsString>) -> ExitCode {
+    pub(crate) fn run(self, program: Vec<OsString>) -> ExitCode {
         logger::init(self.settings.log_level, "master".to_owned());
-        told(self.be_master(Job::Run(program)))
+        told(self.be_master(Mode::Run(program)))
     }
 
-    fn be_master(mut self, job: Job) -> Result<ExitCode, Error> {
+    fn be_master(mut self, mode: Mode) -> Result<ExitCode, Error> {
         contract::is_untaken()?;
         self.check()?;
         if let Err(error) = sys::stderr::never_block() {
             log::debug!("the log may block: {error}");
         }
         let Cluster { settings, scheduler, observer, .. } = self;
-        let ended = master::run(&settings, job, scheduler, observer)?;
+        let ended = master::run(&settings, mode, scheduler, observer)?;
         contract::forbid_another();
         Ok(ended)
     }

@@ -35,21 +35,22 @@ use options::{Fallback, Flag, RUN, SERVE, flags, rows};
 use usage::{did_you_mean, quoted};
 use value::Value;
 
-pub use address::{Address, AddressError};
+use crate::control::client::Errand;
+
+pub(crate) use address::{Address, AddressError};
 pub(crate) use elsewhere::is_script;
-pub use errand::Errand;
-pub use help::help;
-pub(crate) use options::WORKERS;
-pub use settings::{Control, Schedule, Serve};
-pub use usage::Usage;
-pub use user::User;
+pub(crate) use help::help;
+pub(crate) use settings::{Control, Schedule, Serve};
+pub(crate) use usage::Usage;
+pub(crate) use user::User;
 
 /// The line that `handoff --version` prints.
-pub const VERSION: &str = concat!("handoff ", env!("CARGO_PKG_VERSION"));
+pub(crate) const VERSION: &str =
+    concat!("handoff ", env!("CARGO_PKG_VERSION"));
 
 /// What the program is to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Command {
+pub(crate) enum Command {
     /// Print [`help()`] of this topic.
     Help(Topic),
     /// Print [`VERSION`].
@@ -66,7 +67,7 @@ pub enum Command {
 
 /// What to explain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Topic {
+pub(crate) enum Topic {
     /// The program and its commands.
     Handoff,
     /// The `serve` command and its options.
@@ -82,7 +83,7 @@ pub enum Topic {
 
 /// A demo of the article.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Demo {
+pub(crate) enum Demo {
     /// Two processes greet each other over a socketpair.
     Socketpair(Ends),
     /// The same in Node's protocol.
@@ -97,7 +98,7 @@ pub enum Demo {
 
 /// Which ends of the socketpair's dialogue this program plays.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ends {
+pub(crate) enum Ends {
     /// It makes the pair, and forks.
     Both,
     /// The parent's, over this inherited descriptor (not negative).
@@ -129,7 +130,7 @@ static DEMOS: [(&str, &str, Demo); 5] = [
 /// # Errors
 ///
 /// If they mean nothing: one line says what was wrong and what to type.
-pub fn parse(
+pub(crate) fn parse(
     words: impl IntoIterator<Item = OsString>,
     cpus: usize,
 ) -> Result<Command, Usage> {

@@ -3,7 +3,7 @@
 //!
 //! ```text
 //!   line 0, written by the worker   received · closed · requests
-//!                                   turns · waiting
+//!                                   turns · waiting · refused
 //!   line 1, written by the master   layout · wake_me
 //!   line 3, written by both         slots that were given back
 //!   behind them                     the [`journal`] of connections, if they
@@ -24,9 +24,9 @@
 //! All four are sequentially consistent, so one of the two sees the other's
 //! store, and none sleeps through (Dekker's argument).
 //!
-//! `turns` and `waiting` tell whether the worker moves (`master::watch`):
-//! plain stores, which cost it nothing and are looked at a few times in ten
-//! seconds.
+//! `turns` and `waiting` tell whether the worker moves (`workers::watch` of
+//! the master): plain stores, which cost it nothing and are looked at a few
+//! times in ten seconds.
 //!
 //! To the master the worker is a stranger: what it reads here is judged by
 //! the dispatcher (monotonic, never more than was handed over).
@@ -46,6 +46,7 @@ const CLOSED: usize = 1;
 const REQUESTS: usize = 2;
 const TURNS: usize = 3;
 const WAITING: usize = 4;
+const REFUSED: usize = 5;
 const LAYOUT: usize = 8;
 const WAKE_ME: usize = 9;
 /// As many as lie before the slots of a journal, in both kinds.
@@ -53,7 +54,26 @@ const WORDS: usize = 32;
 
 /// Changes with the meaning of any word: master and worker may be different
 /// builds, since a reload picks up the program that is there then.
-const THIS_LAYOUT: u64 = 0x68616e64_00000004;
+const THIS_LAYOUT: u64 = 0x68616e64_00000005;
+
+/// What became of requests.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Requests {
+    /// By a handler.
+    pub(crate) answered: u64,
+    /// Turned away before one has seen them.
+    pub(crate) refused: u64,
+}
+
+impl Requests {
+    /// Both together; a worker's word may be any number.
+    pub(crate) fn plus(self, other: Requests) -> Requests {
+        Requests {
+            answered: self.answered.wrapping_add(other.answered),
+            refused: self.refused.wrapping_add(other.refused),
+        }
+    }
+}
 
 /// One worker's counters. Each end uses its own half of the methods.
 #[derive(Debug)]
@@ -82,9 +102,12 @@ impl Scoreboard {
         self.region.word(CLOSED).load(SeqCst)
     }
 
-    /// How many requests the worker has answered.
-    pub(crate) fn requests(&self) -> u64 {
-        self.region.word(REQUESTS).load(Relaxed)
+    /// What became of the worker's requests.
+    pub(crate) fn requests(&self) -> Requests {
+        Requests {
+            answered: self.region.word(REQUESTS).load(Relaxed),
+            refused: self.region.word(REFUSED).load(Relaxed),
+        }
     }
 
     /// Counts whatever the worker does; 0 before its loop has begun.
@@ -121,8 +144,9 @@ impl Scoreboard {
         self.region.word(CLOSED).store(count, SeqCst);
     }
 
-    pub(crate) fn publish_requests(&self, count: u64) {
-        self.region.word(REQUESTS).store(count, Relaxed);
+    pub(crate) fn publish_requests(&self, count: Requests) {
+        self.region.word(REQUESTS).store(count.answered, Relaxed);
+        self.region.word(REFUSED).store(count.refused, Relaxed);
     }
 
     /// Something was done.
@@ -154,13 +178,14 @@ mod tests {
         let worker = Scoreboard::open(fd.as_fd()).unwrap().unwrap();
         worker.publish_received(7);
         worker.publish_closed(3);
-        worker.publish_requests(9);
+        let requests = Requests { answered: 9, refused: 2 };
+        worker.publish_requests(requests);
         worker.count_turn();
         worker.count_turn();
         worker.publish_waiting(true);
         assert_eq!(master.received(), 7);
         assert_eq!(master.closed(), 3);
-        assert_eq!(master.requests(), 9);
+        assert_eq!(master.requests(), requests);
         assert_eq!(master.turns(), 2);
         assert!(master.is_waiting());
         worker.publish_waiting(false);

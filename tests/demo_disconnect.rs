@@ -102,7 +102,8 @@ fn a_real_node_is_the_worker_and_is_replaced_while_it_lives() {
         mark.into_os_string(),
     ];
     in_time(move || {
-        let done = handoff::demo::disconnect::master(&program, &mut out);
+        let done =
+            handoff::internals::demo::disconnect::master(&program, &mut out);
         done.map_err(|error| error.to_string()).unwrap();
     });
     let printed = fs::read_to_string(path).unwrap();
@@ -128,7 +129,7 @@ fn a_worker_that_is_none_is_a_failure() {
     let program = ["/bin/true"].map(OsString::from);
     let error = in_time(move || {
         let out = &mut Vec::new();
-        let done = handoff::demo::disconnect::master(&program, out);
+        let done = handoff::internals::demo::disconnect::master(&program, out);
         done.unwrap_err().to_string()
     });
     assert_eq!(error, "the worker: Disconnected, and not Listening");

@@ -69,7 +69,8 @@ fn a_real_node_is_a_worker() {
             path.clone().into_os_string(),
         ];
         in_time(move || {
-            let done = handoff::demo::ipc::master(&program, &mut out);
+            let done =
+                handoff::internals::demo::ipc::master(&program, &mut out);
             done.map_err(|error| error.to_string()).unwrap();
         });
         let printed = fs::read_to_string(path).unwrap();
@@ -91,7 +92,7 @@ fn a_worker_that_says_nothing_is_a_failure() {
     let program = ["/bin/true"].map(OsString::from);
     let out = in_time(move || {
         let mut out = Vec::new();
-        handoff::demo::ipc::master(&program, &mut out).unwrap_err();
+        handoff::internals::demo::ipc::master(&program, &mut out).unwrap_err();
         out
     });
     assert_eq!(out, b"");

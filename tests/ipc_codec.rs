@@ -3,8 +3,8 @@
 
 use std::collections::VecDeque;
 
-use handoff::ipc::codec::{Fault, MAX_DESCRIPTORS};
-use handoff::ipc::{Decoder, Message, Outbox};
+use handoff::internals::ipc::codec::{Fault, MAX_DESCRIPTORS};
+use handoff::internals::ipc::{Decoder, Message, Outbox};
 use proptest::prelude::*;
 
 const TRANSCRIPTS: [&str; 5] = [

@@ -3,7 +3,7 @@
 
 use std::borrow::Cow;
 
-use handoff::ipc::json;
+use handoff::internals::ipc::json;
 use proptest::prelude::*;
 use serde_json::Value;
 

@@ -1,6 +1,6 @@
 //! Every message of the wire: what its line means, and how it is spelt.
 
-use handoff::ipc::message::{
+use handoff::internals::ipc::message::{
     Act, AddressType, Answer, Cluster, HandleKind, Inner, Listen, Malformed,
     Message, Server, Sockname,
 };

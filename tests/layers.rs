@@ -1,18 +1,29 @@
 //! The rules of the house, read out of the sources: where `unsafe` may
 //! stand, what the pure modules may not know, and how large anything gets.
 
+#[path = "layers/circles.rs"]
+mod circles;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Whose decisions are values: no kernel, no clock, no file, no log.
-const PURE: [&str; 9] = [
+const PURE: [&str; 17] = [
     "src/config",
+    "src/control/protocol",
+    "src/control/status",
+    "src/control/table",
     "src/http",
     "src/ipc",
     "src/master/dispatcher",
+    "src/master/primary",
+    "src/master/readiness",
     "src/master/scheduler",
+    "src/master/server",
     "src/master/supervisor",
-    "src/master/watch",
+    "src/master/traffic/limits",
+    "src/master/workers/watch",
+    "src/salvage",
     "src/worker/node/dialogue",
     "src/worker/node/lists",
 ];
@@ -38,6 +49,9 @@ const IMPURE: [&str; 18] = [
     "trace!",
     "warn!",
 ];
+
+/// Where the parts of the master meet: nothing else may know all of it.
+const MASTER: [&str; 4] = ["commands.rs", "mod.rs", "orders.rs", "start.rs"];
 
 /// The card's four.
 const DEPENDENCIES: [&str; 4] = ["libc", "log", "memchr", "simple_logger"];
@@ -183,6 +197,81 @@ fn the_pure_modules_know_no_kernel_no_clock_and_no_log() {
     assert!(seen.is_empty(), "{seen:#?}");
 }
 
+/// It accepts, and hands over: nothing in it reads what a client says.
+#[test]
+fn the_master_knows_no_http() {
+    let files = files(&["src/master"]);
+    assert!(files.len() > 30);
+    let seen = sightings(&files, &["http"]);
+    assert!(seen.is_empty(), "{seen:#?}");
+}
+
+/// The chapter on what is defended says of each promise what tries it.
+#[test]
+fn the_tests_that_a_chapter_names_are_there() {
+    let files = files(&["src", "tests"]);
+    let name = Path::new("src/chapters/defended.md");
+    let chapter = fs::read_to_string(root().join(name)).unwrap();
+    let mut named = 0;
+    for word in chapter.split('`').skip(1).step_by(2) {
+        let is_test = word.contains('_') && word == word.to_lowercase();
+        let is_there = match word.ends_with(".rs") {
+            true => root().join(word).is_file(),
+            false if is_test => {
+                let function = format!("fn {word}(");
+                files.iter().any(|(_, text)| text.contains(&function))
+            }
+            false => continue,
+        };
+        assert!(is_there, "{word}");
+        named += 1;
+    }
+    assert!(named > 20);
+}
+
+#[test]
+fn whoever_says_that_it_is_pure_is_held_to_it() {
+    for (path, text) in files(&["src"]) {
+        let mut head = text.lines().take_while(|line| line.starts_with("//!"));
+        let says = head.any(|line| words(line).any(|word| word == "PURE"));
+        let path = path.with_extension("");
+        let held = PURE.iter().any(|pure| path.starts_with(pure));
+        assert!(!says || held, "{} is on no list", path.display());
+    }
+}
+
+#[test]
+fn the_master_is_one_object_in_the_files_where_its_parts_meet() {
+    let mut found = Vec::new();
+    for (path, text) in files(&["src"]) {
+        let name = path.strip_prefix("src/master").unwrap_or(&path);
+        if code(&text).lines().any(|line| line.starts_with("impl Master "))
+            && path.starts_with("src/master")
+        {
+            found.push(name.display().to_string());
+        }
+    }
+    assert_eq!(found, MASTER);
+}
+
+#[test]
+fn nothing_that_a_loop_can_reach_sleeps() {
+    let mut files = files(&["src"]);
+    files.retain(|(path, _)| !path.starts_with("src/demo") && !is_test(path));
+    for (_, text) in &mut files {
+        let end = text.find("#[cfg(test)]\nmod tests {");
+        text.truncate(end.unwrap_or(text.len()));
+    }
+    let mut seen = sightings(&files, &["sleep", "usleep", "nanosleep"]);
+    seen.retain(|line| line.contains("thread") || line.contains("libc"));
+    // A lock among masters that begin at the same time is waited for, a
+    // second at most: whoever else held on to it would keep a master out.
+    seen.retain(|line| !line.starts_with("src/sys/lock.rs:"));
+    // Whoever asks a master is a process of its own, with no loop.
+    seen.retain(|line| !line.starts_with("src/control/client.rs:"));
+    assert!(seen.is_empty(), "{seen:#?}");
+}
+
 #[test]
 fn the_dependencies_are_the_four_of_the_card() {
     let manifest = fs::read_to_string(root().join("Cargo.toml")).unwrap();
@@ -235,5 +324,49 @@ fn the_top_level_is_that_of_the_card() {
             || TOP_LEVEL.contains(&name.as_str())
             || ignored.contains(&name.as_str());
         assert!(expected, "{name} does not belong here");
+    }
+}
+
+/// The library's files, by their path below its root, without what is no
+/// code.
+fn library() -> Vec<(PathBuf, String)> {
+    let mut files = files(&["src"]);
+    files.retain(|(path, _)| path.extension().is_some_and(|is| is == "rs"));
+    for (path, text) in &mut files {
+        *path = path.strip_prefix("src").expect("below src").to_owned();
+        *text = code(text);
+    }
+    // It is another crate, which uses the library's face.
+    files.retain(|(path, _)| path != Path::new("main.rs"));
+    files
+}
+
+#[test]
+fn no_modules_use_each_other_in_a_circle() {
+    let files = library();
+    assert!(files.len() > 100);
+    let found = circles::find(&files);
+    assert!(found.is_empty(), "{found:#?}");
+}
+
+#[test]
+fn a_circle_that_is_planted_in_the_library_is_found() {
+    for (file, planted, rooms) in [
+        ("ipc/json.rs", "use crate::channel::Channel;", ["channel", "ipc"]),
+        ("sys/epoll.rs", "fn f(_: crate::Post) {}", ["event", "sys"]),
+        ("http/date.rs", "use super::encode;", ["http::date", "http::encode"]),
+    ] {
+        let mut files = library();
+        let at = |name: &str| {
+            let mut paths = files.iter().map(|(path, _)| path);
+            paths.position(|path| path == Path::new(name)).expect("a file")
+        };
+        let at = at(file);
+        files[at].1.push_str(planted);
+        let found = circles::find(&files);
+        let is_it = |circle: &circles::Circle| {
+            rooms.iter().all(|room| circle.rooms.iter().any(|is| is == room))
+        };
+        assert!(found.iter().any(is_it), "{file}: {planted} {found:#?}");
     }
 }

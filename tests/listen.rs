@@ -1,5 +1,7 @@
 //! Where a server listens.
 
+#![allow(clippy::unwrap_used, reason = "what goes wrong fails the test")]
+
 mod common;
 
 use std::io::Read;
@@ -10,7 +12,7 @@ use std::time::Duration;
 
 use common::http::{Place, ask};
 use common::server::{Server, handoff, run};
-use common::{Scratch, has_tool, wait_until, within};
+use common::{Scratch, has_tool, skipped, wait_until, within};
 
 #[test]
 fn it_listens_at_several_places_at_once() {
@@ -96,6 +98,83 @@ fn the_port_is_free_as_soon_as_the_master_is_gone() {
     server.signal("TERM");
     assert_eq!(server.wait().code(), Some(0), "{}", server.log());
     wait_until("the port is free", || TcpListener::bind(address).is_ok());
+}
+
+/// Addresses of both families on a port that was free a moment ago, in this
+/// order, as options.
+fn at_one_port(hosts: [&str; 2]) -> String {
+    let any = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = any.local_addr().unwrap().port();
+    hosts.map(|host| format!("--listen {host}:{port}")).join(" ")
+}
+
+#[test]
+fn every_address_of_both_families_is_listened_on_at_one_port() {
+    if TcpListener::bind("[::1]:0").is_err() {
+        skipped("this machine has no IPv6");
+        return;
+    }
+    for hosts in [["0.0.0.0", "[::]"], ["[::]", "0.0.0.0"]] {
+        let options = at_one_port(hosts);
+        let server =
+            Server::start(handoff(&format!("serve --workers 1 {options}")));
+        let port = server.place().address().port();
+        for host in ["127.0.0.1", "[::1]"] {
+            let place = Place::Tcp(format!("{host}:{port}").parse().unwrap());
+            assert_eq!(ask(&place, "/").unwrap().status, 200, "{place:?}");
+        }
+    }
+}
+
+#[test]
+fn an_address_that_is_named_twice_is_nobody_elses_fault() {
+    for hosts in [["127.0.0.1", "localhost"], ["0.0.0.0", "127.0.0.1"]] {
+        let options = at_one_port(hosts);
+        let ended = run(handoff(&format!("serve {options}")));
+        assert_eq!(ended.code, Some(2), "{ended:?}");
+        assert_eq!(ended.err.lines().count(), 1, "{ended:?}");
+        assert!(ended.err.contains("of this server"), "{ended:?}");
+    }
+}
+
+#[test]
+fn the_control_socket_in_a_place_of_our_own_is_nobody_elses_fault() {
+    let folder = Scratch::new("control-too");
+    let path = folder.path("socket");
+    let at = path.display();
+    let words = format!("serve --listen unix:{at} --control {at}");
+    let ended = run(handoff(&words));
+    assert_eq!(ended.code, Some(2), "{ended:?}");
+    assert!(ended.err.contains("--listen has it"), "{ended:?}");
+    assert!(!path.exists(), "it is left");
+}
+
+/// A machine may be set to leave IPv4 out of `[::]`; libuv asks for it, and
+/// so must we.
+#[test]
+fn every_ipv6_address_is_every_address_whatever_the_machine_prefers() {
+    if !has_tool("unshare") || !has_tool("curl") {
+        return;
+    }
+    let prepare = "ip link set lo up && \
+                   echo 1 > /proc/sys/net/ipv6/bindv6only || exit 77";
+    let serve = handoff("serve --workers 1 --listen [::]:4000");
+    let script = format!(
+        "{prepare}; \"$@\" & master=$!; \
+         for host in 127.0.0.1 [::1]; do \
+         curl -sS --retry 20 --retry-delay 1 --retry-connrefused \
+         http://$host:4000/; done; kill $master; wait $master"
+    );
+    let mut command = Command::new("unshare");
+    command.args(["-rn", "sh", "-c", &script, "sh"]);
+    command.arg(serve.get_program()).args(serve.get_args());
+    let ended = run(command);
+    match ended.code {
+        Some(0) => {
+            assert_eq!(ended.out, "hello handoff\n".repeat(2), "{ended:?}");
+        }
+        _ => skipped(&format!("no network of its own, or no IPv6: {ended:?}")),
+    }
 }
 
 /// Two that find a stale file at once must not both put their own there: the

@@ -1,22 +1,11 @@
-//! What every part needs: the tools, the plan, the two CPUs, and how far we
-//! are.
+//! What every part of a run needs: the tools, the plan, the two CPUs, and how
+//! far we are. What the parts are is not known here.
 
-use std::path::{Path, PathBuf};
-
-use crate::Result;
-use crate::answer::Replies;
 use crate::machine;
-use crate::peers::Peer;
 use crate::progress::Progress;
-use crate::rounds;
-use crate::scenario;
-use crate::server::Server;
+use crate::result::Result;
+use crate::shape::Replies;
 use crate::tools::Tools;
-use crate::{calls, growth, memory};
-
-/// Every part, in the order in which they run.
-const PARTS: [&str; 7] =
-    ["ka64", "ka512", "pipe16", "close64", "calls", "memory", "growth"];
 
 /// A machine at rest has less to do.
 const BUSY: f64 = 1.0;
@@ -54,17 +43,11 @@ pub(crate) struct Bench {
     pub(crate) notes: Vec<String>,
     /// What our server answers, for the floor to send.
     pub(crate) replies: Replies,
-    parts: Vec<String>,
 }
 
 impl Bench {
-    pub(crate) fn new(parts: Vec<String>) -> Result<Bench> {
-        for part in &parts {
-            if !PARTS.contains(&part.as_str()) {
-                let all = PARTS.join(", ");
-                return Err(format!("there is no part {part}: {all}"));
-            }
-        }
+    /// Without the replies, which a server has to be asked for.
+    pub(crate) fn new() -> Result<Bench> {
         let mut notes = Vec::new();
         let tools = Tools::find(&mut notes)?;
         let quick = std::env::var("QUICK")
@@ -80,43 +63,13 @@ impl Bench {
                  trust ratios to the floor, and nothing else."
             ));
         }
-        let mut bench = Bench {
+        Ok(Bench {
             tools,
             plan: Plan::new(quick, cpus),
             progress: Progress::new(),
             notes,
             replies: Replies::default(),
-            parts,
-        };
-        let server = Server::start(&bench, Peer::Handoff, 1)?;
-        bench.replies = Replies::of(server.port())?;
-        let planned = bench.planned();
-        bench.progress.expect(planned);
-        Ok(bench)
-    }
-
-    pub(crate) fn wants(&self, part: &str) -> bool {
-        self.parts.is_empty() || self.parts.iter().any(|one| one == part)
-    }
-
-    /// Seconds that all wanted parts take, but for starts and ends.
-    fn planned(&self) -> f64 {
-        let mut seconds = 0.0;
-        for scenario in &scenario::ALL {
-            if self.wants(scenario.name) {
-                seconds += rounds::planned(self, scenario);
-            }
-        }
-        for (part, planned) in [
-            ("calls", calls::planned(self)),
-            ("memory", memory::planned(self)),
-            ("growth", growth::planned(self)),
-        ] {
-            if self.wants(part) {
-                seconds += planned;
-            }
-        }
-        seconds
+        })
     }
 
     /// Notes what stands in the way of a part, which is left out.
@@ -125,19 +78,5 @@ impl Bench {
         if !self.notes.contains(&note) {
             self.notes.push(note);
         }
-    }
-
-    /// Those that can be run here.
-    pub(crate) fn present(&self, peers: &[Peer]) -> Vec<Peer> {
-        let has = |peer: &Peer| peer.program(&self.tools).is_some();
-        peers.iter().copied().filter(has).collect()
-    }
-
-    /// The kept results are those of a whole run.
-    pub(crate) fn results_folder(&self) -> PathBuf {
-        let kept = Path::new(env!("CARGO_MANIFEST_DIR"));
-        let kept = kept.join("benches/results");
-        let is_whole = self.parts.is_empty() && !self.plan.quick;
-        if is_whole { kept } else { kept.join("quick") }
     }
 }

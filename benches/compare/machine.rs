@@ -2,10 +2,10 @@
 
 use std::fs;
 use std::os::unix::process::CommandExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::tools::{Tools, in_project};
+use crate::tools::{Node, Tools, in_project};
 
 /// Set in the program that has the descriptors which it may have.
 const RAISED: &str = "HANDOFF_BENCH_RAISED";
@@ -97,11 +97,14 @@ pub(crate) fn describe(tools: &Tools) -> Facts {
         ("cc", first_line("cc", &["--version"])),
         ("wrk", version(Some(&tools.wrk), "-v")),
     ];
+    let node = |release| tools.node(release).map(PathBuf::as_path);
     facts.extend([
         ("nginx", version(tools.nginx.as_deref(), "-v")),
         ("HAProxy", version(tools.haproxy.as_deref(), "-v")),
         ("hyper", tools.hyper.as_ref().map_or_else(none, |_| hyper())),
-        ("Node", version(tools.node.as_deref(), "--version")),
+        ("h2o", version(tools.h2o.as_deref(), "--version")),
+        ("Node 20", version(node(Node::V20), "--version")),
+        ("Node 24", version(node(Node::V24), "--version")),
         ("perf", version(tools.perf.as_deref(), "--version")),
         ("strace", version(tools.strace.as_deref(), "--version")),
     ]);

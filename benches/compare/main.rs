@@ -17,7 +17,19 @@
 //! holds still where requests per second do not, since wrk and everything
 //! else on the machine compete for the latter.
 //!
-//! Words after the name choose parts (`ka64 growth`), `QUICK=1` takes two
+//! Each layer knows those below it:
+//!
+//! ```text
+//!   main     the command
+//!   parts    which parts there are, and which are wanted
+//!   report   results, targets, tables and plots
+//!   measure  figures: loads in rounds, system calls, memory, growth
+//!   servers  who is measured, and how each is started
+//!   clients  who asks
+//!   bench    tools, plan, progress; machine, process, statistics, shape
+//! ```
+//!
+//! Words after the name choose parts (`ka64 growth`), `QUICK=1` takes some
 //! minutes for all of them. Neither touches the kept results.
 
 #![allow(
@@ -26,44 +38,37 @@
     reason = "it reports to who has started it"
 )]
 
-mod answer;
 mod bench;
-mod brief;
-mod calls;
-mod cost_chart;
-mod curve_chart;
-mod growth;
-mod holder;
-mod json;
+mod clients;
 mod machine;
-mod memory;
-mod peers;
+mod measure;
+mod parts;
 mod process;
 mod progress;
 mod report;
-mod results;
-mod rounds;
-mod scenario;
-mod server;
+mod result;
+mod servers;
+mod shape;
 mod statistics;
-mod svg;
-mod targets;
 mod tools;
-mod wrk;
 
+use std::path::Path;
 use std::process::ExitCode;
 
 use bench::Bench;
-use results::Results;
-
-/// What went wrong, in words for the one who measures.
-type Result<T> = std::result::Result<T, String>;
+use clients::{answer, callers, holder};
+use parts::Parts;
+use report::results::Results;
+use result::Result;
+use servers::peer::Peer;
+use servers::server::Server;
 
 fn main() -> ExitCode {
     let words: Vec<String> =
         std::env::args().skip(1).filter(|word| word != "--bench").collect();
     let ran = match words.first().map(String::as_str) {
         Some(holder::WORD) => holder::hold(&words[1..]),
+        Some(callers::WORD) => callers::run(&words[1..]),
         _ => {
             machine::raise_descriptors();
             run(words)
@@ -78,26 +83,21 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(parts: Vec<String>) -> Result<()> {
-    let mut bench = Bench::new(parts)?;
+fn run(words: Vec<String>) -> Result<()> {
+    let parts = Parts::new(words)?;
+    let mut bench = Bench::new()?;
+    let server = Server::start(&bench, Peer::Handoff, 1)?;
+    bench.replies = answer::replies(server.port())?;
+    drop(server);
+    bench.progress.expect(parts.planned(&bench));
     let mut results = Results::new(&bench);
-    for scenario in &scenario::ALL {
-        if bench.wants(scenario.name) {
-            results.comparisons.push(rounds::compare(&mut bench, scenario)?);
-        }
-    }
-    if bench.wants("calls") {
-        results.calls = calls::count(&mut bench)?;
-    }
-    if bench.wants("memory") {
-        results.memory = memory::measure(&mut bench)?;
-    }
-    if bench.wants("growth") {
-        results.curves = growth::measure(&mut bench)?;
-    }
+    parts.run(&mut bench, &mut results)?;
     bench.progress.finish();
     results.notes = std::mem::take(&mut bench.notes);
-    let folder = bench.results_folder();
+    let kept = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/results");
+    // The kept results are those of a whole run.
+    let is_whole = parts.are_all() && !bench.plan.quick;
+    let folder = if is_whole { kept } else { kept.join("quick") };
     report::write(&results, &folder)?;
     println!("{}", report::summary(&results));
     println!("results: {}", folder.display());

@@ -3,20 +3,36 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use crate::Result;
+use crate::result::Result;
+
+/// A release of Node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Node {
+    V20,
+    V24,
+}
+
+impl Node {
+    fn major(self) -> &'static str {
+        match self {
+            Node::V20 => "20",
+            Node::V24 => "24",
+        }
+    }
+}
 
 /// Where each program is; `None`: not here.
 #[derive(Debug)]
 pub(crate) struct Tools {
     pub(crate) handoff: PathBuf,
-    /// Whether our command runs programs of others, such as Node's.
-    pub(crate) can_run: bool,
     pub(crate) wrk: PathBuf,
     pub(crate) floor: Option<PathBuf>,
     pub(crate) hyper: Option<PathBuf>,
     pub(crate) nginx: Option<PathBuf>,
     pub(crate) haproxy: Option<PathBuf>,
-    pub(crate) node: Option<PathBuf>,
+    pub(crate) h2o: Option<PathBuf>,
+    node20: Option<PathBuf>,
+    node24: Option<PathBuf>,
     pub(crate) taskset: Option<PathBuf>,
     /// Ends a server when we end, however we end.
     pub(crate) setpriv: Option<PathBuf>,
@@ -46,14 +62,14 @@ impl Tools {
             }
             what
         };
-        let can_run = runs(Command::new(&handoff).args(["run", "--help"]));
-        let tools = Tools {
+        Ok(Tools {
             floor: named("floor (no C compiler?)", build_floor(&scratch)),
             hyper: named("hyper", build_hyper(target)),
             nginx: named("nginx", find("nginx")),
             haproxy: named("HAProxy", find("haproxy")),
-            node: named("Node", find("node")),
-            can_run,
+            h2o: named("h2o", find("h2o")),
+            node20: named("Node 20", find_node(Node::V20, &scratch)),
+            node24: named("Node 24", find_node(Node::V24, &scratch)),
             wrk,
             taskset: find("taskset"),
             // Not every setpriv can do it.
@@ -65,11 +81,14 @@ impl Tools {
             strace: find("strace"),
             handoff,
             scratch,
-        };
-        if !can_run {
-            notes.push("This build has no `handoff run`.".to_owned());
+        })
+    }
+
+    pub(crate) fn node(&self, release: Node) -> Option<&PathBuf> {
+        match release {
+            Node::V20 => self.node20.as_ref(),
+            Node::V24 => self.node24.as_ref(),
         }
-        Ok(tools)
     }
 
     /// One after the other, each the command of the one before it.
@@ -100,6 +119,18 @@ fn find(name: &str) -> Option<PathBuf> {
     let mut folders: Vec<PathBuf> = std::env::split_paths(&path).collect();
     folders.extend(["/usr/sbin", "/usr/local/sbin"].map(PathBuf::from));
     folders.iter().map(|folder| folder.join(name)).find(|one| one.is_file())
+}
+
+/// The shell's own if it is of that release, else what `make bench` has got.
+fn find_node(release: Node, scratch: &Path) -> Option<PathBuf> {
+    let major = release.major();
+    let got = format!("node{major}/node_modules/node/bin/node");
+    let is_it = |node: &PathBuf| {
+        let output = Command::new(node).arg("--version").output();
+        let start = format!("v{major}.");
+        output.is_ok_and(|output| output.stdout.starts_with(start.as_bytes()))
+    };
+    find("node").into_iter().chain([scratch.join(got)]).find(is_it)
 }
 
 /// Whether it ends well; it says nothing.

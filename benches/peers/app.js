@@ -13,4 +13,10 @@ http.createServer((request, response) => {
     'Content-Length': found ? body.length : 0,
   })
   response.end(found ? body : undefined)
-}).listen({ port: Number(process.env.PORT), host: '127.0.0.1', backlog: 4096 })
+}).listen({
+  port: Number(process.env.PORT),
+  host: '127.0.0.1',
+  backlog: 4096,
+  // A worker that has it accepts by itself, whoever its primary is.
+  reusePort: process.env.REUSE_PORT === '1',
+})

@@ -24,7 +24,7 @@ use super::usage::{Escaped, quoted};
 /// Port 0 is any free one. Displays as what can be typed again, except that
 /// unprintable bytes of a path are escaped.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Address {
+pub(crate) enum Address {
     /// TCP over IPv4 or IPv6.
     Tcp {
         /// An IPv4 address, an IPv6 address without brackets (a zone may
@@ -46,7 +46,7 @@ impl Default for Address {
 
 /// Why a text is no [`Address`]: one line that says what to type instead.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AddressError(String);
+pub(crate) struct AddressError(String);
 
 impl Display for AddressError {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
@@ -73,7 +73,7 @@ impl Display for Address {
 impl Address {
     /// As it could have been typed, byte for byte.
     #[must_use]
-    pub fn typed(&self) -> OsString {
+    pub(crate) fn typed(&self) -> OsString {
         match self {
             Self::Tcp { .. } => self.to_string().into(),
             Self::Unix(path) => {

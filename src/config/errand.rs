@@ -4,33 +4,20 @@
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
-use std::path::PathBuf;
 
 use super::{
-    Command, Topic, Usage, WORKERS, special, split,
+    Command, Topic, Usage, special, split,
     usage::{did_you_mean, quoted},
     value::count,
 };
-use crate::control::{Format, Request};
-
-/// What to ask a running master for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Errand {
-    /// What for.
-    pub request: Request,
-    /// Which master, by its socket; `None`: the only one there is.
-    pub control: Option<PathBuf>,
-}
+use crate::control::client::Errand;
+use crate::control::{Format, Request, WORKERS, path};
 
 /// Their names, as typed.
 pub(super) const ERRANDS: [&str; 4] = ["status", "reload", "scale", "stop"];
 
 /// Where to find a control socket.
 const CONTROL: &str = "--control";
-
-/// The longest path of a control socket. The `sun_path` of unix(7) has 108
-/// bytes; the rest is for the suffix under which it is made.
-const LONGEST_PATH: usize = 96;
 
 /// Understands what stands behind one of [`ERRANDS`].
 pub(super) fn errand(
@@ -51,7 +38,7 @@ pub(super) fn errand(
                     value.or_else(|| words.next()).ok_or_else(|| {
                         Usage::new(format!("{CONTROL} needs a path"))
                     })?;
-                let path = control_path(&value).map_err(|why| {
+                let path = path::checked(&value).map_err(|why| {
                     Usage::new(format!("{CONTROL} {}{why}", quoted(&value)))
                 })?;
                 control.replace(path).is_some()
@@ -118,17 +105,4 @@ fn unknown_word(name: &str, word: &OsStr) -> Usage {
         },
     );
     Usage::new(format!("{name} takes no {}{near}", quoted(word)))
-}
-
-/// Checks the path of a control socket, or says what is wrong in a text that
-/// goes on from it.
-pub(super) fn control_path(typed: &OsStr) -> Result<PathBuf, String> {
-    match typed.len() {
-        0 => Err(" is no path: type one".to_owned()),
-        1..=LONGEST_PATH => Ok(typed.into()),
-        length => Err(format!(
-            " has {length} bytes: the path of a control socket has at most \
-             {LONGEST_PATH}"
-        )),
-    }
 }

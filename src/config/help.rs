@@ -85,7 +85,7 @@ static JSON: (&str, &str) =
 
 /// The text for a topic; it ends with a newline.
 #[must_use]
-pub fn help(topic: Topic) -> String {
+pub(crate) fn help(topic: Topic) -> String {
     let mut page = Page(String::new());
     match topic {
         Topic::Handoff => {
@@ -118,12 +118,6 @@ pub fn help(topic: Topic) -> String {
                  process sends.",
             );
             page.options(false);
-            page.text(
-                "SECONDS may have up to three decimals. SIZE is in bytes, \
-                 or in powers of 1024 with K, M or G after it. \
-                 --option=VALUE is --option VALUE.",
-            );
-            page.table("Signals of the master", 24, SIGNALS);
             page.example(
                 "handoff serve --listen 0.0.0.0:8080 --listen \
                  unix:/run/app.sock\n\
@@ -139,12 +133,6 @@ pub fn help(topic: Topic) -> String {
             );
             page.usage("run [OPTIONS] -- PROGRAM [ARGS...]");
             page.options(true);
-            page.text(
-                "SECONDS may have up to three decimals. SIZE is in bytes, \
-                 or in powers of 1024 with K, M or G after it. \
-                 --option=VALUE is --option VALUE.",
-            );
-            page.table("Signals of the master", 24, SIGNALS);
             page.example(
                 "handoff run -- node app.js\n\
                  handoff run --workers 4 --schedule ip-hash -- node app.js",
@@ -236,7 +224,8 @@ impl Page {
         }
     }
 
-    /// The options of a command, under their headings.
+    /// The options of a command that serves, under their headings, and what
+    /// its master does on a signal.
     fn options(&mut self, run: bool) {
         let mut headings: Vec<&str> = rows(run).map(|row| row.0).collect();
         headings.dedup();
@@ -245,6 +234,12 @@ impl Page {
             let table = under.map(|(_, flag, default)| flag.row(default));
             self.table(heading, 28, table);
         }
+        self.text(
+            "SECONDS may have up to three decimals. SIZE is in bytes, or in \
+             powers of 1024 with K, M or G after it. --option=VALUE is \
+             --option VALUE.",
+        );
+        self.table("Signals of the master", 24, SIGNALS);
     }
 
     /// Names at the left, what they mean from `column` on: beside the name

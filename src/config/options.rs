@@ -2,17 +2,19 @@
 //! value goes. Parsing and `--help` read the same rows, so they can't
 //! disagree; a new option is a new row.
 
-use std::{ffi::OsStr, num::NonZero, ops::RangeInclusive, time::Duration};
+use std::{ffi::OsStr, num::NonZero, time::Duration};
 
 use log::LevelFilter;
 
 use super::{
     Schedule, Serve, Usage,
+    settings::{DAY, TIMEOUT, WINDOW},
     value::Value::{
         self, Address, Control, Count, Seconds, SecondsOrOff, Size, Switch,
         Text, User, Word,
     },
 };
+use crate::control::WORKERS;
 
 /// A row.
 #[derive(Debug)]
@@ -67,18 +69,6 @@ pub(super) fn flags(
 ) -> impl Iterator<Item = &'static Flag> {
     sections.iter().flat_map(|section| section.flags)
 }
-
-/// Of the worker processes that one master can have.
-pub(crate) const WORKERS: RangeInclusive<usize> = 1..=1024;
-
-/// Of the connections on their way to one worker.
-pub(super) const WINDOW: RangeInclusive<usize> = 1..=4096;
-
-pub(super) const DAY: Duration = Duration::from_secs(86_400);
-
-/// A timeout of 0 would end what it watches before it begins.
-pub(super) const TIMEOUT: RangeInclusive<Duration> =
-    Duration::from_millis(100)..=DAY;
 
 /// The options of `handoff serve`.
 pub(super) static SERVE: &[Section] = &[

@@ -10,76 +10,83 @@ use std::{
 
 use log::LevelFilter;
 
-use super::{
-    Address, Command, User,
-    options::{DAY, TIMEOUT, WINDOW, WORKERS},
-};
+use super::{Address, Command, User};
+use crate::control::WORKERS;
+
+/// Of the connections on their way to one worker.
+pub(super) const WINDOW: RangeInclusive<usize> = 1..=4096;
+
+pub(super) const DAY: Duration = Duration::from_secs(86_400);
+
+/// A timeout of 0 would end what it watches before it begins.
+pub(super) const TIMEOUT: RangeInclusive<Duration> =
+    Duration::from_millis(100)..=DAY;
 
 /// What `handoff serve` was asked for; `handoff serve --help` explains it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Serve {
+pub(crate) struct Serve {
     /// Where to accept. Empty: nothing was typed, and [`Address::default`]
     /// holds, unless a Node process sends connections.
-    pub listen: Vec<Address>,
+    pub(crate) listen: Vec<Address>,
     /// How many worker processes: 1 to 1024.
-    pub workers: usize,
+    pub(crate) workers: usize,
     /// Nobody has said how many: they are as many as the usable CPUs.
-    pub workers_counted: bool,
+    pub(crate) workers_counted: bool,
     /// Who gets the next connection.
-    pub schedule: Schedule,
+    pub(crate) schedule: Schedule,
     /// How many connections a worker may have been handed and not yet taken.
-    pub window: usize,
+    pub(crate) window: usize,
     /// `TCP_DEFER_ACCEPT`, see tcp(7); Unix sockets have no such thing.
-    pub defer_accept: bool,
+    pub(crate) defer_accept: bool,
     /// How long a new worker may take to be ready.
-    pub boot_timeout: Duration,
+    pub(crate) boot_timeout: Duration,
     /// How long requests in hand may take to finish; may be 0.
-    pub grace: Duration,
+    pub(crate) grace: Duration,
     /// How long a worker that goes waits for one more request of each idle
     /// client; at a stop half a second at most.
-    pub idle_grace: Duration,
+    pub(crate) idle_grace: Duration,
     /// How long a worker that has something to do may not move; `None`: as
     /// long as it likes.
-    pub hang_timeout: Option<Duration>,
+    pub(crate) hang_timeout: Option<Duration>,
     /// Who the workers are; `None`: who the master is.
-    pub user: Option<User>,
+    pub(crate) user: Option<User>,
     /// Connections outlive the worker that has them.
-    pub salvage: bool,
+    pub(crate) salvage: bool,
     /// The least important lines that are logged.
-    pub log_level: LevelFilter,
+    pub(crate) log_level: LevelFilter,
     /// From a request's first byte to the end of its head.
-    pub header_timeout: Duration,
+    pub(crate) header_timeout: Duration,
     /// From one request to the next.
-    pub idle_timeout: Duration,
+    pub(crate) idle_timeout: Duration,
     /// Without a byte of a body that is still to come.
-    pub body_timeout: Duration,
+    pub(crate) body_timeout: Duration,
     /// Without a byte taken of a response.
-    pub write_timeout: Duration,
+    pub(crate) write_timeout: Duration,
     /// Bytes of a request line and its fields.
-    pub max_head: usize,
+    pub(crate) max_head: usize,
     /// Fields of one request.
-    pub max_fields: usize,
+    pub(crate) max_fields: usize,
     /// Bytes of a request's body; 0 refuses bodies.
-    pub max_body: usize,
+    pub(crate) max_body: usize,
     /// After how many requests a connection is closed; `None`: never.
-    pub max_requests_per_connection: Option<NonZero<usize>>,
+    pub(crate) max_requests_per_connection: Option<NonZero<usize>>,
     /// Open connections of one worker; `None`: what its fd limit allows.
-    pub max_connections: Option<NonZero<usize>>,
+    pub(crate) max_connections: Option<NonZero<usize>>,
     /// Requests after about which a worker is replaced; `None`: never.
-    pub max_requests: Option<NonZero<usize>>,
+    pub(crate) max_requests: Option<NonZero<usize>>,
     /// Resident bytes above which a worker is replaced; `None`: never.
-    pub max_rss: Option<NonZero<usize>>,
+    pub(crate) max_rss: Option<NonZero<usize>>,
     /// Where the master can be asked.
-    pub control: Control,
+    pub(crate) control: Control,
     /// `run`: where a listen on every address is bound instead.
-    pub host: Option<String>,
+    pub(crate) host: Option<String>,
     /// `run`: a worker is ready only when it has said so.
-    pub wait_ready: bool,
+    pub(crate) wait_ready: bool,
 }
 
 /// A master's control socket.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Control {
+pub(crate) enum Control {
     /// `handoff-PID.sock`, where the system keeps such things. If it cannot
     /// be made, the master does without.
     Default,
@@ -91,7 +98,7 @@ pub enum Control {
 
 /// A policy for choosing the next connection's worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Schedule {
+pub(crate) enum Schedule {
     /// Each in turn.
     RoundRobin,
     /// The one with the fewest open connections.
@@ -113,7 +120,7 @@ impl Display for Schedule {
 
 impl Serve {
     /// What holds when nothing is typed behind `serve`.
-    pub fn with_defaults(cpus: usize) -> Self {
+    pub(crate) fn with_defaults(cpus: usize) -> Self {
         match super::serve(std::iter::empty(), cpus) {
             Ok(Command::Serve(serve)) => serve,
             _ => unreachable!("every default is one that could be typed"),
@@ -126,7 +133,7 @@ impl Serve {
     /// # Errors
     ///
     /// One line says what is out of range.
-    pub fn check(&self) -> Result<(), String> {
+    pub(crate) fn check(&self) -> Result<(), String> {
         let range =
             |what: &str, value: usize, range: &RangeInclusive<usize>| {
                 if range.contains(&value) {
@@ -158,7 +165,7 @@ impl Serve {
     }
 
     /// Somebody has said how many workers.
-    pub fn set_workers(&mut self, workers: usize) {
+    pub(crate) fn set_workers(&mut self, workers: usize) {
         self.workers = workers;
         self.workers_counted = false;
     }

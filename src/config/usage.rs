@@ -15,7 +15,7 @@ use std::{
 /// Displays as one line without control characters, which says what was
 /// wrong and what to type instead. The program ends with status 2.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Usage(String);
+pub(crate) struct Usage(String);
 
 impl Usage {
     /// `line` quotes what was typed by [`quoted`] only.

@@ -4,11 +4,11 @@ use std::str::FromStr;
 
 /// `USER` or `USER:GROUP`, each a name or a number.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct User {
+pub(crate) struct User {
     /// Not empty, without a colon or a control character.
-    pub user: String,
+    pub(crate) user: String,
     /// The same; `None`: the primary group of the user.
-    pub group: Option<String>,
+    pub(crate) group: Option<String>,
 }
 
 impl FromStr for User {

@@ -10,9 +10,9 @@ use std::{
 
 use super::{
     self as config, Serve, User, address,
-    errand::control_path,
     usage::{did_you_mean, quoted},
 };
+use crate::control::path;
 
 /// What an option takes, and where it puts it.
 ///
@@ -59,7 +59,7 @@ impl Value {
                 return Ok(());
             }
             Self::Control(put) => {
-                let path = control_path(typed)
+                let path = path::checked(typed)
                     .map_err(|why| format!(" {}{why}", quoted(typed)))?;
                 put(serve, config::Control::At(path));
                 return Ok(());

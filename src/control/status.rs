@@ -4,12 +4,14 @@
 //! {"master":{"pid":…,"version":…,"uptime":…,"phase":…,"generation":…,
 //!            "last_reload":…,"listeners":[…],"policy":…,
 //!            "wanted":…,"ready":…,
-//!            "handed_over":…,"redispatched":…,"requests":…,
+//!            "handed_over":…,"redispatched":…,"requests":…,"refused":…,
 //!            "salvage":{"connections":…,"replayed":…,"finished":…,
-//!                       "answered":…,"refused":…,"reset":…}},
+//!                       "answered":…,"refused":…,"reset":…,
+//!                       "unguarded":…}},
 //!  "workers":[{"worker":…,"pid":…,"slot":…,"state":…,"age":…,
 //!              "generation":…,"open":…,"handed_over":…,"redispatched":…,
-//!              "skipped":…,"requests":…,"restarts":…,"rss":…,"cpu":…},…]}
+//!              "skipped":…,"requests":…,"refused":…,"restarts":…,"rss":…,
+//!              "cpu":…},…]}
 //! ```
 //!
 //! Times are in seconds, memory is in bytes. What cannot be known is `null`.
@@ -19,71 +21,77 @@ use std::time::Duration;
 
 use crate::WorkerId;
 use crate::ipc::json::{ObjectWriter, push_string};
-use crate::master::supervisor::State;
 
 /// The whole answer.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Status {
+pub(crate) struct Status {
     /// The one that answers.
-    pub master: Master,
+    pub(crate) master: Master,
     /// Its slots and their workers, then those that are on their way out.
-    pub workers: Vec<Worker>,
+    pub(crate) workers: Vec<Worker>,
 }
 
 /// The master.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Master {
+pub(crate) struct Master {
     /// Its process.
-    pub pid: u32,
+    pub(crate) pid: u32,
     /// Its build.
-    pub version: &'static str,
+    pub(crate) version: &'static str,
     /// Since its start.
-    pub uptime: Duration,
+    pub(crate) uptime: Duration,
     /// What it is doing.
-    pub phase: Phase,
+    pub(crate) phase: Phase,
     /// Of new workers: 1, and 1 more with each reload that began.
-    pub generation: u32,
+    pub(crate) generation: u32,
     /// How the last reload ended, in words.
-    pub last_reload: Option<String>,
+    pub(crate) last_reload: Option<String>,
     /// Where it accepts; empty once it has stopped to.
-    pub listeners: Vec<String>,
+    pub(crate) listeners: Vec<String>,
     /// Who gets the next connection.
-    pub policy: String,
+    pub(crate) policy: String,
     /// How many workers there should be.
-    pub wanted: usize,
+    pub(crate) wanted: usize,
     /// How many are in rotation.
-    pub ready: usize,
+    pub(crate) ready: usize,
     /// Connections handed to workers and not taken back, gone ones included.
-    pub handed_over: u64,
+    pub(crate) handed_over: u64,
     /// Connections taken back from workers, gone ones included.
-    pub redispatched: u64,
+    pub(crate) redispatched: u64,
     /// Requests answered, by gone workers too; `None` if they do not tell.
-    pub requests: Option<u64>,
+    pub(crate) requests: Option<u64>,
+    /// Requests turned away before a handler has seen them (400, 408, 413 and
+    /// the like), which are not among those.
+    pub(crate) refused: Option<u64>,
     /// What became of connections that outlived their worker; `None` if they
     /// do not.
-    pub salvage: Option<Salvage>,
+    pub(crate) salvage: Option<Salvage>,
 }
 
 /// Connections whose worker died, or gave them back.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Salvage {
+pub(crate) struct Salvage {
     /// Went on with another worker.
-    pub connections: u64,
+    pub(crate) connections: u64,
     /// Requests that were begun, and were asked again.
-    pub replayed: u64,
+    pub(crate) replayed: u64,
     /// Answers that another worker finished.
-    pub finished: u64,
+    pub(crate) finished: u64,
     /// Answers that were written already, to the last byte.
-    pub answered: u64,
+    pub(crate) answered: u64,
     /// Requests that were answered with 502.
-    pub refused: u64,
+    pub(crate) refused: u64,
     /// Connections that could not be made whole.
-    pub reset: u64,
+    pub(crate) reset: u64,
+    /// Accepted, and left to end with their worker: what the kernel counts of
+    /// them cannot be gone by. They waited in a socket that was passed, or
+    /// are of another protocol than TCP.
+    pub(crate) unguarded: u64,
 }
 
 /// What a master is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Phase {
+pub(crate) enum Phase {
     /// Its work, and nothing else.
     Serving,
     /// Replacing its workers as well.
@@ -104,48 +112,50 @@ impl fmt::Display for Phase {
 
 /// A worker, or a slot that waits for one.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Worker {
+pub(crate) struct Worker {
     /// Its name; `None` for a slot that waits.
-    pub worker: Option<WorkerId>,
+    pub(crate) worker: Option<WorkerId>,
     /// Its process.
-    pub pid: Option<u32>,
+    pub(crate) pid: Option<u32>,
     /// Its place.
-    pub slot: usize,
-    /// What it is doing.
-    pub state: State,
+    pub(crate) slot: usize,
+    /// What it is doing, in a word.
+    pub(crate) state: String,
     /// Since its start.
-    pub age: Option<Duration>,
+    pub(crate) age: Option<Duration>,
     /// The reload it belongs to.
-    pub generation: u32,
+    pub(crate) generation: u32,
     /// Connections handed to it that it is not known to have closed.
-    pub open: u64,
+    pub(crate) open: u64,
     /// Connections handed to it and not taken back.
-    pub handed_over: u64,
+    pub(crate) handed_over: u64,
     /// Connections taken back from it.
-    pub redispatched: u64,
+    pub(crate) redispatched: u64,
     /// How often it was passed over for want of room.
-    pub skipped: u64,
+    pub(crate) skipped: u64,
     /// Requests it has answered; `None` if it does not tell.
-    pub requests: Option<u64>,
+    pub(crate) requests: Option<u64>,
+    /// Requests it has turned away before a handler has seen them.
+    pub(crate) refused: Option<u64>,
     /// How many workers its slot lost and got replaced.
-    pub restarts: u32,
+    pub(crate) restarts: u32,
     /// What it costs.
-    pub usage: Option<Usage>,
+    pub(crate) usage: Option<Usage>,
 }
 
 /// What the system says of a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Usage {
+pub(crate) struct Usage {
     /// Resident memory, in bytes.
-    pub rss: u64,
+    pub(crate) rss: u64,
     /// Processor time, its own and the kernel's on its behalf.
-    pub cpu: Duration,
+    pub(crate) cpu: Duration,
 }
 
 impl Status {
     /// One line, without its line feed.
     #[must_use]
-    pub fn to_json(&self) -> String {
+    pub(crate) fn to_json(&self) -> String {
         let mut out = Vec::new();
         let mut object = ObjectWriter::new(&mut out);
         self.master.write(object.value("master"));
@@ -176,6 +186,7 @@ impl Master {
         object.literal("handed_over", self.handed_over);
         object.literal("redispatched", self.redispatched);
         object.literal("requests", or_null(self.requests));
+        object.literal("refused", or_null(self.refused));
         match &self.salvage {
             Some(salvage) => salvage.write(object.value("salvage")),
             None => object.literal("salvage", "null"),
@@ -193,6 +204,7 @@ impl Salvage {
         object.literal("answered", self.answered);
         object.literal("refused", self.refused);
         object.literal("reset", self.reset);
+        object.literal("unguarded", self.unguarded);
         object.close();
     }
 }
@@ -203,7 +215,7 @@ impl Worker {
         object.literal("worker", or_null(self.worker));
         object.literal("pid", or_null(self.pid));
         object.literal("slot", self.slot);
-        object.string("state", &self.state.to_string());
+        object.string("state", &self.state);
         object.literal("age", or_null(self.age.map(seconds)));
         object.literal("generation", self.generation);
         object.literal("open", self.open);
@@ -211,6 +223,7 @@ impl Worker {
         object.literal("redispatched", self.redispatched);
         object.literal("skipped", self.skipped);
         object.literal("requests", or_null(self.requests));
+        object.literal("refused", or_null(self.refused));
         object.literal("restarts", self.restarts);
         object.literal("rss", or_null(self.usage.map(|usage| usage.rss)));
         let cpu = self.usage.map(|usage| seconds(usage.cpu));
@@ -252,7 +265,7 @@ pub(super) mod tests {
             worker: Some(WorkerId(3)),
             pid: Some(4321),
             slot: 0,
-            state: State::Ready,
+            state: "ready".to_owned(),
             age: Some(Duration::from_millis(61_250)),
             generation: 2,
             open: 5,
@@ -260,6 +273,7 @@ pub(super) mod tests {
             redispatched: 1,
             skipped: 7,
             requests: Some(34_567),
+            refused: Some(8),
             restarts: 2,
             usage: Some(Usage {
                 rss: 3 << 20,
@@ -270,13 +284,14 @@ pub(super) mod tests {
             worker: None,
             pid: None,
             slot: 1,
-            state: State::Waiting,
+            state: "waiting".to_owned(),
             age: None,
             open: 0,
             handed_over: 0,
             redispatched: 0,
             skipped: 0,
             requests: None,
+            refused: None,
             restarts: 9,
             usage: None,
             ..worker.clone()
@@ -299,6 +314,7 @@ pub(super) mod tests {
                 handed_over: 1300,
                 redispatched: 4,
                 requests: Some(40_000),
+                refused: Some(11),
                 salvage: Some(Salvage {
                     connections: 12,
                     replayed: 3,
@@ -306,6 +322,7 @@ pub(super) mod tests {
                     answered: 2,
                     refused: 1,
                     reset: 0,
+                    unguarded: 5,
                 }),
             },
             workers: vec![worker, waiting],
@@ -320,17 +337,17 @@ pub(super) mod tests {
             r#""last_reload":"a \"bad\"\nrelease","#,
             r#""listeners":["http://127.0.0.1:3000","unix:/run/app.sock"],"#,
             r#""policy":"round-robin","wanted":2,"ready":1,"#,
-            r#""handed_over":1300,"redispatched":4,"requests":40000,"#,
+            r#""handed_over":1300,"redispatched":4,"requests":40000,"refused":11,"#,
             r#""salvage":{"connections":12,"replayed":3,"finished":1,"#,
-            r#""answered":2,"refused":1,"reset":0}},"#,
+            r#""answered":2,"refused":1,"reset":0,"unguarded":5}},"#,
             r#""workers":[{"worker":3,"pid":4321,"slot":0,"state":"ready","#,
             r#""age":61.250,"generation":2,"open":5,"handed_over":1200,"#,
-            r#""redispatched":1,"skipped":7,"requests":34567,"restarts":2,"#,
-            r#""rss":3145728,"cpu":1.230},"#,
+            r#""redispatched":1,"skipped":7,"requests":34567,"refused":8,"#,
+            r#""restarts":2,"rss":3145728,"cpu":1.230},"#,
             r#"{"worker":null,"pid":null,"slot":1,"state":"waiting","#,
             r#""age":null,"generation":2,"open":0,"handed_over":0,"#,
-            r#""redispatched":0,"skipped":0,"requests":null,"restarts":9,"#,
-            r#""rss":null,"cpu":null}]}"#,
+            r#""redispatched":0,"skipped":0,"requests":null,"refused":null,"#,
+            r#""restarts":9,"rss":null,"cpu":null}]}"#,
         );
         assert_eq!(sample().to_json(), expected);
     }

@@ -3,8 +3,8 @@
 //! ```text
 //! handoff 0.1.0, pid 4320, up 1h02m, serving, generation 1
 //! listening on http://127.0.0.1:3000, round-robin, 2 of 2 workers ready
-//! 40000 requests, 1300 connections handed over, 4 re-dispatched
-//! 12 salvaged: 3 replayed, 1 finished, 2 answered; 1 refused, 0 reset
+//! 40000 requests, 11 refused, 1300 connections handed over, 4 re-dispatched
+//! 12 salvaged: 3 replayed, …, 2 answered; 1 refused, 0 reset, 5 unguarded
 //!
 //! WORKER   PID  SLOT  STATE  AGE  GEN  OPEN  HANDED  …
 //!      1  4321     0  ready  12s    1     5    1200  …
@@ -42,7 +42,7 @@ enum Side {
 impl Status {
     /// Lines, each with its line feed.
     #[must_use]
-    pub fn to_table(&self) -> String {
+    pub(crate) fn to_table(&self) -> String {
         let mut out = self.master.head();
         out.push('\n');
         let rows: Vec<[String; COLUMNS.len()]> =
@@ -83,8 +83,10 @@ impl Master {
             true => "listening nowhere".to_owned(),
             false => format!("listening on {}", self.listeners.join(", ")),
         };
-        let requests =
-            self.requests.map(|count| format!("{count} requests, "));
+        let requests = self.requests.zip(self.refused);
+        let requests = requests.map(|(answered, refused)| {
+            format!("{answered} requests, {refused} refused, ")
+        });
         let requests = requests.unwrap_or_default();
         let mut head = format!(
             "handoff {}, pid {}, up {}, {}, generation {}\n\
@@ -106,13 +108,14 @@ impl Master {
             let _ = writeln!(
                 head,
                 "{} salvaged: {} replayed, {} finished, {} answered; \
-                 {} refused, {} reset",
+                 {} refused, {} reset, {} unguarded",
                 salvage.connections,
                 salvage.replayed,
                 salvage.finished,
                 salvage.answered,
                 salvage.refused,
                 salvage.reset,
+                salvage.unguarded,
             );
         }
         if let Some(words) = &self.last_reload {
@@ -131,7 +134,7 @@ impl Worker {
             or_dash(self.worker),
             or_dash(self.pid),
             self.slot.to_string(),
-            self.state.to_string(),
+            self.state.clone(),
             or_dash(self.age.map(brief)),
             self.generation.to_string(),
             self.open.to_string(),
@@ -187,8 +190,8 @@ mod tests {
         let expected = "\
 handoff 0.1.0, pid 4320, up 1h02m, reloading, generation 2
 listening on http://127.0.0.1:3000, unix:/run/app.sock, round-robin, 1 of 2 workers ready
-40000 requests, 1300 connections handed over, 4 re-dispatched
-12 salvaged: 3 replayed, 1 finished, 2 answered; 1 refused, 0 reset
+40000 requests, 11 refused, 1300 connections handed over, 4 re-dispatched
+12 salvaged: 3 replayed, 1 finished, 2 answered; 1 refused, 0 reset, 5 unguarded
 it ended well
 
 WORKER   PID  SLOT  STATE      AGE  GEN  OPEN  HANDED  REDISP  SKIPPED  REQUESTS  RESTARTS   RSS    CPU

@@ -28,26 +28,27 @@ mod uneven;
 
 use std::env;
 use std::error::Error;
-use std::ffi::{CString, NulError, OsStr, OsString};
+use std::ffi::{CString, NulError, OsString};
 use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd};
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::ffi::OsStringExt;
 use std::os::unix::net::UnixStream;
 use std::process::ExitCode;
 
 use crate::channel::{Channel, Heard};
 use crate::config::Demo;
+use crate::environment;
 use crate::ipc::Message;
 use crate::sys::poll;
 use crate::sys::process::{self, Child, Ended, FIRST_DESCRIPTOR};
 use crate::sys::spawn::{self, Bond, Program};
 
 /// A demo ends at the first thing that goes wrong, and says what it was.
-pub type Result<T = ()> = std::result::Result<T, Box<dyn Error>>;
+pub(crate) type Result<T = ()> = std::result::Result<T, Box<dyn Error>>;
 
 /// Runs a demo to its end: 0 if all went as it should, else 1.
 #[must_use]
-pub fn run(demo: Demo) -> ExitCode {
+pub(crate) fn run(demo: Demo) -> ExitCode {
     let out = &mut io::stdout();
     let (name, result) = match demo {
         Demo::Socketpair(ends) => ("socketpair", socketpair::run(ends, out)),
@@ -78,12 +79,9 @@ impl Worker {
     /// contract of Node's `child_process` or, with an `id`, `cluster`.
     fn start(program: &[OsString], id: Option<u32>) -> Result<Worker> {
         let (ours, theirs) = crate::sys::unix::pair()?;
-        let mut contract = vec![
-            format!("NODE_CHANNEL_FD={FIRST_DESCRIPTOR}"),
-            "NODE_CHANNEL_SERIALIZATION_MODE=json".to_owned(),
-        ];
-        contract.extend(id.map(|id| format!("NODE_UNIQUE_ID={id}")));
-        let child = spawn(program, contract, theirs.as_fd())?;
+        let mut told = environment::of_channel(FIRST_DESCRIPTOR);
+        told.extend(id.map(|id| format!("{}={id}", environment::WORKER_ID)));
+        let child = spawn(program, told, theirs.as_fd())?;
         Ok(Worker { child, channel: Channel::new(ours) })
     }
 
@@ -96,11 +94,11 @@ impl Worker {
 
 /// The channel that this process was started with, if it is a worker.
 fn our_channel() -> Result<Option<Channel>> {
-    let Some(number) = env::var_os("NODE_CHANNEL_FD") else {
+    let Some(number) = env::var_os(environment::CHANNEL) else {
         return Ok(None);
     };
-    if env::var_os("NODE_CHANNEL_SERIALIZATION_MODE")
-        .is_some_and(|mode| mode != "json")
+    if env::var_os(environment::CHANNEL_MODE)
+        .is_some_and(|mode| mode != environment::JSON)
     {
         return Err("the parent does not speak JSON".into());
     }
@@ -108,7 +106,9 @@ fn our_channel() -> Result<Option<Channel>> {
         .to_str()
         .and_then(|number| number.parse().ok())
         .and_then(process::inherited)
-        .ok_or("NODE_CHANNEL_FD is not an open descriptor")?;
+        .ok_or_else(|| {
+            format!("{} is not an open descriptor", environment::CHANNEL)
+        })?;
     // Node leaves it to the worker.
     let end = UnixStream::from(end);
     end.set_nonblocking(true)?;
@@ -134,20 +134,15 @@ fn this_program(words: &[&str]) -> Result<Vec<OsString>> {
 }
 
 /// Starts `program`, a path and its arguments, with `end` as descriptor 3.
-/// What our own environment says of channels is not for it.
 fn spawn(
     program: &[OsString],
-    contract: Vec<String>,
+    told: Vec<String>,
     end: BorrowedFd<'_>,
 ) -> Result<Child> {
-    let inherited = env::vars_os()
-        .filter(|(name, _)| !is_of_channels(name))
-        .map(|(name, value)| [name, value].join(OsStr::new("=")));
-    let contract = contract.into_iter().map(OsString::from);
     let program = Program {
         candidates: c_strings(program.iter().take(1).cloned())?,
         arguments: c_strings(program.iter().cloned())?,
-        environment: c_strings(inherited.chain(contract))?,
+        environment: environment::for_worker(told),
         directory: None,
         bond: Bond::Worker,
         user: None,
@@ -159,11 +154,6 @@ fn c_strings(
     words: impl Iterator<Item = OsString>,
 ) -> std::result::Result<Vec<CString>, NulError> {
     words.map(|word| CString::new(word.into_vec())).collect()
-}
-
-fn is_of_channels(name: &OsStr) -> bool {
-    let name = name.as_bytes();
-    name.starts_with(b"NODE_CHANNEL_") || name == b"NODE_UNIQUE_ID"
 }
 
 /// Waits for a process that is ending, and wants it to end well.

@@ -35,6 +35,7 @@ use crate::ipc::message::{HandleKind, Inner};
 use crate::sys::epoll::{Epoll, Events, Interest};
 use crate::sys::poll;
 use crate::sys::socket::{self, Accepted, Direction};
+use crate::sys::tcp::{self, Listening};
 
 const WORKERS: usize = 4;
 const CONNECTIONS: usize = 2000;
@@ -69,7 +70,7 @@ pub(super) fn run(out: &mut impl Write) -> Result {
 /// Starts workers, puts the load on them, and ends them.
 fn measure(model: Model) -> Result<Shares> {
     let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-    let listener = socket::listen_tcp(any, AT_ONCE as i32, false)?;
+    let listener = tcp::listen(any, Listening::plain(AT_ONCE as i32))?;
     let address = socket::local_address(listener.as_fd())?.unwrap_or(any);
     let program = this_program(&["uneven"])?;
     let mut workers: VecDeque<Worker> = (0..WORKERS)
@@ -219,7 +220,7 @@ fn accept_all(listener: &OwnedFd) -> Result {
 /// copy of the connection, which `close` alone would leave open.
 fn answer(connection: &OwnedFd) -> Result {
     let pid = process::id().to_string();
-    socket::send(connection.as_fd(), pid.as_bytes())?;
+    socket::send_last(connection.as_fd(), pid.as_bytes())?;
     Ok(socket::shutdown(connection.as_fd(), Direction::Both)?)
 }
 

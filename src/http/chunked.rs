@@ -2,10 +2,16 @@
 //!
 //! ```text
 //! 5;extension CR LF hello CR LF 0 CR LF Trailer: field CR LF CR LF
-//! │           └──┬─┘        │   │       │                   └─ End ─ Done
-//! Size, Extension SizeLf    │   Size    Line, Name, Value, ValueLf
+//! │ │         └──┬─┘        │   │       │                   └─ End ─ Done
+//! Size, Mark…  SizeLf       │   Size    Line, Name, Value, ValueLf
 //!              Data ── DataCr, DataLf
+//!
+//! an extension:   ; name           ; name = token        ; name = "text"
+//!              Mark Label …     … Label, Equals, Word   … Equals, Quoted, Closed
 //! ```
+//!
+//! White space may stand round `;` and `=`, and nowhere else: it is bad, and
+//! read all the same (BWS, RFC 9110 §5.6.3).
 //!
 //! The decoder looks at every byte once and keeps only its phase between two
 //! calls. Extensions and trailers are held to the grammar, counted, and
@@ -28,10 +34,24 @@ const DIGITS: u32 = 16;
 enum Phase {
     /// So many digits of the size were read.
     Size(u32),
-    /// White space behind the size, which only an extension may follow
-    /// (RFC 9110 §5.6.3 wants it read).
+    /// White space, which only another extension may follow.
     Blank,
-    Extension,
+    /// Behind the `;` of an extension.
+    Mark,
+    /// In its name.
+    Label,
+    /// White space behind that.
+    LabelBlank,
+    /// Behind its `=`.
+    Equals,
+    /// In its value, a token, ...
+    Word,
+    /// ... or a quoted string (RFC 9110 §5.6.4), ...
+    Quoted,
+    /// ... behind a backslash in it, ...
+    Escaped,
+    /// ... or behind its end.
+    Closed,
     SizeLf,
     /// So many bytes of the chunk are still to come, at least one.
     Data(usize),
@@ -43,6 +63,47 @@ enum Phase {
     ValueLf,
     EndLf,
     Done,
+}
+
+impl Phase {
+    /// Where this byte leads between a size and the end of its line, if it
+    /// may stand here (RFC 9112 §7.1.1).
+    fn extension(self, next: u8) -> Option<Phase> {
+        let is = |class| byte::is(class, next);
+        match (self, next) {
+            (Phase::Quoted, b'"') => Some(Phase::Closed),
+            (Phase::Quoted, b'\\') => Some(Phase::Escaped),
+            (Phase::Quoted | Phase::Escaped, _) => {
+                is(byte::VALUE).then_some(Phase::Quoted)
+            }
+            (
+                Phase::Size(_) | Phase::Blank | Phase::Word | Phase::Closed,
+                b' ' | b'\t',
+            ) => Some(Phase::Blank),
+            (Phase::Label | Phase::LabelBlank, b' ' | b'\t') => {
+                Some(Phase::LabelBlank)
+            }
+            (Phase::Mark | Phase::Equals, b' ' | b'\t') => Some(self),
+            (
+                Phase::Size(_)
+                | Phase::Blank
+                | Phase::Label
+                | Phase::LabelBlank
+                | Phase::Word
+                | Phase::Closed,
+                b';',
+            ) => Some(Phase::Mark),
+            (Phase::Label | Phase::LabelBlank, b'=') => Some(Phase::Equals),
+            (Phase::Equals, b'"') => Some(Phase::Quoted),
+            (Phase::Mark | Phase::Label, _) => {
+                is(TOKEN).then_some(Phase::Label)
+            }
+            (Phase::Equals | Phase::Word, _) => {
+                is(TOKEN).then_some(Phase::Word)
+            }
+            _ => None,
+        }
+    }
 }
 
 /// How far a chunked body was read.
@@ -65,6 +126,14 @@ impl Chunked {
     /// Bytes of the body that have been gathered.
     pub(super) fn decoded(&self) -> usize {
         self.decoded
+    }
+
+    /// Bytes of the present chunk that are still to come.
+    pub(super) fn lacks(&self) -> usize {
+        match self.phase {
+            Phase::Data(left) => left,
+            _ => 0,
+        }
     }
 
     /// `bytes` are the body so far and, behind it, what has newly arrived.
@@ -105,14 +174,25 @@ impl Chunked {
                 self.size = self.size << 4 | nibble(next);
                 Phase::Size(digits + 1)
             }
-            (Phase::Size(1..), b' ' | b'\t') => self.count(Phase::Blank)?,
-            (Phase::Size(1..), b';') => self.count(Phase::Extension)?,
-            (Phase::Size(1..), b'\r') => Phase::SizeLf,
-            (Phase::Blank, b' ' | b'\t') => self.count(Phase::Blank)?,
-            (Phase::Blank, b';') => self.count(Phase::Extension)?,
-            (Phase::Extension, b'\r') => Phase::SizeLf,
-            (Phase::Extension, _) if byte::is(byte::VALUE, next) => {
-                self.count(Phase::Extension)?
+            (
+                Phase::Size(1..) | Phase::Label | Phase::Word | Phase::Closed,
+                b'\r',
+            ) => Phase::SizeLf,
+            (
+                Phase::Size(1..)
+                | Phase::Blank
+                | Phase::Mark
+                | Phase::Label
+                | Phase::LabelBlank
+                | Phase::Equals
+                | Phase::Word
+                | Phase::Quoted
+                | Phase::Escaped
+                | Phase::Closed,
+                _,
+            ) => {
+                let phase = self.phase.extension(next);
+                self.count(phase.ok_or(Refusal::Malformed)?)?
             }
             (Phase::SizeLf, b'\n') => match self.size {
                 0 => Phase::Line,
@@ -211,10 +291,83 @@ mod tests {
             ("1 ", Some(Refusal::Malformed)),
             ("1 1", Some(Refusal::Malformed)),
             ("1\t;a", None),
-            ("1;", None),
+            ("1;", Some(Refusal::Malformed)),
             ("1;\x01", Some(Refusal::Malformed)),
         ] {
             assert_eq!(refusal(&format!("{line}\r\n")), refused, "{line:?}");
+        }
+    }
+
+    /// What stands behind a size, read by the grammar's own rules, one after
+    /// the other (RFC 9112 §7.1.1, RFC 9110 §5.6).
+    fn is_extension(text: &str) -> bool {
+        fn blank(text: &str) -> &str {
+            text.trim_start_matches([' ', '\t'])
+        }
+        fn token(text: &str) -> Option<&str> {
+            let is = |c: char| {
+                c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c)
+            };
+            let rest = text.trim_start_matches(is);
+            (rest.len() < text.len()).then_some(rest)
+        }
+        fn quoted(text: &str) -> Option<&str> {
+            let mut rest = text.strip_prefix('"')?.chars();
+            let is = |c: char| c == '\t' || (c >= ' ' && c != '\x7f');
+            loop {
+                match rest.next()? {
+                    '"' => return Some(rest.as_str()),
+                    '\\' if !is(rest.next()?) => return None,
+                    c if !is(c) => return None,
+                    _ => {}
+                }
+            }
+        }
+        let mut rest = text;
+        while !rest.is_empty() {
+            let Some(name) = blank(rest).strip_prefix(';') else {
+                return false;
+            };
+            let Some(behind) = token(blank(name)) else { return false };
+            rest = behind;
+            if let Some(value) = blank(rest).strip_prefix('=') {
+                let value = blank(value);
+                match token(value).or_else(|| quoted(value)) {
+                    Some(behind) => rest = behind,
+                    None => return false,
+                }
+            }
+        }
+        true
+    }
+
+    #[test]
+    fn an_extension_is_what_the_grammar_says() {
+        let letters = [";", "=", "\"", "\\", " ", "z", "\u{e9}", "\x7f"];
+        let mut texts = vec![String::new()];
+        let mut at = 0;
+        while at < texts.len() {
+            let text = &texts[at];
+            let right = is_extension(text);
+            let wanted = (!right).then_some(Refusal::Malformed);
+            assert_eq!(refusal(&format!("1{text}\r\n")), wanted, "{text:?}");
+            if text.chars().count() < 5 {
+                let longer = letters.map(|letter| text.clone() + letter);
+                texts.extend(longer);
+            }
+            at += 1;
+        }
+        for (text, right) in [
+            (";a=b;c=\"d e;\\\"f\"", true),
+            (" ; a\t=\t\"\" ;b", true),
+            (";a=\"b\"c", false),
+            (";a=b c", false),
+            (";a=b ", false),
+            (";a,b", false),
+            (";\"a\"", false),
+        ] {
+            assert_eq!(is_extension(text), right, "{text:?}");
+            assert_eq!(refusal(&format!("1{text}\r\n")).is_none(), right);
         }
     }
 
@@ -228,7 +381,7 @@ mod tests {
 
     #[test]
     fn extensions_and_trailers_share_a_bound() {
-        let extension = ";".repeat(OVERHEAD / 2);
+        let extension = ";".to_owned() + &"a".repeat(OVERHEAD / 2 - 1);
         let trailer = "a:".to_owned() + &"b".repeat(OVERHEAD / 2 - 2);
         let most = format!("0{extension}\r\n{trailer}");
         assert_eq!(refusal(&most), None);
@@ -244,7 +397,11 @@ mod tests {
 
     fn chunk() -> impl Strategy<Value = (Vec<u8>, usize, String)> {
         let data = prop::collection::vec(any::<u8>(), 1..40);
-        (data, 0..4_usize, "(;[ -~\t]{0,9})?")
+        let value = r#"([!0-9a-z]{1,4}|"([\t !#-\[\]-~]|\\[\t -~]){0,5}")"#;
+        let name = r"[\t ]?;[\t ]?[!0-9a-z]{1,4}";
+        let extensions = format!("({name}([\t ]?=[\t ]?{value})?){{0,2}}");
+        let extensions = prop::string::string_regex(&extensions).unwrap();
+        (data, 0..4_usize, extensions)
     }
 
     proptest! {

@@ -14,9 +14,12 @@
 //! go on. What it never does is look at a request behind one that is not yet
 //! answered, or while the client lets [`Output::MARK`] bytes of answers lie.
 
+mod ending;
+mod standing;
+
 use super::{
-    Answer, Closing, Delayed, Expects, Flow, Input, Method, Output, Refusal,
-    Request, Response, Service, Version,
+    Answer, Closing, Delayed, Flow, Input, Method, Output, Refusal, Request,
+    Response, Service, Version,
     chunked::Chunked,
     encode::{self, Exchange, Extent},
     mailbox::{Claim, Promise},
@@ -24,10 +27,7 @@ use super::{
     stream::{End, Producer, Pumped, Stream},
     terms::{self, Length, Terms},
 };
-use std::{
-    fmt,
-    panic::{AssertUnwindSafe, catch_unwind},
-};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 enum State {
     Idle,
@@ -52,10 +52,14 @@ pub struct Connection {
     ended: bool,
     /// Bytes of the request that was taken and is not answered yet.
     unanswered: usize,
+    /// The last request was turned away before the handler has seen it.
+    refused: bool,
     /// What was answered last must not be asked twice.
     alone: bool,
     /// Each answer is written before the next request is handled.
     singly: bool,
+    /// The last answer is whole only with the end of the connection.
+    open_ended: bool,
 }
 
 impl Default for Connection {
@@ -75,54 +79,24 @@ impl Connection {
     /// that there is to know about an idle one.
     #[must_use]
     pub fn resume(served: u32) -> Self {
-        let state = State::Idle;
-        let (ended, alone, singly) = (false, false, false);
-        Connection { state, served, ended, unanswered: 0, alone, singly }
+        let (state, unanswered) = (State::Idle, 0);
+        let [ended, refused, alone, singly, open_ended] = [false; 5];
+        Connection {
+            state,
+            served,
+            ended,
+            unanswered,
+            refused,
+            alone,
+            singly,
+            open_ended,
+        }
     }
 
     /// From now on each answer is written before the next request is handled.
     /// One of those that wait may have killed its worker; so it shows which.
     pub fn answer_singly(&mut self) {
         self.singly = true;
-    }
-
-    /// Requests answered so far.
-    #[must_use]
-    pub fn served(&self) -> u32 {
-        self.served
-    }
-
-    /// Between two requests: nothing is lost if only
-    /// [`served`](Self::served) is kept.
-    #[must_use]
-    pub fn is_idle(&self) -> bool {
-        matches!(self.state, State::Idle) && !self.ended
-    }
-
-    /// How many of the bytes that were taken are those of a request whose
-    /// answer is not whole yet.
-    #[must_use]
-    pub fn unanswered(&self) -> usize {
-        self.unanswered
-    }
-
-    /// The client has said that it sends nothing more.
-    #[must_use]
-    pub fn has_ended(&self) -> bool {
-        self.ended
-    }
-
-    /// What is waited for.
-    #[must_use]
-    pub fn expects(&self) -> Expects {
-        match self.state {
-            State::Idle => Expects::Idle,
-            State::Head => Expects::Head,
-            State::Body { .. } => Expects::Body,
-            State::Waiting(..) => Expects::Answer,
-            State::Streaming { .. } => Expects::Stream,
-            State::Over(_) => Expects::Close,
-        }
     }
 
     /// Answers all it can.
@@ -230,6 +204,7 @@ impl Connection {
             State::Streaming(_) => None,
             State::Waiting(exchange, _) => Some(exchange.method),
             State::Idle | State::Head | State::Body { .. } => {
+                self.refused = true;
                 let method = Method::of(input.head().method(input.data()));
                 Some(method.unwrap_or(Method::Get))
             }
@@ -264,8 +239,10 @@ impl Connection {
         let bytes = input.data();
         let terms = terms::terms(input.head(), bytes, service.limits)?;
         let rest = bytes.len() - head;
+        // One that nobody else could read again is not to draw another with
+        // it: its answer is out before that is in a handler's hands.
         let apart = service.witness.is_some()
-            && (self.alone || !terms.method.is_idempotent());
+            && (self.alone || !terms.method.is_idempotent() || !input.keeps());
         if (self.singly || apart) && !output.is_empty() {
             self.state = State::Head;
             return Ok(Some(Flow::Write));
@@ -426,6 +403,7 @@ impl Connection {
         if empty {
             self.next(end);
         } else {
+            self.open_ended = extent == Extent::Close;
             self.state = State::Streaming(Stream::new(producer, extent, end));
         }
     }
@@ -438,17 +416,7 @@ impl Connection {
         service: &Service<'_>,
     ) -> Option<End> {
         self.served = self.served.saturating_add(1);
-        let most = service.limits.requests;
-        if !exchange.persist {
-            Some(End::Client)
-        } else if service.leaving
-            || service.reply.close
-            || (most != 0 && self.served >= most)
-        {
-            Some(End::Server)
-        } else {
-            None
-        }
+        End::of(exchange, self.served, service)
     }
 
     fn next(&mut self, end: Option<End>) {
@@ -459,12 +427,7 @@ impl Connection {
     fn close(&self, end: End, input: &mut Input) -> Flow {
         let quiet = input.is_empty() || self.ended;
         input.drop_all();
-        Flow::Close(match end {
-            End::Broken => Closing::Reset,
-            End::Client if quiet => Closing::Plain,
-            End::Server if self.ended => Closing::Plain,
-            End::Client | End::Server => Closing::Staged,
-        })
+        Flow::Close(end.closing(quiet, self.ended))
     }
 }
 
@@ -475,14 +438,4 @@ struct Whole {
     head: usize,
     length: usize,
     end: usize,
-}
-
-impl fmt::Debug for Connection {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Connection")
-            .field("expects", &self.expects())
-            .field("served", &self.served)
-            .field("ended", &self.ended)
-            .finish()
-    }
 }

@@ -23,6 +23,8 @@ pub struct Input {
     kept: usize,
     start: usize,
     end: usize,
+    /// No byte behind this one was ever filled.
+    used: usize,
     head: Head,
     keeps: bool,
     /// Bytes taken since the last settling, as they were sent.
@@ -83,6 +85,7 @@ impl Input {
             kept: 0,
             start: 0,
             end: 0,
+            used: 0,
             head: Head::default(),
             keeps: false,
             consumed: 0,
@@ -124,6 +127,12 @@ impl Input {
     pub fn filled(&mut self, count: usize) {
         assert!(count <= self.buffer().len() - self.end);
         self.end += count;
+        self.used = self.used.max(self.end);
+    }
+
+    /// How many bytes of the buffer are filled, from its first one on.
+    pub(crate) fn end(&self) -> usize {
+        self.end
     }
 
     /// The buffer has no room left, and [`space`](Self::space) would move or
@@ -147,6 +156,7 @@ impl Input {
     ) -> Option<&'static mut [u8]> {
         let kept = &self.buffer()[self.kept..self.end];
         buffer[..kept.len()].copy_from_slice(kept);
+        self.used = kept.len();
         let old = std::mem::replace(&mut self.bytes, Bytes::Lent(buffer));
         self.shift();
         match old {
@@ -176,6 +186,31 @@ impl Input {
             Bytes::Lent(buffer) => Some(buffer),
             Bytes::Own(_) => None,
         }
+    }
+
+    /// The other way round: what waits goes to the beginning of this buffer,
+    /// which is all zeros, and every byte is kept again. Gives the buffer back
+    /// if what waits is too much for it, or is no longer as it was sent.
+    pub fn unspill(
+        &mut self,
+        buffer: &'static mut [u8],
+    ) -> Result<(), &'static mut [u8]> {
+        let length = self.end - self.start;
+        if self.cut > 0 || length > buffer.len() {
+            return Err(buffer);
+        }
+        buffer[..length].copy_from_slice(self.data());
+        self.bytes = Bytes::Lent(buffer);
+        self.used = length;
+        (self.kept, self.start, self.end) = (0, 0, length);
+        self.keeps = true;
+        Ok(())
+    }
+
+    /// Bytes are kept until they are settled.
+    #[must_use]
+    pub fn keeps(&self) -> bool {
+        self.keeps
     }
 
     /// Bytes taken since the last [settling](Self::settle), as many as the
@@ -211,6 +246,15 @@ impl Input {
     pub fn clear(&mut self) {
         self.keeps = false;
         self.drop_all();
+    }
+
+    /// The same, and a buffer that was lent is all zeros, as it was at first.
+    pub fn wipe(&mut self) {
+        self.clear();
+        if let Bytes::Lent(bytes) = &mut self.bytes {
+            bytes[..self.used].fill(0);
+        }
+        self.used = 0;
     }
 
     /// Drops what waits, and what it knew of it.

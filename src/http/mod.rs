@@ -60,6 +60,7 @@ mod status;
 mod stream;
 mod target;
 mod terms;
+mod witness;
 
 pub use connection::Connection;
 pub use date::Preamble;
@@ -72,6 +73,7 @@ pub use output::Output;
 pub use reply::{BadField, Reply};
 pub use request::{Method, Request};
 pub use response::{Delayed, Response};
-pub use service::{Handler, Service, Witness};
+pub use service::{Handler, Service};
 pub use status::Refusal;
 pub use stream::{Chunk, Produce};
+pub use witness::Witness;

@@ -1,6 +1,6 @@
 //! What a connection finds at the worker: the handler, the limits, the date.
 
-use super::{Limits, Mailbox, Preamble, Reply, Request, Response};
+use super::{Limits, Mailbox, Preamble, Reply, Request, Response, Witness};
 use std::{fmt, net::SocketAddr, sync::Arc};
 
 /// Answers requests. Every `FnMut(&Request<'_>, &mut Response<'_>)` is one.
@@ -16,15 +16,6 @@ where
     fn handle(&mut self, request: &Request<'_>, response: &mut Response<'_>) {
         self(request, response);
     }
-}
-
-/// Is told of a request before the handler is, so that somebody knows what
-/// was in hand should this process come to an end.
-pub trait Witness {
-    /// The handler is about to see the request that begins so many bytes
-    /// behind the last one that was answered for good. `replayable`: it may
-    /// be asked again. Said once more when the handler itself says that.
-    fn begins(&self, at: usize, replayable: bool);
 }
 
 /// All that a [`Connection`](super::Connection) needs to answer, lent to it

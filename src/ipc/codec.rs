@@ -82,7 +82,7 @@ impl<F> Decoder<F> {
     /// what was fed, however it was cut.
     ///
     /// ```
-    /// # use handoff::ipc::Decoder;
+    /// # use handoff::internals::ipc::Decoder;
     /// let mut decoder = Decoder::new(1024);
     /// decoder.feed(b"plain\nhandle\nha", ["fd"], false);
     /// while let Some((line, received)) = decoder.next()? {
@@ -90,7 +90,7 @@ impl<F> Decoder<F> {
     ///         assert!(received.take(1).eq(["fd"]));
     ///     }
     /// }
-    /// # Ok::<(), handoff::ipc::codec::Fault>(())
+    /// # Ok::<(), handoff::internals::ipc::codec::Fault>(())
     /// ```
     ///
     /// # Errors
@@ -200,7 +200,7 @@ impl fmt::Display for Fault {
 /// finds them when they are sent. Frames without are sent together.
 ///
 /// ```
-/// # use handoff::ipc::Outbox;
+/// # use handoff::internals::ipc::Outbox;
 /// let mut outbox = Outbox::new();
 /// outbox.push(None, |out| out.extend(b"a\n"));
 /// outbox.push(None, |out| out.extend(b"b\n"));

@@ -16,7 +16,7 @@ use std::ffi::OsStr;
 use std::os::fd::{AsFd, OwnedFd, RawFd};
 
 use super::listener::Listener;
-use super::upgrade::Inheritance;
+use super::upgrade::Upgrade;
 use crate::error::Error;
 use crate::sys::process::{self, FIRST_DESCRIPTOR};
 use crate::sys::socket;
@@ -45,7 +45,7 @@ fn take_one(number: RawFd) -> Result<OwnedFd, Error> {
         let line = format!("{NAME}: descriptor {number} is not open");
         return Err(Error::System(line));
     };
-    if !socket::is_listener(socket.as_fd()) {
+    if !socket::is_stream_listener(socket.as_fd()) {
         return Err(Error::System(format!(
             "{NAME}: descriptor {number} is not a listening stream socket"
         )));
@@ -57,11 +57,11 @@ fn take_one(number: RawFd) -> Result<OwnedFd, Error> {
 /// Listens on them, and on those that the master before this one had.
 pub(super) fn listen(
     mut sockets: Vec<OwnedFd>,
-    inheritance: &mut Inheritance,
+    upgrade: &mut Upgrade,
     defer_accept: bool,
 ) -> Result<Vec<Listener>, Error> {
     let name = OsStr::new(NAME);
-    sockets.extend(inheritance.listeners_of(name));
+    sockets.extend(upgrade.claim(name));
     let adopt = |socket| {
         let listener = Listener::adopt(name, socket)?;
         listener.defer(defer_accept)?;

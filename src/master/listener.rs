@@ -1,32 +1,31 @@
-//! Listening sockets: from an address as typed to something that accepts.
+//! A listening socket, whoever has bound it.
 //!
 //! A listener lives as long as the master, also while no worker lives: the
 //! kernel's backlog is the queue in which clients wait.
 
-use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::fs;
 use std::io;
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
+use log::warn;
+
+use super::trust::Trust;
 use crate::config::Address;
 use crate::error::Error;
 use crate::sys;
 use crate::sys::lock;
 use crate::sys::socket::{self, Accepted};
-use crate::sys::tcp;
-
-/// Longest queue of connections that wait to be accepted. The kernel clamps
-/// it to net.core.somaxconn (4096 since Linux 5.4).
-const BACKLOG: i32 = 4096;
+use crate::sys::tcp::{self, Listening};
 
 /// How long the kernel may hold back a connection without data, in seconds,
 /// where deferred accepting is on; it rounds to its retransmission times.
-const DEFER_SECONDS: i32 = 1;
+pub(super) const DEFER_SECONDS: i32 = 1;
 
 /// One listening socket.
 #[derive(Debug)]
@@ -36,6 +35,7 @@ pub(crate) struct Listener {
     /// it was typed, or the key by which a worker asked for it.
     name: OsString,
     place: Place,
+    trust: Trust,
 }
 
 #[derive(Debug)]
@@ -55,132 +55,22 @@ pub(crate) struct BindError {
     line: String,
     /// What the system said, for a worker that asked.
     errno: i32,
+    /// No other program is in the way, but what this one was told.
+    told: bool,
 }
 
 impl Listener {
-    /// Takes all addresses or none: on a failure no socket file is left that
-    /// was made here. `inherited` yields the sockets of an address that this
-    /// process was given.
-    pub(crate) fn bind_all(
-        addresses: &[Address],
-        defer_accept: bool,
-        mut inherited: impl FnMut(&OsStr) -> Vec<OwnedFd>,
-    ) -> Result<Vec<Listener>, BindError> {
-        let mut listeners: Vec<Listener> = Vec::new();
-        for address in addresses {
-            let sockets = inherited(&address.typed());
-            let more = if sockets.is_empty() {
-                Listener::bind(address, defer_accept)
-            } else {
-                let name = address.typed();
-                let inherit = |socket| Listener::inherit(&name, socket);
-                sockets.into_iter().map(inherit).collect()
-            };
-            match more {
-                Ok(more) => listeners.extend(more),
-                Err(error) => {
-                    for listener in listeners {
-                        // The address that failed is the news.
-                        let _ = listener.close();
-                    }
-                    return Err(error);
-                }
-            }
-        }
-        Ok(listeners)
-    }
-
-    /// Binds an address. A name may stand for several (`localhost`): all of
-    /// them that this machine has are taken, on one port.
-    fn bind(
-        address: &Address,
-        defer_accept: bool,
-    ) -> Result<Vec<Listener>, BindError> {
-        match address {
-            Address::Unix(path) => {
-                let name = address.typed();
-                let turn = lock::folder_of(path);
-                Ok(vec![Listener::bind_unix(name, path, BACKLOG, turn)?])
-            }
-            Address::Tcp { host, port } => {
-                Listener::bind_tcp(address, host, *port, defer_accept)
-            }
-        }
-    }
-
-    fn bind_tcp(
-        address: &Address,
-        host: &str,
-        port: u16,
-        defer_accept: bool,
-    ) -> Result<Vec<Listener>, BindError> {
-        let resolved = (host, port).to_socket_addrs().map_err(|error| {
-            let words = "is the host spelled right?";
-            let line = format!("cannot find {address}: {error}; {words}");
-            BindError { line, errno: errno(&error) }
-        })?;
-        Listener::bind_resolved(address, resolved, port, defer_accept)
-    }
-
-    fn bind_resolved(
-        address: &Address,
-        resolved: impl Iterator<Item = SocketAddr>,
-        mut port: u16,
-        defer_accept: bool,
-    ) -> Result<Vec<Listener>, BindError> {
-        let mut listeners = Vec::new();
-        let mut failure = None;
-        let mut seen = BTreeSet::new();
-        for mut candidate in resolved {
-            // Two lines of /etc/hosts may say the same.
-            if !seen.insert(candidate) {
-                continue;
-            }
-            candidate.set_port(port);
-            match Listener::listen(address, candidate, defer_accept) {
-                Ok((listener, bound)) => {
-                    port = bound.port();
-                    listeners.push(listener);
-                }
-                // The other family may be switched off on this machine.
-                Err(error) if error.is_address_missing() => {
-                    failure = failure.or(Some(error));
-                }
-                Err(error) => return Err(explain(address, error)),
-            }
-        }
-        match failure {
-            Some(error) if listeners.is_empty() => {
-                Err(explain(address, error))
-            }
-            _ => Ok(listeners),
-        }
-    }
-
-    fn listen(
-        address: &Address,
-        resolved: SocketAddr,
-        defer_accept: bool,
-    ) -> sys::Result<(Listener, SocketAddr)> {
-        let (listener, bound) =
-            Listener::listen_at(address.typed(), resolved, BACKLOG, false)?;
-        if defer_accept {
-            listener.defer(true)?;
-        }
-        Ok((listener, bound))
-    }
-
     /// Listens on an IP address; also where it came to be.
     pub(crate) fn listen_at(
         name: OsString,
         address: SocketAddr,
-        backlog: i32,
-        ipv6_only: bool,
+        how: Listening,
     ) -> sys::Result<(Listener, SocketAddr)> {
-        let socket = socket::listen_tcp(address, backlog, ipv6_only)?;
+        let socket = tcp::listen(address, how)?;
         let bound = socket::local_address(socket.as_fd())?.unwrap_or(address);
         let place = Place::Tcp(bound);
-        Ok((Listener { socket, name, place }, bound))
+        let trust = Trust::ours();
+        Ok((Listener { socket, name, place, trust }, bound))
     }
 
     /// Takes over a socket that somebody else has bound.
@@ -191,6 +81,7 @@ impl Listener {
         let failed = |error: sys::Error| BindError {
             line: format!("{}: {error}", name.to_string_lossy()),
             errno: error.errno(),
+            told: false,
         };
         let bound = socket::local_address(socket.as_fd()).map_err(failed)?;
         let place = match bound {
@@ -201,7 +92,8 @@ impl Listener {
                 Place::Unix(path, None)
             }
         };
-        Ok(Listener { socket, name: name.to_owned(), place })
+        let (name, trust) = (name.to_owned(), Trust::inherited());
+        Ok(Listener { socket, name, place, trust })
     }
 
     /// The same for one that a service manager has bound, and keeps.
@@ -238,7 +130,11 @@ impl Listener {
                          socket is there; move it away or choose another path",
                         path.display()
                     );
-                    return Err(BindError { line, errno: error.errno() });
+                    return Err(BindError {
+                        line,
+                        errno: error.errno(),
+                        told: false,
+                    });
                 }
                 match sys::unix::is_listened_on(path) {
                     Ok(false) if turn.is_some() || lock::is_settled(path) => {
@@ -255,12 +151,42 @@ impl Listener {
         let socket = result.map_err(|error| explain(&address, error))?;
         let made = identity(path).map_err(|error| unusable(path, &error))?;
         let place = Place::Unix(path.to_owned(), Some(made));
-        Ok(Listener { socket, name, place })
+        let trust = Trust::ours();
+        Ok(Listener { socket, name, place, trust })
     }
 
     /// The next connection in the queue. The address is that of an IP peer.
     pub(crate) fn accept(&self) -> sys::Result<Accepted> {
         socket::accept(self.socket.as_fd())
+    }
+
+    /// Asks once whether its connections can be guarded, on a system that
+    /// counts what they carry.
+    pub(crate) fn guard(&mut self) {
+        let Place::Tcp(address) = self.place else { return };
+        let doubt = self.trust.ask(self.socket.as_fd());
+        if let Some(doubt) = doubt {
+            warn!(
+                "http://{address}: connections end with their worker: {doubt}"
+            );
+        }
+    }
+
+    /// Whether a connection that has just been accepted here can be guarded.
+    pub(crate) fn trusts(&mut self, connection: BorrowedFd<'_>) -> bool {
+        let (trusted, news) = self.trust.extends_to(connection);
+        if let Some(doubt) = news {
+            warn!(
+                "{self}: a connection that is older than this server ends \
+                 with its worker: {doubt}; the status counts such"
+            );
+        }
+        trusted
+    }
+
+    /// Its queue is empty.
+    pub(crate) fn is_drained(&mut self, now: Instant) {
+        self.trust.is_drained(now);
     }
 
     /// Whether the kernel may hold back connections until their first bytes
@@ -270,7 +196,8 @@ impl Listener {
         let seconds = if on { DEFER_SECONDS } else { 0 };
         match self.place {
             Place::Tcp(_) => {
-                tcp::set_defer_accept(self.socket.as_fd(), seconds)
+                let fd = self.socket.as_fd();
+                socket::unless_unsupported(tcp::set_defer_accept(fd, seconds))
             }
             Place::Unix(..) | Place::Passed(_) => Ok(()),
         }
@@ -286,6 +213,29 @@ impl Listener {
         match self.place {
             Place::Tcp(address) => Some(address),
             Place::Unix(..) | Place::Passed(_) => None,
+        }
+    }
+
+    /// Whether nobody else can listen on this address because of us.
+    /// `ipv6_only`: `[::]` is to leave IPv4 out.
+    pub(super) fn takes(&self, address: SocketAddr, ipv6_only: bool) -> bool {
+        let Some(bound) = self.bound() else { return false };
+        // What is no IPv6 socket is not asked for IPv4.
+        let only = tcp::is_ipv6_only(self.as_fd()).unwrap_or(false);
+        bound.port() == address.port()
+            && (covers(bound.ip(), only, address.ip())
+                || covers(address.ip(), ipv6_only, bound.ip()))
+    }
+
+    /// Whether the socket file there is the one of this listener.
+    pub(super) fn is_at(&self, path: &Path) -> bool {
+        match &self.place {
+            Place::Tcp(_) => false,
+            Place::Unix(own, _) | Place::Passed(own) => {
+                identity(own).ok().is_some_and(|own| {
+                    identity(path).is_ok_and(|there| there == own)
+                })
+            }
         }
     }
 
@@ -341,9 +291,18 @@ fn identity(path: &Path) -> io::Result<(u64, u64)> {
     Ok((metadata.dev(), metadata.ino()))
 }
 
-fn explain(address: &Address, error: sys::Error) -> BindError {
+/// Whether what is bound to one address has the other as well.
+fn covers(wide: IpAddr, ipv6_only: bool, other: IpAddr) -> bool {
+    // ::ffff:1.2.3.4 is 1.2.3.4.
+    let (wide, other) = (wide.to_canonical(), other.to_canonical());
+    let reaches =
+        other.is_ipv4() == wide.is_ipv4() || (wide.is_ipv6() && !ipv6_only);
+    wide == other || (wide.is_unspecified() && reaches)
+}
+
+pub(super) fn explain(address: &Address, error: sys::Error) -> BindError {
     let line = format!("cannot listen on {address}: {}", advice(error));
-    BindError { line, errno: error.errno() }
+    BindError { line, errno: error.errno(), told: false }
 }
 
 /// Why nobody can listen there, and what to do.
@@ -363,7 +322,7 @@ pub(super) fn advice(error: sys::Error) -> String {
 
 fn unusable(path: &Path, error: &io::Error) -> BindError {
     let line = format!("cannot listen on unix:{}: {error}", path.display());
-    BindError { line, errno: errno(error) }
+    BindError { line, errno: errno(error), told: false }
 }
 
 fn errno(error: &io::Error) -> i32 {
@@ -371,6 +330,26 @@ fn errno(error: &io::Error) -> i32 {
 }
 
 impl BindError {
+    /// The host has no address.
+    pub(super) fn unknown(address: &Address, error: &io::Error) -> BindError {
+        let words = "is the host spelled right?";
+        let line = format!("cannot find {address}: {error}; {words}");
+        BindError { line, errno: errno(error), told: false }
+    }
+
+    /// What is in the way is a listener of this very server.
+    pub(super) fn twice(address: &Address, other: &Listener) -> BindError {
+        let line = format!(
+            "cannot listen on {address}: {other} of this server is in the \
+             way; name each address once"
+        );
+        BindError { line, errno: sys::Error::IN_USE.errno(), told: true }
+    }
+
+    pub(super) fn is_address_in_use(&self) -> bool {
+        self.errno == sys::Error::IN_USE.errno()
+    }
+
     /// The system's number for it; 0 if it has none.
     pub(crate) fn errno(&self) -> i32 {
         self.errno
@@ -387,7 +366,10 @@ impl std::error::Error for BindError {}
 
 impl From<BindError> for Error {
     fn from(error: BindError) -> Error {
-        Error::System(error.line)
+        match error.told {
+            true => Error::Usage(error.line),
+            false => Error::System(error.line),
+        }
     }
 }
 
@@ -470,27 +452,5 @@ mod tests {
         assert!(path.exists());
         second.close().unwrap();
         fs::remove_file(scratch("away")).unwrap();
-    }
-
-    #[test]
-    fn an_address_that_a_name_stands_for_twice_is_bound_once() {
-        let address = Address::Tcp { host: "localhost".to_owned(), port: 0 };
-        let twice = [SocketAddr::from(([127, 0, 0, 1], 0)); 2].into_iter();
-        let bound = Listener::bind_resolved(&address, twice, 0, true);
-        assert_eq!(bound.unwrap().len(), 1);
-    }
-
-    #[test]
-    fn a_name_is_bound_in_all_its_families_on_one_port() {
-        let address = Address::Tcp { host: "localhost".to_owned(), port: 0 };
-        let listeners = Listener::bind(&address, true).unwrap();
-        let ports: Vec<u16> = listeners
-            .iter()
-            .map(|listener| match listener.place {
-                Place::Tcp(address) => address.port(),
-                Place::Unix(..) | Place::Passed(_) => unreachable!(),
-            })
-            .collect();
-        assert!(ports.iter().all(|port| *port == ports[0] && *port != 0));
     }
 }

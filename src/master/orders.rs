@@ -1,35 +1,314 @@
-//! Orders: from signals to the supervisor, and from the supervisor to deeds.
+//! Orders: what workers say, told to the supervisor or to the primary; and
+//! what these two have decided, carried out.
+//!
+//! ```text
+//!            ┌─▶ Event ─▶ supervisor ─▶ Action ─┐   ┌─▶ workers: spawn, kill
+//!   lines ───┤                                  ├───┼─▶ traffic: admit, open
+//!            └─▶ Node's words ─▶ primary ─▶ Order   └─▶ operators: reports
+//! ```
+//!
+//! What a worker does wrong is an event like any other. It costs that worker.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use log::{debug, error, info, warn};
 
-use super::Master;
-use super::link::Tongue;
-use super::server::ServerId;
-use super::supervisor::{Action, Event, Reason, Report};
+use super::listener::advice;
+use super::primary::{Answer, Opened, Order, Query, place};
+use super::supervisor::{Action, Event, Report};
+use super::{Master, Shutdown};
 use crate::WorkerId;
+use crate::channel;
 use crate::error::Error;
-use crate::event::{Event as Told, Post};
+use crate::event::{Event as ClusterEvent, Post};
 use crate::ipc::Message;
-use crate::ipc::message::Act;
-use crate::sys::signal::Signal;
+use crate::ipc::json::Reason as JsonFault;
+use crate::ipc::message::{Act, Cluster, Malformed};
+use crate::sys::{self, epoll};
 
 /// How long idle clients may take for one more request while we stop.
 const IDLE_AT_STOP: Duration = Duration::from_millis(500);
 
+/// What workers say.
 impl Master {
+    /// Something about a worker's channel.
+    pub(super) fn attend(&mut self, worker: WorkerId, event: epoll::Event) {
+        if self.workers.attend(worker, event, &self.poller) {
+            self.hear(worker);
+        }
+    }
+
+    /// Reads a worker's channel once. Whether there may be more.
+    pub(super) fn hear(&mut self, worker: WorkerId) -> bool {
+        let Some(heard) = self.workers.hear(worker) else { return false };
+        let mut then = heard.then;
+        let mut orders = Vec::new();
+        for line in &heard.lines {
+            if self.workers.line(worker).is_none() {
+                return false; // It has been ended for what it said before.
+            }
+            if let Err(fault) = self.understand(worker, line, &mut orders) {
+                then = Err(fault);
+                break;
+            }
+        }
+        match then {
+            Ok(channel::Heard::Something)
+                if self.workers.is_choking(worker) =>
+            {
+                error!("worker {worker} asks, and does not listen");
+                self.fail(worker);
+                false
+            }
+            Ok(channel::Heard::Something) => true,
+            Ok(channel::Heard::Nothing) => false,
+            Ok(channel::Heard::End) => {
+                self.hang_up(worker);
+                self.cut_off(worker);
+                false
+            }
+            Err(fault) => {
+                error!("worker {worker}: {fault}");
+                self.fail(worker);
+                false
+            }
+        }
+    }
+
+    /// One line of a worker. `orders` is room for what Node's need.
+    fn understand<'a>(
+        &mut self,
+        worker: WorkerId,
+        line: &'a [u8],
+        orders: &mut Vec<Order<'a>>,
+    ) -> Result<(), Error> {
+        let message = match Message::parse(line) {
+            Ok(message) => message,
+            // JSON.stringify writes what no strict reader takes, such as half
+            // an emoji. That is the app's, and no reason to end it.
+            Err(Malformed::NotJson(error))
+                if !matches!(error.reason, JsonFault::Syntax { .. }) =>
+            {
+                debug!("worker {worker} is passed over: {error}");
+                return Ok(());
+            }
+            Err(malformed) => return Err(malformed.into()),
+        };
+        let now = self.elapsed();
+        let Some(primary) = &mut self.primary else {
+            return self.understand_ours(worker, message);
+        };
+        if let Err(fault) = primary.hear(worker, message, now, orders) {
+            return Err(Error::protocol(&fault.to_string()));
+        }
+        self.follow(orders);
+        Ok(())
+    }
+
+    fn understand_ours(
+        &mut self,
+        worker: WorkerId,
+        message: Message<'_>,
+    ) -> Result<(), Error> {
+        match message {
+            Message::Cluster(Cluster { act, .. }) => match act {
+                Act::Online { handoff: Some(_) } => {
+                    self.emit(ClusterEvent::Online { worker });
+                }
+                Act::Listening { capacity, .. } => {
+                    self.traffic.set_capacity(worker, capacity);
+                    self.note(Event::Ready { worker });
+                }
+                Act::ExitedAfterDisconnect => {
+                    self.leaving(worker);
+                    self.dismiss(worker);
+                }
+                Act::Online { handoff: None }
+                | Act::QueryServer(_)
+                | Act::NewConnection { .. }
+                | Act::Close { .. }
+                | Act::Disconnect { .. }
+                | Act::Reply { .. } => return Err(no_worker_of_ours()),
+            },
+            Message::HandleNack { first: Some(first) } => {
+                self.traffic.nack(worker, first, self.now)?;
+            }
+            // It was asked to wake us, or gives something back.
+            Message::HandleAck => self.traffic.look_at(worker)?,
+            Message::User(json) => {
+                debug!("worker {worker} says {json}");
+                self.emit(ClusterEvent::Message { worker, json });
+            }
+            Message::Handle { .. }
+            | Message::Connections { .. }
+            | Message::Bequest(_)
+            | Message::HandleNack { first: None }
+            | Message::Resume { .. }
+            | Message::SocketGetCount { .. }
+            | Message::SocketCount { .. }
+            | Message::SocketNotifyClose { .. }
+            | Message::SocketAllClosed { .. }
+            | Message::Internal(_) => return Err(no_worker_of_ours()),
+        }
+        Ok(())
+    }
+
+    /// A worker announces that it will leave. It is taken out of the rotation
+    /// at once: what it is answered is the last that it hears from us.
+    fn leaving(&mut self, worker: WorkerId) {
+        let proven = self.traffic.is_proven(worker);
+        self.withdraw(worker);
+        self.note(Event::Leaving { worker, proven });
+    }
+
+    /// What a worker that closed its channel did not accept goes to others, if
+    /// it answers for each.
+    fn cut_off(&mut self, worker: WorkerId) {
+        let Some(primary) = &mut self.primary else { return };
+        primary.cut_off(worker);
+        let others = self.traffic.cut_off(worker);
+        if others > 0 {
+            let had = "connections it had not accepted go to others";
+            warn!("worker {worker} has closed its channel; {others} {had}");
+        }
+        self.look_for_the_stranded();
+    }
+}
+
+/// What is done about the words of Node's workers.
+impl Master {
+    /// Carries out what the primary wants done.
+    fn follow(&mut self, orders: &mut Vec<Order<'_>>) {
+        let mut more = Vec::new();
+        for order in orders.drain(..) {
+            self.follow_one(order, &mut more);
+        }
+        // What came of an order may be worth another: an answer, at most.
+        if !more.is_empty() {
+            self.follow(&mut more);
+        }
+    }
+
+    fn follow_one<'a>(&mut self, order: Order<'a>, more: &mut Vec<Order<'a>>) {
+        match order {
+            Order::Say { worker, message } => {
+                self.workers.say(worker, &message, &self.poller);
+            }
+            Order::Reply { worker, reply } => {
+                if let Answer::Denied { key, errno } = &reply.answer {
+                    let why = advice(sys::Error::of_listen(*errno));
+                    let place = place(key);
+                    warn!("worker {worker} cannot listen on {place}: {why}");
+                }
+                self.workers.act(worker, reply.act(), &self.poller);
+            }
+            Order::Share(share) => {
+                let shared = self.traffic.shared(share.server).map(|copy| {
+                    let (worker, act) = (share.worker, share.reply.act());
+                    self.workers.share(worker, act, copy, &self.poller);
+                });
+                if let Some(primary) = &mut self.primary {
+                    primary.shared(&share, shared, more);
+                }
+            }
+            Order::Open(query) => {
+                let opened = self.open(&query);
+                if let Some(primary) = &mut self.primary {
+                    primary.opened(query, opened, more);
+                }
+            }
+            Order::Close { server, key } => {
+                info!("closing {}, nobody listens", place(&key));
+                self.traffic.close(server, &mut self.poller);
+                self.traffic.make_room_for(self.supervisor.workers());
+            }
+            Order::Join { worker, slot, server } => {
+                self.traffic.join(worker, slot, server);
+            }
+            Order::Leave { worker, server } => {
+                self.traffic.leave(worker, server);
+            }
+            Order::Taken { worker, server, number } => {
+                let taken = self.traffic.taken(worker, server, number);
+                if let Err(fault) = taken {
+                    error!("worker {worker}: {fault}");
+                    self.fail(worker);
+                }
+            }
+            Order::Refused { worker, server, answered } => {
+                if !answered {
+                    warn!("worker {worker} is out of descriptors");
+                }
+                self.traffic.refused(worker, server, answered, self.now);
+            }
+            Order::Online { worker } => {
+                self.emit(ClusterEvent::Online { worker });
+            }
+            Order::Ready { worker, missing } => {
+                for key in missing {
+                    let place = place(&key);
+                    warn!("worker {worker} does not listen on {place}");
+                }
+                self.note(Event::Ready { worker });
+            }
+            Order::Leaving { worker } => self.leaving(worker),
+            Order::User { worker, json } => {
+                debug!("worker {worker} says {json:.200}");
+                self.emit(ClusterEvent::Message { worker, json });
+            }
+        }
+    }
+
+    /// A worker takes connections from now on.
+    fn admit(&mut self, worker: WorkerId) {
+        let now = self.elapsed();
+        let Some(primary) = &mut self.primary else {
+            return self.traffic.admit(worker, self.now);
+        };
+        let mut orders = Vec::new();
+        primary.admitted(worker, now, &mut orders);
+        self.follow(&mut orders);
+    }
+
+    /// Opens what a worker asks for; the error is the system's number.
+    fn open(&mut self, query: &Query<'_>) -> Result<Opened, i32> {
+        if !self.traffic.has_room_for_a_server() {
+            return Err(sys::Error::TOO_MANY_OPEN.errno());
+        }
+        let inherited = self.upgrade.claim(query.key.as_ref()).pop();
+        let poller = &mut self.poller;
+        let opened = self.traffic.open_asked(query, inherited, poller)?;
+        self.traffic.make_room_for(self.supervisor.workers());
+        Ok(opened)
+    }
+
+    /// The primary's part of whatever is due.
+    pub(super) fn tick_primary(&mut self) {
+        let now = self.elapsed();
+        let Some(primary) = &mut self.primary else { return };
+        let (mut orders, supervisor) = (Vec::new(), &self.supervisor);
+        primary.judge(now, &mut orders);
+        let awaited = || supervisor.expects_workers();
+        let slots = supervisor.workers();
+        primary.close_deserted(now, slots, awaited, &mut orders);
+        self.follow(&mut orders);
+    }
+}
+
+/// What the supervisor hears, and decides.
+impl Master {
+    /// Tells the supervisor.
     pub(super) fn note(&mut self, event: Event) {
         let now = self.elapsed();
         if let Event::Ready { worker } = event {
-            self.tell_program(Told::Listening { worker });
+            self.emit(ClusterEvent::Listening { worker });
         }
         self.supervisor.handle(now, event, &mut self.actions);
     }
 
     /// Lets the program that we run in know, and sends what it says.
-    pub(super) fn tell_program(&mut self, event: Told<'_>) {
+    pub(super) fn emit(&mut self, event: ClusterEvent<'_>) {
         let Some(observer) = &mut self.observer else { return };
         let mut post = Post::default();
         let observe = AssertUnwindSafe(|| observer(event, &mut post));
@@ -38,68 +317,9 @@ impl Master {
             self.observer = None;
         }
         for (worker, json) in post.letters {
-            let Some(link) = self.links.get_mut(&worker) else { continue };
-            if link.is_behind() {
+            if !self.workers.post(worker, &json, &self.poller) {
                 warn!("worker {worker} does not listen: a message is dropped");
-            } else {
-                link.say(&Message::User(&json), &self.epoll);
             }
-        }
-    }
-
-    /// Signals to the master.
-    pub(super) fn obey(&mut self) -> Result<(), Error> {
-        while let Some(signal) = self.signals.read()? {
-            let name = signal.name();
-            match signal {
-                Signal::Terminate | Signal::Interrupt if self.told_to_stop => {
-                    info!("{name} again: stopping now");
-                    // Else our end would wait for a new master that hangs.
-                    self.lose_heir("stopping now");
-                    self.note(Event::StopNow);
-                }
-                Signal::Terminate | Signal::Interrupt | Signal::Quit => {
-                    info!("{name}: stopping");
-                    self.stop()?;
-                }
-                Signal::HangUp => {
-                    info!("{name}: reloading");
-                    self.note(Event::Reload);
-                }
-                Signal::User2 => self.upgrade(),
-                Signal::User1 | Signal::WindowChange => {
-                    debug!("{name}: ignored");
-                }
-                Signal::Child => self.reap_strangers()?,
-            }
-        }
-        Ok(())
-    }
-
-    /// Stops, and loses nothing that was accepted.
-    pub(super) fn stop(&mut self) -> Result<(), Error> {
-        self.stopping = true;
-        self.told_to_stop = true;
-        self.notifier.stopping();
-        self.abandon_upgrade()?;
-        self.renounce();
-        for server in self.servers.values() {
-            server.doors.stop_deferring();
-        }
-        self.note(Event::Stop);
-        Ok(())
-    }
-
-    /// A worker takes connections from now on.
-    fn admit(&mut self, worker: WorkerId) {
-        let Some(link) = self.links.get(&worker) else { return };
-        let Tongue::Ours { capacity, .. } = link.tongue else {
-            return self.admit_node(worker);
-        };
-        let (slot, window) = (link.slot, self.window);
-        if let Some(server) = self.servers.get_mut(&ServerId::OWN) {
-            server.dispatcher.admit(worker, slot, window, capacity);
-            self.appoint_nurse(worker);
         }
     }
 
@@ -122,62 +342,72 @@ impl Master {
                 self.admit(worker);
                 self.notifier.ready();
             }
-            Action::Withdraw { worker } => {
-                for server in self.servers.values_mut() {
-                    server.dispatcher.withdraw(worker);
-                }
-                self.ward.lost(worker);
-                self.forget_member(worker);
-            }
-            Action::Disconnect { worker } => {
-                self.let_leave(worker);
-            }
+            Action::Withdraw { worker } => self.withdraw(worker),
+            Action::Disconnect { worker } => self.dismiss(worker),
             Action::Terminate { worker, why } => {
-                if let Some(link) = self.links.get(&worker) {
-                    warn!("worker {worker} is sent SIGTERM: {why}");
-                    link.child.terminate();
-                }
+                self.workers.terminate(worker, why);
             }
-            Action::Kill { worker, why } => {
-                if let Some(link) = self.links.get_mut(&worker) {
-                    warn!("worker {worker} is killed: {why}");
-                    link.hung |= why == Reason::Hung;
-                    link.child.kill();
-                }
-            }
-            Action::StopAccepting => {
-                self.closing = true;
-                for server in self.servers.values_mut() {
-                    server.doors.begin_closing();
-                }
-            }
+            Action::Kill { worker, why } => self.workers.kill(worker, why),
+            Action::StopAccepting => self.traffic.begin_closing(),
             Action::Report(report) => {
                 tell_operator(&report);
                 self.notifier.report(&report);
-                self.tell_waiting(&report);
+                self.control.report(&report, &mut self.poller, self.now);
             }
             Action::Exit(outcome) => self.outcome = Some(outcome),
         }
     }
-}
 
-impl Master {
+    fn spawn(&mut self, worker: WorkerId, slot: usize) {
+        let (poller, now) = (&mut self.poller, self.now);
+        let spawned = match self.workers.spawn(worker, slot, poller, now) {
+            Ok(spawned) => spawned,
+            Err(why) => {
+                let line = format!("worker {worker} cannot be started: {why}");
+                self.note(Event::SpawnFailed { worker, why });
+                // The end of everything has a line of its own.
+                if !self.supervisor.is_ending() {
+                    warn!("{line}");
+                }
+                return;
+            }
+        };
+        if worker == WorkerId(1) {
+            self.announce();
+        }
+        info!("worker {worker}: pid {}", spawned.pid);
+        self.traffic.attach(worker, slot, spawned.scoreboard);
+        if let Some(primary) = &mut self.primary {
+            primary.started(worker, slot, now - self.start);
+        }
+        let (pid, index) = (spawned.pid.cast_unsigned(), slot);
+        self.emit(ClusterEvent::Fork { worker, pid, index });
+    }
+
+    /// A worker gets no more connections.
+    fn withdraw(&mut self, worker: WorkerId) {
+        self.traffic.withdraw(worker);
+        if let Some(primary) = &mut self.primary {
+            primary.withdrawn(worker);
+        }
+    }
+
     /// The last word to a worker: it is to finish, and to go. If others
     /// serve on, here or at the master that follows, it gives them what it
     /// has.
-    pub(super) fn let_leave(&mut self, worker: WorkerId) {
+    fn dismiss(&mut self, worker: WorkerId) {
         debug!("worker {worker} is asked to leave");
-        let Some(link) = self.links.get_mut(&worker) else { return };
-        link.leaving = true;
-        let (ours, guarded) = match &link.tongue {
-            Tongue::Ours { scoreboard, .. } => (true, scoreboard.is_guarded()),
-            Tongue::Node(_) => (false, false),
-        };
-        let give = guarded && (!self.stopping || self.heir.is_some());
-        let idle = (self.told_to_stop && ours)
+        let give = self.workers.is_guarded() && self.traffic.goes_on();
+        let ours = self.primary.is_none();
+        let idle = (self.shutdown == Shutdown::Asked && ours)
             .then_some(IDLE_AT_STOP.as_millis() as u64);
-        self.say(worker, Act::Disconnect { idle, give });
+        let word = Act::Disconnect { idle, give };
+        self.workers.dismiss(worker, word, &self.poller);
     }
+}
+
+fn no_worker_of_ours() -> Error {
+    Error::protocol("it is no worker of handoff")
 }
 
 fn tell_operator(report: &Report) {

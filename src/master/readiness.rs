@@ -17,7 +17,7 @@ use std::collections::BTreeSet;
 
 /// What is known of one worker.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Readiness {
+pub(crate) struct Readiness {
     wanted: BTreeSet<String>,
     listening: BTreeSet<String>,
     online: bool,
@@ -27,7 +27,7 @@ pub struct Readiness {
 
 /// What to think of a worker whose time to become ready is over.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub(crate) enum Verdict {
     /// It goes on, without those servers of its predecessor, if any.
     Ready {
         /// The keys of the servers that it lacks.
@@ -40,7 +40,10 @@ pub enum Verdict {
 impl Readiness {
     /// A worker that has just been started in a slot whose last worker had
     /// the servers `wanted`. `wait_ready`: it must say "ready" as well.
-    pub fn new(wanted: BTreeSet<String>, wait_ready: bool) -> Readiness {
+    pub(crate) fn new(
+        wanted: BTreeSet<String>,
+        wait_ready: bool,
+    ) -> Readiness {
         Readiness {
             wanted,
             said: wait_ready.then_some(false),
@@ -49,34 +52,34 @@ impl Readiness {
     }
 
     /// Its program has come so far as to say that it runs.
-    pub fn online(&mut self) {
+    pub(crate) fn online(&mut self) {
         self.online = true;
     }
 
     /// It listens on the server with this key.
-    pub fn listening(&mut self, key: &str) {
+    pub(crate) fn listening(&mut self, key: &str) {
         self.listening.insert(key.to_owned());
     }
 
     /// It does no more. What it gave up its successor need not have.
-    pub fn closed(&mut self, key: &str) {
+    pub(crate) fn closed(&mut self, key: &str) {
         self.listening.remove(key);
         self.wanted.remove(key);
     }
 
     /// It has said "ready".
-    pub fn said_ready(&mut self) {
+    pub(crate) fn said_ready(&mut self) {
         self.said = self.said.map(|_| true);
     }
 
     /// Where it listens now: what its successor will be measured by, if asked
     /// when it became ready.
-    pub fn servers(&self) -> &BTreeSet<String> {
+    pub(crate) fn servers(&self) -> &BTreeSet<String> {
         &self.listening
     }
 
     /// Whether it is ready.
-    pub fn is_ready(&self) -> bool {
+    pub(crate) fn is_ready(&self) -> bool {
         let something = !self.listening.is_empty();
         self.wanted.is_subset(&self.listening)
             && self.said.unwrap_or(something)
@@ -85,7 +88,7 @@ impl Readiness {
     /// What to do with it when it has had its time: rather go on with a part
     /// than with nothing, and an app that never listens (one that works off a
     /// queue, say) is ready by running.
-    pub fn verdict(&self) -> Verdict {
+    pub(crate) fn verdict(&self) -> Verdict {
         let silent = self.said == Some(false);
         let mute = self.listening.is_empty();
         if silent || !self.online || (mute && !self.wanted.is_empty()) {

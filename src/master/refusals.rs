@@ -64,7 +64,7 @@ pub(super) fn can_guard() -> bool {
         warn!("{error}: {WITHOUT}");
         return false;
     }
-    match tcp::is_counted() {
+    match tcp::do_count() {
         Ok(true) => true,
         Ok(false) => {
             warn!("getsockopt TCP_INFO tells no bytes here: {WITHOUT}");

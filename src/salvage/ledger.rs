@@ -9,17 +9,31 @@
 //!                                which buffers, and what their first byte is
 //! ```
 //!
-//! A worker stores them in this order, each store whole or not at all, and a
-//! death falls between two of them:
+//! and what one word of that sheet says: `read`, how many bytes the worker knows
+//! that it has read, from the sheet's first one on. A worker stores all of them in this
+//! order, each store whole or not at all, and a death falls between two of
+//! them:
 //!
 //! | it stores or does | and dies after that: |
 //! |---|---|
 //! | `place`, then reads | idle, or in hand: the kernel knows how many bytes |
+//! | `read` | in hand, as many bytes as it says |
 //! | `begun`, then calls the handler | asked again, or 502 |
 //! | the answer into the sheet, `next` | the next worker writes it |
 //! | writes some of it | the next worker writes the rest |
 //! | `done` = `next` | idle |
 //! | to close: no `done`; shutdown, close | the end |
+//! | to break off: no `next`; reset, close | as in the middle of an answer |
+//!
+//! *What the kernel has counted is checked.* There are features by which it
+//! counts other bytes than a worker was given (`sys::tcp`), and a connection
+//! on which that happened is not to bring anybody a byte that its client has
+//! not sent. Fewer than `read` cannot be: [`Verdict::Reset`]. More may be, if
+//! the worker died between the reading and the store. Behind what was read a
+//! sheet is all zeros, since it is wiped before another connection has it; so
+//! bytes of which only the kernel speaks, and of which the last is a zero, may
+//! be none, and others with something else than a zero behind them are not all:
+//! they are not passed on ([`Transfer::is_sound`]).
 //!
 //! Places are counted modulo 2³² as the kernel's counters are, so a connection
 //! may live for ever. To the master the words are a stranger's: [`judge`]
@@ -89,7 +103,8 @@ impl Begun {
 pub(crate) struct Place {
     /// Of this worker's sheets.
     pub(crate) sheet: Option<u32>,
-    /// Where in the stream the first byte of the sheet's input stands.
+    /// Where in the stream the first byte of the sheet's input stands; if
+    /// there is no sheet, up to where the worker has read.
     pub(crate) base: u32,
     /// The request outgrew the sheet: what was read is in no shared memory.
     pub(crate) spilled: bool,
@@ -192,6 +207,8 @@ pub(crate) struct Transfer {
     pub(crate) next: Position,
     /// What was read and is not answered, in the input of the sheet.
     pub(crate) input: Stretch,
+    /// The last of it is the kernel's word alone.
+    pub(crate) doubtful: bool,
     /// What is to be written first, in the output of the sheet.
     pub(crate) output: Stretch,
     /// After that the connection ends.
@@ -209,23 +226,40 @@ impl Transfer {
             done,
             next: done,
             input: Stretch::default(),
+            doubtful: false,
             output: Stretch::default(),
             closing: false,
             begun: false,
             answered: false,
         }
     }
+
+    /// Whether these bytes, which stand where `input` says, are the client's,
+    /// and all that was read: a zero at the end of what nobody knows to have
+    /// been read may be what the wiping of the sheet has left, and what is no
+    /// zero behind it was read as well.
+    pub(crate) fn is_sound(&self, input: &[u8], behind: &[u8]) -> bool {
+        let may_be_none = self.doubtful && input.last() == Some(&0);
+        !may_be_none && behind.first().is_none_or(|&byte| byte == 0)
+    }
 }
 
-/// Says where the connection stands. `sound`: its worker did not die of an
+/// Says where the connection stands. `read`: what the sheet that `place` names
+/// says of itself, 0 if it names none. `sound`: its worker did not die of an
 /// access to memory that was not its own, so that an answer nobody has seen
 /// anything of yet is what the handler made it.
-pub(crate) fn judge(words: Words, kernel: Kernel, sound: bool) -> Verdict {
+pub(crate) fn judge(
+    words: Words,
+    read: u64,
+    kernel: Kernel,
+    sound: bool,
+) -> Verdict {
     let case = Case {
         done: Position::from_word(words.done),
         next: Position::from_word(words.next),
         begun: Begun::from_word(words.begun),
         place: Place::from_word(words.place),
+        read,
     };
     match kernel {
         Kernel::Over => Verdict::Gone,
@@ -250,6 +284,7 @@ struct Case {
     next: Position,
     begun: Option<Begun>,
     place: Place,
+    read: u64,
 }
 
 impl Case {
@@ -257,6 +292,9 @@ impl Case {
         let Case { done, next, place, .. } = *self;
         let held = distance(done.input, taken);
         let written = distance(done.output, given);
+        if self.known() > held {
+            return Verdict::Reset;
+        }
         if next == done {
             return match written {
                 0 => self.unanswered(held),
@@ -301,6 +339,7 @@ impl Case {
             done: Position { output: given, input: next.input },
             next,
             input,
+            doubtful: self.known() < held,
             output: Stretch::of(written, rest),
             closing,
             begun: !closing && self.begun_within(next.input, tail).is_some(),
@@ -308,11 +347,25 @@ impl Case {
         })
     }
 
+    /// How many bytes behind `done` the worker knows that it has read, on the
+    /// sheet or not. Of one that was just wiped it knows less than was
+    /// answered.
+    fn known(&self) -> usize {
+        let Case { done, place, read, .. } = *self;
+        match place.sheet {
+            Some(_) => usize::try_from(read)
+                .unwrap_or(usize::MAX)
+                .saturating_sub(distance(place.base, done.input)),
+            None if place.spilled => distance(done.input, place.base),
+            None => 0,
+        }
+    }
+
     /// Where the bytes lie that were read from a place in the stream on.
     fn input(&self, from: u32, length: usize) -> Input {
         let place = self.place;
-        if length == 0 {
-            return Input::On(Stretch::of(0, 0));
+        if length == 0 && (place.spilled || place.sheet.is_none()) {
+            return Input::On(Stretch::default());
         }
         if place.spilled {
             return Input::Lost;
@@ -320,7 +373,7 @@ impl Case {
         let start = distance(place.base, from);
         let end = start.checked_add(length).filter(|&end| end <= INPUT);
         match place.sheet.and(end) {
-            Some(_) => Input::On(Stretch::of(start, length)),
+            Some(_) => Input::On(Stretch { start, length }),
             None => Input::Nowhere,
         }
     }
@@ -334,6 +387,7 @@ impl Case {
             Input::On(input) if begun.is_none_or(|begun| begun.replayable) => {
                 Verdict::Moves(Transfer {
                     input,
+                    doubtful: self.known() < held,
                     begun: begun.is_some(),
                     ..Transfer::at(done)
                 })

@@ -1,4 +1,4 @@
-//! A worker dies, and its connections do not.
+//! PURE: a worker dies, and its connections do not.
 //!
 //! The master keeps its copy of every connection; a worker borrows it, with a
 //! slot of four words in memory that the two share. Where a connection stands
@@ -14,11 +14,11 @@
 //!                                └────▶ or the end: Reset, End, Gone
 //! ```
 //!
-//! Pure: words and counters go in, verdicts come out. [`ledger`] judges,
-//! [`custody`] knows which slot is whose, [`ward`] hears those apart of whom
+//! Words and counters go in, verdicts come out. [`ledger`] judges,
+//! [`custody`] knows which slot is whose, [`quarantine`] hears those apart of whom
 //! one may have killed a worker.
 
 pub(crate) mod bag;
 pub(crate) mod custody;
 pub(crate) mod ledger;
-pub(crate) mod ward;
+pub(crate) mod quarantine;

@@ -5,12 +5,15 @@
 //!   a page     the counters, and the head of the list of slots given back
 //!   slots      four words each (`salvage::ledger`)
 //!   gifts      sheets that the master fills before it sends a connection
+//!   read       a word for each sheet: how much of it was read from a client
 //!   sheets     those of connections with something in hand: 8 KiB of what
 //!              was read, 24 KiB of what is to be written
 //! ```
 //!
 //! No sheet belongs to an idle connection, and what nobody has touched does
-//! not exist.
+//! not exist. A sheet that is in nobody's use is all zeros, and its word is 0:
+//! whoever has used one wipes it, so that no byte of one client stands in what
+//! another gets.
 //!
 //! *Giving back.* A worker that has ended a connection, or wants another to
 //! have it, puts the slot on a list, whose links are the slots themselves.
@@ -21,7 +24,8 @@ use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 use std::sync::atomic::compiler_fence;
 
 use super::Scoreboard;
-use crate::salvage::ledger::{INPUT, OUTPUT, Stretch, Words};
+use crate::salvage::bag::Bag;
+use crate::salvage::ledger::{INPUT, OUTPUT, Stretch, Transfer, Words};
 use crate::sys::memory::{self, Carver};
 
 /// Connections of one worker that can be guarded at a time.
@@ -43,7 +47,8 @@ const RETURNED: usize = 24;
 
 const FIRST_SLOT: usize = 4096 / WORD;
 const FIRST_GIFT: usize = FIRST_SLOT + 4 * SLOTS as usize;
-const FIRST_SHEET: usize = FIRST_GIFT + GIFTS as usize * SHEET;
+const FIRST_READ: usize = FIRST_GIFT + GIFTS as usize * SHEET;
+const FIRST_SHEET: usize = FIRST_READ + SHEETS;
 pub(super) const END: usize = FIRST_SHEET + SHEETS * SHEET;
 
 /// One of the words of a slot.
@@ -90,9 +95,19 @@ impl Scoreboard {
     /// The store is whole or not there at all, and comes after everything
     /// that the program did before.
     pub(crate) fn write(&self, slot: u32, word: Word, value: u64) {
+        self.store(word.index(slot), value);
+    }
+
+    /// So many bytes were read from a client since the first one of a sheet's
+    /// input. As [`write`](Self::write).
+    pub(crate) fn note_read(&self, sheet: u32, bytes: usize) {
+        self.store(FIRST_READ + sheet as usize, bytes as u64);
+    }
+
+    fn store(&self, index: usize, value: u64) {
         #[cfg(test)]
         crate::sys::rehearsal::ask(|stage| stage.instant());
-        self.region.word(word.index(slot)).store(value, Release);
+        self.region.word(index).store(value, Release);
         // What comes later must not be moved before it either. That is a
         // matter of the compiler alone: a process that is dead has done what
         // comes first in its program, and not what comes later.
@@ -105,7 +120,8 @@ impl Scoreboard {
         self.region.word(word.index(slot)).load(Relaxed)
     }
 
-    /// What the master sends along with a connection.
+    /// What the master sends along with a connection. It is taken out: the
+    /// gift is for another connection then.
     pub(crate) fn open_gift(
         &self,
         gift: u32,
@@ -113,7 +129,9 @@ impl Scoreboard {
         length: usize,
     ) -> Vec<u8> {
         let (first, most) = piece.of(FIRST_GIFT, gift % GIFTS);
-        self.region.copy_out(first, length.min(most))
+        let bytes = self.region.copy_out(first, length.min(most));
+        self.region.wipe(first, bytes.len());
+        bytes
     }
 
     /// Gives slots back, which from here on are the master's.
@@ -157,6 +175,17 @@ impl Scoreboard {
         }
     }
 
+    /// How many bytes from a sheet's first one on its worker knows that it has
+    /// read. That is the worker's word; there is none for a sheet that is none.
+    pub(crate) fn read_so_far(&self, sheet: u32) -> u64 {
+        match (sheet as usize) < SHEETS {
+            true => {
+                self.region.word(FIRST_READ + sheet as usize).load(Acquire)
+            }
+            false => 0,
+        }
+    }
+
     /// Fills a slot that is the master's.
     pub(crate) fn set_words(&self, slot: u32, words: Words) {
         let write = |word: Word, value| {
@@ -172,6 +201,29 @@ impl Scoreboard {
     pub(crate) fn fill_gift(&self, gift: u32, piece: Piece, bytes: &[u8]) {
         let (first, most) = piece.of(FIRST_GIFT, gift);
         self.region.copy_in(first, &bytes[..bytes.len().min(most)]);
+    }
+
+    /// What a verdict moves, with the bytes that stand on a sheet for it.
+    /// `None`: there is no such place, or what stands there is not what the
+    /// client has sent.
+    pub(crate) fn pack(
+        &self,
+        sheet: Option<u32>,
+        transfer: &Transfer,
+    ) -> Option<Bag> {
+        let read = |piece, stretch: Stretch| match stretch.length {
+            0 => Some(Vec::new()),
+            _ => self.read_sheet(sheet?, piece, stretch),
+        };
+        let input = read(Piece::Input, transfer.input)?;
+        let output = read(Piece::Output, transfer.output)?;
+        let end = transfer.input.start + transfer.input.length;
+        let behind = Stretch { start: end, length: 1 };
+        let behind = sheet
+            .filter(|_| end < INPUT && !transfer.closing)
+            .and_then(|sheet| self.read_sheet(sheet, Piece::Input, behind));
+        let sound = transfer.is_sound(&input, &behind.unwrap_or_default());
+        sound.then(|| Bag::of(transfer, input, output))
     }
 
     /// A copy of what stands on a sheet; `None` if there is no such place.
@@ -264,11 +316,12 @@ impl Sheets {
     }
 
     /// It is not in use any more; its memory goes back to the system, if the
-    /// system takes it.
+    /// system takes it. Either way nothing is left on it.
     pub(crate) fn put_away(&mut self, sheet: Sheet) {
         for part in [&mut *sheet.input, &mut *sheet.output] {
             if let Err(error) = memory::discard(part) {
                 log::debug!("memory is kept: {error}");
+                part.fill(0);
             }
         }
         self.free.push(sheet);

@@ -139,6 +139,14 @@ impl Region {
         }
     }
 
+    /// Makes zeros of `length` bytes from word number `index` on, and of the
+    /// rest of the last word; panics beyond the end.
+    pub(crate) fn wipe(&self, index: usize, length: usize) {
+        for at in 0..length.div_ceil(WORD) {
+            self.word(index + at).store(0, Relaxed);
+        }
+    }
+
     /// The pieces of `piece` words each that the words from `first` on make,
     /// for the process that uses them as its own memory. The other may look
     /// at them when this one is dead. Panics when there is one already.

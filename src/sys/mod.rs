@@ -71,6 +71,9 @@ impl Error {
     pub(crate) fn of_listen(errno: i32) -> Error {
         Error { call: "listen", errno }
     }
+    /// Somebody has that address.
+    pub(crate) const IN_USE: Error =
+        Error { call: "argument", errno: libc::EADDRINUSE };
 
     /// What `call` has just left in `errno`.
     fn last(call: &'static str) -> Error {
@@ -123,6 +126,11 @@ impl Error {
             libc::ELIBBAD,
         ];
         kinds.contains(&self.errno)
+    }
+
+    /// Sockets of this protocol, or this kernel, have no such option.
+    pub(crate) fn is_unsupported(self) -> bool {
+        matches!(self.errno, libc::EOPNOTSUPP | libc::ENOPROTOOPT)
     }
 
     /// The peer closed, or died with something unread.

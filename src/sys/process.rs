@@ -213,18 +213,6 @@ pub(crate) fn duplicate(number: RawFd) -> Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(copy) })
 }
 
-/// Has reads, writes and accepts fail where they would block. It is a
-/// property of the open file: whoever shares that gets it too.
-pub(crate) fn set_nonblocking(fd: BorrowedFd<'_>) -> Result<()> {
-    let fd = fd.as_raw_fd();
-    // SAFETY: no pointers are involved.
-    let flags = unsafe { syscall!(fcntl(fd, libc::F_GETFL)) }?;
-    let flags = flags | libc::O_NONBLOCK;
-    // SAFETY: no pointers are involved.
-    unsafe { syscall!(fcntl(fd, libc::F_SETFL, flags)) }?;
-    Ok(())
-}
-
 /// Takes a variable out of this process's environment.
 ///
 /// # Panics

@@ -13,11 +13,15 @@ pub(crate) trait Stage {
     /// As [`socket::receive`](super::socket::receive).
     fn receive(&self, room: &mut [u8]) -> Option<usize>;
 
-    /// As [`socket::send`](super::socket::send).
-    fn send(&self, bytes: &[u8]) -> Option<usize>;
+    /// As [`socket::send`](super::socket::send), or, if these are the `last`
+    /// bytes, as [`socket::send_last`](super::socket::send_last).
+    fn send(&self, bytes: &[u8], last: bool) -> Option<usize>;
 
     /// As [`socket::shutdown`](super::socket::shutdown).
     fn shutdown(&self);
+
+    /// As [`socket::reset`](super::socket::reset).
+    fn reset(&self);
 
     /// Something is about to be stored for another process, or has just been.
     fn instant(&self);

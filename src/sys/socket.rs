@@ -1,4 +1,4 @@
-//! socket(7), tcp(7), unix(7): listening, accepting, and moving bytes.
+//! socket(7), unix(7): sockets of any kind, accepting, and moving bytes.
 
 use std::ffi::OsString;
 use std::mem::size_of;
@@ -7,21 +7,21 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
-use super::{Error, Result, syscall, unless_blocked};
+use super::{Error, Result, syscall};
 
-/// A listening TCP socket. The options are set on the listener once and
-/// inherited by every connection, so that none costs a call per connection.
-pub(crate) fn listen_tcp(
-    address: SocketAddr,
-    backlog: i32,
-    ipv6_only: bool,
-) -> Result<OwnedFd> {
-    let socket = socket(family(address), libc::SOCK_STREAM)?;
-    set_option(socket.as_fd(), libc::SOL_SOCKET, libc::SO_REUSEADDR, 1)?;
-    set_option(socket.as_fd(), libc::IPPROTO_TCP, libc::TCP_NODELAY, 1)?;
-    bind_ip(socket.as_fd(), address, ipv6_only)?;
-    listen(socket.as_fd(), backlog)?;
-    Ok(socket)
+mod stream;
+
+pub(crate) use stream::{
+    Direction, receive, reset, send, send_last, shutdown,
+};
+
+/// A socket of another protocol than was asked for, as an operator may have
+/// the system make it (mptcpize(8)), has not every option.
+pub(crate) fn unless_unsupported(result: Result<()>) -> Result<()> {
+    match result {
+        Err(error) if error.is_unsupported() => Ok(()),
+        result => result,
+    }
 }
 
 /// A UDP socket, bound, for somebody else to read. `reuse`: on an address
@@ -35,25 +35,26 @@ pub(crate) fn bind_udp(
     if reuse {
         set_option(socket.as_fd(), libc::SOL_SOCKET, libc::SO_REUSEADDR, 1)?;
     }
-    bind_ip(socket.as_fd(), address, ipv6_only)?;
+    // As libuv has it: without the flag the system's default stands.
+    if ipv6_only && address.is_ipv6() {
+        let (level, name) = (libc::IPPROTO_IPV6, libc::IPV6_V6ONLY);
+        set_option(socket.as_fd(), level, name, 1)?;
+    }
+    bind_ip(socket.as_fd(), address)?;
     Ok(socket)
 }
 
-fn family(address: SocketAddr) -> i32 {
+pub(super) fn family(address: SocketAddr) -> i32 {
     match address {
         SocketAddr::V4(_) => libc::AF_INET,
         SocketAddr::V6(_) => libc::AF_INET6,
     }
 }
 
-fn bind_ip(
+pub(super) fn bind_ip(
     socket: BorrowedFd<'_>,
     address: SocketAddr,
-    ipv6_only: bool,
 ) -> Result<()> {
-    if ipv6_only && address.is_ipv6() {
-        set_option(socket, libc::IPPROTO_IPV6, libc::IPV6_V6ONLY, 1)?;
-    }
     let (storage, length) = from_socket_address(address);
     let pointer = (&raw const storage).cast();
     // SAFETY: `storage` holds `length` bytes of an address.
@@ -108,12 +109,7 @@ pub(super) fn socket(family: i32, kind: i32) -> Result<OwnedFd> {
 
 /// Whether it is a socket that listens (`SO_ACCEPTCONN`).
 pub(crate) fn is_listening(socket: BorrowedFd<'_>) -> Result<bool> {
-    let mut value: i32 = 0;
-    let mut length = size_of::<i32>() as libc::socklen_t;
-    let (fd, pointer) = (socket.as_raw_fd(), (&raw mut value).cast());
-    let (level, name) = (libc::SOL_SOCKET, libc::SO_ACCEPTCONN);
-    // SAFETY: `value` is writable for `length` bytes.
-    unsafe { syscall!(getsockopt(fd, level, name, pointer, &mut length)) }?;
+    let value = option(socket, libc::SOL_SOCKET, libc::SO_ACCEPTCONN)?;
     Ok(value != 0)
 }
 
@@ -131,10 +127,18 @@ pub(crate) fn set_nonblocking(fd: BorrowedFd<'_>) -> Result<()> {
     Ok(())
 }
 
-/// Urgent bytes of connections that are accepted from now on are read as any
-/// other (SO_OOBINLINE, RFC 6093 §5).
-pub(crate) fn keep_urgent_in_line(listener: BorrowedFd<'_>) -> Result<()> {
-    set_option(listener, libc::SOL_SOCKET, libc::SO_OOBINLINE, 1)
+/// Asks for an option that is a number.
+pub(super) fn option(
+    socket: BorrowedFd<'_>,
+    level: i32,
+    name: i32,
+) -> Result<i32> {
+    let mut value: i32 = 0;
+    let mut length = size_of::<i32>() as libc::socklen_t;
+    let (fd, pointer) = (socket.as_raw_fd(), (&raw mut value).cast());
+    // SAFETY: `value` is writable for `length` bytes.
+    unsafe { syscall!(getsockopt(fd, level, name, pointer, &mut length)) }?;
+    Ok(value)
 }
 
 pub(super) fn set_option(
@@ -152,33 +156,24 @@ pub(super) fn set_option(
 
 /// Whether it is a listening stream socket, over IP or of the unix domain.
 /// Anything may be asked.
-pub(crate) fn is_listener(fd: BorrowedFd<'_>) -> bool {
+pub(crate) fn is_stream_listener(fd: BorrowedFd<'_>) -> bool {
     let is = |name: i32, expected: &[i32]| {
-        let mut value = 0;
-        let mut length = size_of::<i32>() as libc::socklen_t;
-        let (fd, to) = (fd.as_raw_fd(), (&raw mut value).cast());
-        let level = libc::SOL_SOCKET;
-        // SAFETY: `to` is writable for `length` bytes.
-        let result =
-            unsafe { libc::getsockopt(fd, level, name, to, &mut length) };
-        result == 0 && expected.contains(&value)
+        option(fd, libc::SOL_SOCKET, name)
+            .is_ok_and(|value| expected.contains(&value))
     };
     is(libc::SO_TYPE, &[libc::SOCK_STREAM])
-        && is(libc::SO_ACCEPTCONN, &[1])
+        && is_listening(fd).is_ok_and(|listens| listens)
         && is(libc::SO_DOMAIN, &[libc::AF_INET, libc::AF_INET6, libc::AF_UNIX])
 }
 
 /// Makes a listener that somebody else has bound as ours are: accepting never
 /// blocks, and what is accepted sends at once (`TCP_NODELAY`).
 pub(crate) fn adopt_listener(listener: BorrowedFd<'_>) -> Result<()> {
-    let flag = libc::O_NONBLOCK;
-    let fd = listener.as_raw_fd();
-    // SAFETY: no pointers are involved.
-    unsafe { syscall!(fcntl(fd, libc::F_SETFL, flag)) }?;
+    set_nonblocking(listener)?;
     match local_address(listener)? {
         Some(_) => {
             let (level, name) = (libc::IPPROTO_TCP, libc::TCP_NODELAY);
-            set_option(listener, level, name, 1)
+            unless_unsupported(set_option(listener, level, name, 1))
         }
         None => Ok(()),
     }
@@ -224,65 +219,6 @@ pub(crate) fn accept(listener: BorrowedFd<'_>) -> Result<Accepted> {
             _ => Err(error),
         },
     }
-}
-
-/// Reads once. `None`: nothing there yet. `Some(0)`: the peer's end.
-pub(crate) fn receive(
-    socket: BorrowedFd<'_>,
-    buffer: &mut [u8],
-) -> Result<Option<usize>> {
-    #[cfg(test)]
-    if let Some(count) = super::rehearsal::ask(|s| s.receive(buffer)) {
-        return Ok(count);
-    }
-    let (fd, to, room) =
-        (socket.as_raw_fd(), buffer.as_mut_ptr(), buffer.len());
-    // SAFETY: `to` is writable for `room` bytes.
-    let result = unsafe { syscall!(recv(fd, to.cast(), room, 0)) };
-    unless_blocked(result.map(|count| count as usize))
-}
-
-/// Writes once. `None`: no room yet. A peer that is gone is an error, never
-/// `SIGPIPE`.
-pub(crate) fn send(
-    socket: BorrowedFd<'_>,
-    bytes: &[u8],
-) -> Result<Option<usize>> {
-    #[cfg(test)]
-    if let Some(count) = super::rehearsal::ask(|s| s.send(bytes)) {
-        return Ok(count);
-    }
-    let (fd, from, length) = (socket.as_raw_fd(), bytes.as_ptr(), bytes.len());
-    let flags = libc::MSG_NOSIGNAL;
-    // SAFETY: `from` is readable for `length` bytes.
-    let result = unsafe { syscall!(send(fd, from.cast(), length, flags)) };
-    unless_blocked(result.map(|count| count as usize))
-}
-
-/// Which direction of a connection to end.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Direction {
-    Write,
-    Both,
-}
-
-/// Ends a direction now, whoever else holds a copy of the descriptor; close(2)
-/// would wait for the last of them.
-pub(crate) fn shutdown(
-    socket: BorrowedFd<'_>,
-    direction: Direction,
-) -> Result<()> {
-    #[cfg(test)]
-    if super::rehearsal::ask(|s| s.shutdown()).is_some() {
-        return Ok(());
-    }
-    let how = match direction {
-        Direction::Write => libc::SHUT_WR,
-        Direction::Both => libc::SHUT_RDWR,
-    };
-    // SAFETY: no pointers are involved.
-    unsafe { syscall!(shutdown(socket.as_raw_fd(), how)) }?;
-    Ok(())
 }
 
 /// Where an IP socket is bound; `None` for a unix-domain one.
@@ -402,6 +338,7 @@ fn from_socket_address(
 
 #[cfg(test)]
 mod tests {
+    use super::super::tcp::{self, Listening};
     use super::*;
     use std::io::{Read, Write};
     use std::net::TcpStream;
@@ -424,7 +361,8 @@ mod tests {
     fn a_connection_knows_both_its_ends_over_ipv4_and_ipv6() {
         for address in ["127.0.0.1:0", "[::1]:0"] {
             let listener =
-                listen_tcp(address.parse().unwrap(), 8, false).unwrap();
+                tcp::listen(address.parse().unwrap(), Listening::plain(8))
+                    .unwrap();
             let here = local_address(listener.as_fd()).unwrap().unwrap();
             let mut client = TcpStream::connect(here).unwrap();
             let (server, peer) = wait_for(&listener);
@@ -447,7 +385,8 @@ mod tests {
     #[test]
     fn a_peer_that_is_gone_is_an_error_and_no_signal() {
         let listener =
-            listen_tcp("127.0.0.1:0".parse().unwrap(), 8, false).unwrap();
+            tcp::listen("127.0.0.1:0".parse().unwrap(), Listening::plain(8))
+                .unwrap();
         let here = local_address(listener.as_fd()).unwrap().unwrap();
         let mut client = TcpStream::connect(here).unwrap();
         let (server, _) = wait_for(&listener);
@@ -481,9 +420,14 @@ mod tests {
     #[test]
     fn an_address_in_use_is_told_apart() {
         let listener =
-            listen_tcp("127.0.0.1:0".parse().unwrap(), 8, false).unwrap();
+            tcp::listen("127.0.0.1:0".parse().unwrap(), Listening::plain(8))
+                .unwrap();
         let here = local_address(listener.as_fd()).unwrap().unwrap();
-        assert!(listen_tcp(here, 8, false).unwrap_err().is_address_in_use());
+        assert!(
+            tcp::listen(here, Listening::plain(8))
+                .unwrap_err()
+                .is_address_in_use()
+        );
     }
 
     #[test]

@@ -19,19 +19,19 @@
 //! the master has a copy all the time, can also be left to another worker:
 //! [`Client::let_go`].
 
-use std::num::NonZeroU32;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use super::clock::Tick;
-use super::desk::{Desk, Timeouts};
+use super::host::{Host, Timeouts};
+use super::pool::Pool;
+use super::slot::Slot;
 use super::work::{Alarm, Next, Step, Work};
 use crate::http::{Answer, Closing, Expects, Flow};
 use crate::salvage::bag::Bag;
 use crate::slab::Key;
 use crate::sys::epoll::{Epoll, Event, Interest};
 use crate::sys::socket::{self, Direction};
-use crate::sys::tcp;
 
 /// How long a client that was told of the end may still send: what it sends
 /// is read and dropped, so that the kernel does not answer it with a reset,
@@ -64,21 +64,6 @@ pub(super) struct Client {
     work: Option<Box<Work>>,
 }
 
-/// The number of a slot, in four bytes also if there is none.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Slot(NonZeroU32);
-
-impl Slot {
-    /// `None` for a number that is no slot's.
-    pub(super) fn new(number: u32) -> Option<Slot> {
-        NonZeroU32::new(number.wrapping_add(1)).map(Slot)
-    }
-
-    pub(super) fn number(self) -> u32 {
-        self.0.get() - 1
-    }
-}
-
 /// What epoll watches for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Registered {
@@ -90,7 +75,8 @@ enum Registered {
 
 /// What a step needs besides the client itself.
 pub(super) struct Turn<'a> {
-    pub(super) desk: &'a mut Desk,
+    pub(super) host: &'a mut Host,
+    pub(super) pool: &'a mut Pool,
     pub(super) epoll: &'a Epoll,
     pub(super) key: Key,
     pub(super) now: Tick,
@@ -124,11 +110,11 @@ impl Client {
     }
 
     /// One that another worker had something of in hand.
-    pub(super) fn take_over(&mut self, bag: &Bag, desk: &mut Desk) {
+    pub(super) fn take_over(&mut self, bag: &Bag, pool: &mut Pool) {
         if let Some(slot) = self.slot
             && (bag.closing || !bag.is_light())
         {
-            self.work = Some(desk.take_over(slot.number(), bag));
+            self.work = Some(pool.take_over(slot.number(), bag));
         }
     }
 
@@ -166,10 +152,17 @@ impl Client {
 
     /// Closes our copy of the connection, which goes on. What was in hand
     /// stays written down, on a sheet that is not used again.
-    pub(super) fn let_go(self, desk: &mut Desk, epoll: &Epoll) {
-        let served = self.work.as_ref().map(|work| work.served());
-        desk.requests += served.map_or(0, |n| u64::from(n - self.served));
+    pub(super) fn let_go(self, host: &mut Host, epoll: &Epoll) {
+        if let Some(work) = &self.work {
+            self.count(work, host);
+        }
         self.unregister(epoll);
+    }
+
+    /// Counts what has become of requests since the work was taken.
+    fn count(&self, work: &Work, host: &mut Host) {
+        host.requests.answered += u64::from(work.served() - self.served);
+        host.requests.refused += u64::from(work.is_refused());
     }
 
     fn unregister(&self, epoll: &Epoll) {
@@ -218,7 +211,7 @@ impl Client {
     pub(super) fn read(&mut self, turn: &mut Turn<'_>) -> Outcome {
         let work = match self.work.take() {
             Some(work) => work,
-            None => turn.desk.take_work(self.served, self.slot()),
+            None => turn.pool.take(self.served, self.slot()),
         };
         self.read_into(work, turn)
     }
@@ -236,7 +229,7 @@ impl Client {
                 return self.watch(work, turn);
             }
         }
-        match work.read(self.socket.as_fd(), &mut turn.desk.sheets) {
+        match work.read(self.socket.as_fd(), &mut turn.pool.sheets) {
             Ok(None) => self.watch(work, turn),
             Ok(Some(0)) => self.go_on(work, Some(Step::EndOfInput), turn),
             Ok(Some(_)) => self.go_on(work, Some(Step::GoOn), turn),
@@ -323,7 +316,7 @@ impl Client {
     fn converse(&mut self, work: &mut Work, step: Step, turn: &mut Turn<'_>) {
         let before = work.expects();
         let socket = self.socket.as_fd();
-        let flow = work.go_on(step, turn.desk, turn.key, socket);
+        let flow = work.go_on(step, turn.host, turn.key, socket);
         let Some(flow) = flow else { return };
         // A head has its time from its first byte on; of everything else it
         // is progress that counts.
@@ -358,10 +351,10 @@ impl Client {
             Next::GoOn | Next::Wait | Next::Close(_) => Interest::Nothing,
         };
         if work.is_over() {
-            let served = work.served();
+            self.count(&work, turn.host);
+            self.served = work.served();
             work.close();
-            turn.desk.put_away(work, self.served);
-            self.served = served;
+            turn.pool.put_away(work);
         } else {
             self.work = Some(work);
         }
@@ -439,7 +432,7 @@ impl Client {
             Some(Next::Read) if !self.is_writing() => self.read(turn),
             Some(_) => Outcome::Stays,
         };
-        let deadline = self.deadline(&turn.desk.timeouts);
+        let deadline = self.deadline(&turn.host.timeouts);
         if matches!(outcome, Outcome::Over)
             || deadline.is_none_or(|deadline| !deadline.has_come(turn.now))
         {
@@ -457,7 +450,7 @@ impl Client {
             | Expects::Close => return self.give_up(work),
         };
         let outcome = self.go_on(work, step, turn);
-        match self.deadline(&turn.desk.timeouts) {
+        match self.deadline(&turn.host.timeouts) {
             Some(deadline) if deadline.has_come(turn.now) => Outcome::Over,
             Some(_) | None => outcome,
         }
@@ -466,16 +459,19 @@ impl Client {
     /// Ends the connection, now and for everybody who holds a copy. Before
     /// anything that was written down of it is forgotten: one that is over is
     /// nobody else's to go on with.
-    pub(super) fn end(self, desk: &mut Desk, epoll: &Epoll) {
+    pub(super) fn end(self, host: &mut Host, pool: &mut Pool, epoll: &Epoll) {
         self.unregister(epoll);
         let socket = self.socket.as_fd();
         // Either fails where the client was quicker: the same end.
-        let _ = match self.work.as_ref().map(|work| work.next) {
-            Some(Next::Close(Closing::Reset)) => tcp::reset_at_close(socket),
+        let _ = match &self.work {
+            Some(work) if work.must_break_off() => socket::reset(socket),
             Some(_) | None => socket::shutdown(socket, Direction::Both),
         };
+        if let Some(work) = &self.work {
+            self.count(work, host);
+        }
         if let Some(work) = self.work {
-            desk.put_away(work, self.served);
+            pool.put_away(work);
         }
     }
 }

@@ -1,5 +1,5 @@
-//! How a worker learns that it is one: the environment (`master::spawn`, or
-//! Node's `child_process`).
+//! How a worker learns that it is one: from the [environment](crate::environment)
+//! that a master of ours or Node's `child_process` gave it.
 //!
 //! | there is | and | so this process is |
 //! |---|---|---|
@@ -15,31 +15,29 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use crate::WorkerId;
+use crate::environment::{
+    CHANNEL, CHANNEL_MODE, JSON, WORKER_ID, WORKER_INDEX, WORKER_REGION,
+};
 use crate::error::Error;
 use crate::scoreboard::Scoreboard;
 use crate::sys::event::WakeUp;
 use crate::sys::{self, process};
 
-const VARIABLES: [&str; 5] = [
-    "NODE_CHANNEL_FD",
-    "NODE_CHANNEL_SERIALIZATION_MODE",
-    "NODE_UNIQUE_ID",
-    "HANDOFF_WORKER_INDEX",
-    "HANDOFF_WORKER_REGION",
-];
+const VARIABLES: [&str; 5] =
+    [CHANNEL, CHANNEL_MODE, WORKER_ID, WORKER_INDEX, WORKER_REGION];
 
 /// Whether this process was started as a worker, of ours or of Node's
 /// `cluster`.
 pub(crate) fn is_there() -> bool {
     let has = |name: &str| env::var_os(name).is_some();
-    has("HANDOFF_WORKER_REGION") || has("NODE_UNIQUE_ID") && has_channel()
+    has(WORKER_REGION) || has(WORKER_ID) && has_channel()
 }
 
 /// Whether some process has a channel to this one, as Node's `fork` makes
 /// for every child: it may or may not send connections. A variable that was
 /// meant for another process, without the socket, is no channel.
 pub(crate) fn has_channel() -> bool {
-    env::var("NODE_CHANNEL_FD")
+    env::var(CHANNEL)
         .is_ok_and(|number| number.parse().is_ok_and(sys::unix::is_there))
 }
 
@@ -107,7 +105,7 @@ impl Contract {
             (name, value.map(|value| value.to_string_lossy().into_owned()))
         });
         if let (name, Some(mode)) = mode
-            && mode != "json"
+            && mode != JSON
         {
             return Err(Error::contract(&format!(
                 "{name}={mode}; serialization: 'json' is what it takes"

@@ -3,12 +3,17 @@
 //!
 //! ```text
 //!   open    before anything is read     place
+//!   read    when something was read     the sheet's word
 //!   begins  before a handler sees it    begun
 //!   answer  before anything is written  the answer on the sheet, next
 //!   settle  when all is written         done
+//!   close   when nothing is in hand, and the sheet is wiped
+//!                                       the sheet's word, place
 //! ```
 //!
-//! Each is one store, and nothing is ever taken back. A connection that is to
+//! Each is one store, and nothing is ever taken back. What is not noted as
+//! read only the kernel knows of, which must not be believed in everything
+//! ([`Transfer::is_sound`](crate::salvage::ledger::Transfer)). A connection that is to
 //! be closed is not settled: were it, its worker could die before it closes,
 //! and the next would take it for an idle one.
 //!
@@ -17,7 +22,7 @@
 //! tells of the one before, if that is not settled, of which it is not so.
 //! Therefore such an answer is not written down before the others are settled.
 
-use crate::http::Witness;
+use crate::http::{Closing, Witness};
 use crate::salvage::ledger::{Begun, OUTPUT, Place, Position};
 use crate::scoreboard::{Scoreboard, Word};
 
@@ -28,6 +33,8 @@ pub(super) struct Guard {
     slot: u32,
     done: Position,
     place: Place,
+    /// Bytes that were read since the first one of the sheet.
+    read: usize,
     /// Bytes of answers since `done`, ...
     made: usize,
     /// ... and how many of them are written.
@@ -51,17 +58,21 @@ impl Guard {
         guard
     }
 
-    /// The same, with so many bytes of an answer on the sheet that somebody
-    /// else has made.
+    /// The same, with so many bytes of input on the sheet that somebody else
+    /// has read, and of an answer that somebody else has made.
     pub(super) fn take_over(
         board: &'static Scoreboard,
         slot: u32,
         sheet: Option<u32>,
-        output: usize,
+        (input, output): (usize, usize),
         closing: bool,
     ) -> Guard {
         board.write(slot, Word::Begun, 0);
         let mut guard = Guard::new(board, slot, sheet);
+        match sheet {
+            Some(_) => guard.note_read(input),
+            None => guard.place.base = guard.done.plus(0, input).input,
+        }
         guard.made = output;
         guard.answered = (output > 0).then_some(0);
         guard.place.closing = closing;
@@ -84,6 +95,7 @@ impl Guard {
             slot,
             done,
             place,
+            read: 0,
             made: 0,
             written: 0,
             answered: None,
@@ -91,16 +103,46 @@ impl Guard {
         }
     }
 
-    /// What is in hand is on another sheet, from what is not settled on.
-    pub(super) fn move_to(&mut self, sheet: u32) {
-        self.place.sheet = Some(sheet);
+    /// So many bytes more have been read.
+    pub(super) fn read(&mut self, bytes: usize) {
+        if self.place.sheet.is_some() {
+            return self.note_read(self.read + bytes);
+        }
+        self.place.base = self.place.base.wrapping_add(bytes as u32);
+        self.store_place();
+    }
+
+    fn note_read(&mut self, bytes: usize) {
+        self.read = bytes;
+        if let Some(sheet) = self.place.sheet {
+            self.board.note_read(sheet, bytes);
+        }
+    }
+
+    /// What is in hand is on another sheet, so many bytes from what is not
+    /// settled on; the one before it is not in use any more.
+    pub(super) fn move_to(&mut self, sheet: u32, bytes: usize) {
+        let before = self.place.sheet.replace(sheet);
+        self.note_read(bytes);
         self.place.base = self.done.input;
         self.store_place();
+        if let Some(before) = before {
+            self.board.note_read(before, 0);
+        }
     }
 
     /// What is read from here on is on no sheet.
     pub(super) fn spill(&mut self) {
         self.place.spilled = true;
+        self.store_place();
+    }
+
+    /// What was read and is not settled is at the beginning of the sheet, so
+    /// many bytes.
+    pub(super) fn unspill(&mut self, bytes: usize) {
+        self.note_read(bytes);
+        self.place.spilled = false;
+        self.place.base = self.done.input;
         self.store_place();
     }
 
@@ -111,18 +153,20 @@ impl Guard {
 
     /// `pending` is what waits to be written, of which the end may be new.
     /// It answers so many bytes of those that were read. `partial`: it is
-    /// part of an answer that goes on. `closing`: it is the last. Returns how
-    /// much of it is written down, and so may be written.
+    /// part of an answer that goes on. `end`: it is the last. Returns how much
+    /// of it is written down, and so may be written.
     pub(super) fn answer(
         &mut self,
         pending: &[u8],
         answered: usize,
         sheet: Option<&mut [u8]>,
         partial: bool,
-        closing: bool,
+        end: Option<Closing>,
     ) -> usize {
         let known = self.made - self.written;
         let new = &pending[known..];
+        // What breaks off is never whole.
+        let partial = partial || end == Some(Closing::Reset);
         // An answer may turn out to be whole without another byte.
         let ends = self.made > 0 && self.answered.is_none() && !partial;
         if new.is_empty() && !ends {
@@ -133,7 +177,7 @@ impl Guard {
         let fits = made <= OUTPUT && !self.place.unbacked && !in_part;
         let sheet = sheet.filter(|_| fits);
         let mut place = self.place;
-        place.closing = closing;
+        place.closing = end.is_some();
         place.unbacked |= sheet.is_none();
         if place != self.place {
             // `next` speaks of what is known already, for which the place is
@@ -154,6 +198,11 @@ impl Guard {
             self.store(Word::Next, self.done.plus(made, answered));
         }
         pending.len()
+    }
+
+    /// Bytes of answers that stand on the sheet.
+    pub(super) fn on_sheet(&self) -> usize {
+        if self.place.unbacked { 0 } else { self.made }
     }
 
     /// So many bytes of it are written.
@@ -181,8 +230,18 @@ impl Guard {
         Some(answered)
     }
 
+    /// The connection is over: what was in hand is nowhere.
+    pub(super) fn end(&mut self) {
+        self.note_read(0);
+        let base = self.done.input;
+        let (spilled, unbacked) = (true, true);
+        self.place = Place { base, spilled, unbacked, ..Place::default() };
+        self.store_place();
+    }
+
     /// Nothing is in hand any more, and the sheet is somebody else's.
     pub(super) fn close(&mut self) {
+        self.note_read(0);
         self.place = Place::default();
         self.store_place();
     }

@@ -21,6 +21,7 @@
 use log::warn;
 
 use super::client::Client;
+use super::host::Parting;
 use super::parent::{Dismissal, Leave};
 use super::{Phase, Worker};
 use crate::error::Error;
@@ -36,7 +37,9 @@ impl Worker {
                 Leave::Asked => 0,
                 Leave::Panicked => 1,
             };
-            self.desk.leaving = !self.contract.scoreboard.is_guarded();
+            if !self.contract.scoreboard.is_guarded() {
+                self.host.parting = Parting::Close;
+            }
             self.phase = Phase::Announced;
             let news = self.parent.leave(why, &self.epoll)?;
             self.heed(news)?;
@@ -46,11 +49,13 @@ impl Worker {
 
     /// No more will come; what came before that is taken already.
     pub(super) fn disconnect(&mut self, dismissal: Dismissal) {
-        self.desk.leaving = true;
         match self.phase {
             Phase::Serving | Phase::Announced => {
                 let Dismissal { giving, idle, grace } = dismissal;
-                self.desk.giving = giving;
+                self.host.parting = match giving {
+                    true => Parting::GiveAway,
+                    false => Parting::Close,
+                };
                 self.phase = Phase::Finishing { idle_until: self.now + idle };
                 self.over_at = grace.map(|grace| self.now + grace);
             }
@@ -86,13 +91,7 @@ impl Worker {
 
     /// Leaves every client to another worker that can be.
     pub(super) fn give_all(&mut self) {
-        let ready: Vec<Key> = self
-            .clients
-            .iter()
-            .filter(|(_, client)| client.can_be_given())
-            .map(|(key, _)| key)
-            .collect();
-        for key in ready {
+        for key in self.keys(Client::can_be_given) {
             self.give(key);
         }
     }
@@ -102,20 +101,19 @@ impl Worker {
         let Some(client) = self.clients.remove(key) else { return };
         let slot = client.slot();
         let returned = slot.map(|slot| Return { slot, lives: true });
-        client.let_go(&mut self.desk, &self.epoll);
+        client.let_go(&mut self.host, &self.epoll);
         self.parent.ended(key, returned);
+    }
+
+    fn keys(&self, are: impl Fn(&Client) -> bool) -> Vec<Key> {
+        let clients = self.clients.iter().filter(|(_, client)| are(client));
+        clients.map(|(key, _)| key).collect()
     }
 
     /// Looks at each idle client once more: a request that has come just now
     /// is answered, as the last one.
     fn close_idle(&mut self) {
-        let idle: Vec<Key> = self
-            .clients
-            .iter()
-            .filter(|(_, client)| client.is_idle())
-            .map(|(key, _)| key)
-            .collect();
-        for key in idle {
+        for key in self.keys(Client::is_idle) {
             self.step(key, Client::read);
             if self.clients.get_mut(key).is_some_and(|c| c.is_idle()) {
                 self.end(key);

@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 
 use log::debug;
 
-use super::client::Slot;
-use super::parent::{self, Arrival, Dismissal, Leave, News, Parent};
+use super::capacity;
+use super::parent::{Arrival, Dismissal, Leave, News, Parent};
+use super::slot::Slot;
 use super::wire::Wire;
 use crate::channel::Heard;
 use crate::config::Serve;
@@ -16,7 +17,7 @@ use crate::error::Error;
 use crate::ipc::message::{Act, Cluster, Listen, Message, Seat};
 use crate::salvage::bag::{self, Bag};
 use crate::salvage::ledger::{Place, Position};
-use crate::scoreboard::{Piece, Return, SLOTS, Scoreboard, Word};
+use crate::scoreboard::{Piece, Requests, Return, SLOTS, Scoreboard, Word};
 use crate::slab::Key;
 use crate::sys::epoll::{Epoll, Event};
 
@@ -71,7 +72,7 @@ impl Master {
             seq: 0,
             idle_grace: settings.idle_grace,
         };
-        let capacity = parent::capacity(settings)? as u64;
+        let capacity = capacity::of(settings)? as u64;
         master.say(Act::Online { handoff: Some(HANDOFF) }, epoll)?;
         let server = Listen::default();
         let capacity = Some(capacity);
@@ -203,7 +204,7 @@ impl Parent for Master {
 
     fn turn_ends(
         &mut self,
-        requests: u64,
+        requests: Requests,
         _now: Instant,
         epoll: &Epoll,
     ) -> Result<(), Error> {

@@ -21,15 +21,19 @@
 //!            one more request of each idle client, with `Connection: close`
 //! ```
 
+mod capacity;
 mod client;
 mod clock;
 pub(crate) mod contract;
-mod desk;
+mod greet;
 mod guard;
+mod host;
 mod leave;
 mod master;
 mod node;
 mod parent;
+mod pool;
+mod slot;
 mod wire;
 mod work;
 
@@ -48,8 +52,9 @@ use log::{debug, error, info};
 use self::client::{Client, Outcome, Turn};
 use self::clock::Tick;
 use self::contract::Contract;
-use self::desk::Desk;
+use self::host::{Host, Parting};
 use self::parent::{Arrival, Leave, News, Parent};
+use self::pool::Pool;
 use crate::config::Serve;
 use crate::error::Error;
 use crate::event::Listener;
@@ -104,7 +109,7 @@ pub(crate) fn run(
         worker.wake();
         worker.sweep();
         worker.tell_parent()?;
-        if worker.desk.panicked {
+        if worker.host.panicked {
             worker.leave(Leave::Panicked)?;
         }
         if let Some(code) = worker.finish() {
@@ -127,7 +132,8 @@ struct Worker {
     phase: Phase,
     /// On the way out: when to be gone, if nobody else sees to that.
     over_at: Option<Instant>,
-    desk: Desk,
+    host: Host,
+    pool: Pool,
     clients: Slab<Client>,
     /// Clients that are to be woken, the earliest first.
     alarms: BTreeSet<(Instant, Key)>,
@@ -163,7 +169,7 @@ impl Worker {
         epoll.add(signals.as_fd(), Interest::Read, SIGNALS)?;
         let wake_up = Arc::new(WakeUp::new()?);
         epoll.add(wake_up.as_fd(), Interest::Read, MAILBOX)?;
-        let parent = parent::greet(contract, settings, &epoll)?;
+        let parent = greet::greet(contract, settings, &epoll)?;
         contract.hang_bell(Arc::clone(&wake_up));
         let ring = Arc::clone(&wake_up);
         let mailbox = Mailbox::new(move || {
@@ -184,13 +190,8 @@ impl Worker {
             parent,
             phase: Phase::Serving,
             over_at: None,
-            desk: Desk::new(
-                handler,
-                settings,
-                mailbox,
-                &contract.scoreboard,
-                unix_seconds(),
-            ),
+            host: Host::new(handler, settings, mailbox, unix_seconds()),
+            pool: Pool::new(&contract.scoreboard),
             clients: Slab::with_room(CLIENTS),
             alarms: BTreeSet::new(),
             start,
@@ -229,7 +230,7 @@ impl Worker {
     fn look_at_the_clock(&mut self) {
         self.now = Instant::now();
         self.tick = Tick::at(self.now, self.start);
-        self.desk.preamble.set(unix_seconds());
+        self.host.preamble.set(unix_seconds());
     }
 
     /// Something about the channel.
@@ -259,7 +260,7 @@ impl Worker {
         }
         if let Some(dismissal) = news.dismissal {
             self.disconnect(dismissal);
-            if self.desk.giving {
+            if self.host.parting == Parting::GiveAway {
                 self.give_all();
             }
         }
@@ -267,14 +268,14 @@ impl Worker {
     }
 
     fn seat(&mut self, arrival: Arrival) -> Key {
-        let Arrival { socket, slot, bag, list } = arrival;
+        let Arrival { socket, slot, bag, tag } = arrival;
         let mut client = Client::new(socket, slot, self.tick);
         if let Some(bag) = bag {
-            client.take_over(&bag, &mut self.desk);
+            client.take_over(&bag, &mut self.pool);
         }
         let key = self.clients.insert(client);
-        if let Some(list) = list {
-            self.parent.seated(key, list);
+        if let Some(tag) = tag {
+            self.parent.seated(key, tag);
         }
         key
     }
@@ -294,7 +295,8 @@ impl Worker {
         // A turn may hold hundreds of clients, each with a slow handler.
         self.scoreboard.count_turn();
         let mut turn = Turn {
-            desk: &mut self.desk,
+            host: &mut self.host,
+            pool: &mut self.pool,
             epoll: &self.epoll,
             key,
             now: self.tick,
@@ -306,17 +308,17 @@ impl Worker {
             }
             Outcome::Over => return self.end(key),
         }
-        if self.desk.giving && client.can_be_given() {
+        if self.host.parting == Parting::GiveAway && client.can_be_given() {
             return self.give(key);
         }
-        if let Some(deadline) = client.deadline(&self.desk.timeouts) {
+        if let Some(deadline) = client.deadline(&self.host.timeouts) {
             self.sweep_at = self.sweep_at.earlier(deadline);
         }
     }
 
     /// Lets the parent know what this turn has done.
     fn tell_parent(&mut self) -> Result<(), Error> {
-        self.parent.turn_ends(self.desk.requests, self.now, &self.epoll)
+        self.parent.turn_ends(self.host.requests, self.now, &self.epoll)
     }
 
     fn end(&mut self, key: Key) {
@@ -326,7 +328,7 @@ impl Worker {
             }
             let slot = client.slot();
             let returned = slot.map(|slot| Return { slot, lives: false });
-            client.end(&mut self.desk, &self.epoll);
+            client.end(&mut self.host, &mut self.pool, &self.epoll);
             self.parent.ended(key, returned);
         }
     }
@@ -338,14 +340,14 @@ impl Worker {
             return debug!("the parent says {json}");
         };
         let hear = AssertUnwindSafe(|| listener(json));
-        self.desk.panicked |= catch_unwind(hear).is_err();
+        self.host.panicked |= catch_unwind(hear).is_err();
     }
 
     /// Answers from other threads, and messages to the parent.
     fn deliver(&mut self) -> Result<(), Error> {
         self.wake_up.clear()?;
         self.say_outgoing()?;
-        for answer in self.desk.mailbox.take() {
+        for answer in self.host.mailbox.take() {
             let key = Key::from_bits(answer.ticket());
             self.step(key, |client, turn| client.answer(answer, turn));
         }
@@ -374,7 +376,7 @@ impl Worker {
         if !self.sweep_at.has_come(self.tick) {
             return;
         }
-        let timeouts = self.desk.timeouts;
+        let timeouts = self.host.timeouts;
         let mut next = self.tick + timeouts.longest();
         let mut late = Vec::new();
         for (key, client) in self.clients.iter() {

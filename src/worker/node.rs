@@ -11,7 +11,7 @@
 
 mod dialogue;
 mod doors;
-pub(super) mod lists;
+mod lists;
 mod wanted;
 
 use std::io;
@@ -24,13 +24,14 @@ use log::{info, warn};
 use self::dialogue::{Dialogue, Event, Refused, Server};
 use self::doors::Doors;
 use self::lists::List;
-use super::parent::{self, Arrival, Dismissal, Leave, News, Parent};
+use super::capacity;
+use super::parent::{Arrival, Dismissal, Leave, News, Parent};
 use super::wire::Wire;
 use crate::channel::Heard;
 use crate::config::Serve;
 use crate::error::Error;
 use crate::ipc::message::{Malformed, Message};
-use crate::scoreboard::{Return, Scoreboard};
+use crate::scoreboard::{Requests, Return, Scoreboard};
 use crate::slab::Key;
 use crate::sys::epoll::{self, Epoll};
 use crate::sys::socket::{self, Direction};
@@ -98,7 +99,7 @@ impl Node {
         Ok(Node {
             wire: Wire::new(channel, epoll)?,
             in_cluster: !servers.is_empty(),
-            dialogue: Dialogue::new(servers, parent::capacity(settings)?),
+            dialogue: Dialogue::new(servers, capacity::of(settings)?),
             doors: Doors::new(),
             grace: settings.grace,
             idle_grace: settings.idle_grace,
@@ -219,7 +220,8 @@ impl Node {
         let _ = tcp::set_no_delay(socket.as_fd());
         self.taken += 1;
         self.scoreboard.publish_received(self.taken);
-        news.arrivals.push(Arrival { list, ..Arrival::from(socket) });
+        let tag = list.map(List::tag);
+        news.arrivals.push(Arrival { tag, ..Arrival::from(socket) });
     }
 
     /// Takes who waits at the doors, and closes them.
@@ -287,8 +289,8 @@ impl Parent for Node {
         Ok(news)
     }
 
-    fn seated(&mut self, client: Key, list: List) {
-        self.dialogue.seated(client, list);
+    fn seated(&mut self, client: Key, tag: u64) {
+        self.dialogue.seated(client, List::of(tag));
     }
 
     fn ended(&mut self, client: Key, _slot: Option<Return>) {
@@ -305,7 +307,7 @@ impl Parent for Node {
 
     fn turn_ends(
         &mut self,
-        _requests: u64,
+        _requests: Requests,
         now: Instant,
         epoll: &Epoll,
     ) -> Result<(), Error> {

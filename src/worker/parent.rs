@@ -9,18 +9,12 @@
 //! The loop knows neither; it gets connections, and the word to go.
 
 use std::os::fd::OwnedFd;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::client::Slot;
-use super::contract::{self, Contract};
-use super::master::Master;
-use super::node::Node;
-use super::node::lists::List;
-use crate::config::Serve;
+use super::slot::Slot;
 use crate::error::Error;
 use crate::salvage::bag::Bag;
-use crate::scoreboard::Return;
+use crate::scoreboard::{Requests, Return};
 use crate::slab::Key;
 use crate::sys::epoll::{Epoll, Event};
 
@@ -34,8 +28,8 @@ pub(super) trait Parent {
         Ok(News::default())
     }
 
-    /// An arrival that is counted in this list has become that client.
-    fn seated(&mut self, _client: Key, _list: List) {}
+    /// An arrival with this [tag](Arrival::tag) has become that client.
+    fn seated(&mut self, _client: Key, _tag: u64) {}
 
     /// All arrivals of the last news are clients now, and were not looked at
     /// yet.
@@ -47,10 +41,10 @@ pub(super) trait Parent {
     /// lives on.
     fn ended(&mut self, client: Key, slot: Option<Return>);
 
-    /// A turn of the loop is over; so many requests are answered.
+    /// A turn of the loop is over, and this became of all requests so far.
     fn turn_ends(
         &mut self,
-        requests: u64,
+        requests: Requests,
         now: Instant,
         epoll: &Epoll,
     ) -> Result<(), Error>;
@@ -66,27 +60,6 @@ pub(super) trait Parent {
     /// This worker wants to go. No dismissal in the answer: the parent's word
     /// is to be waited for.
     fn leave(&mut self, why: Leave, epoll: &Epoll) -> Result<News, Error>;
-}
-
-/// Finds out who it is, and says hello.
-pub(super) fn greet(
-    contract: &Contract,
-    settings: &Serve,
-    epoll: &Epoll,
-) -> Result<Box<dyn Parent>, Error> {
-    let channel = contract.take_channel()?;
-    let board = Arc::clone(&contract.scoreboard);
-    Ok(match contract.parent {
-        contract::Parent::Master => {
-            Box::new(Master::greet(channel, board, settings, epoll)?)
-        }
-        contract::Parent::NodeCluster => {
-            Box::new(Node::join_cluster(channel, board, settings, epoll)?)
-        }
-        contract::Parent::NodeProcess => {
-            Box::new(Node::join_process(channel, board, settings, epoll)?)
-        }
-    })
 }
 
 /// What came of listening to the parent.
@@ -108,13 +81,14 @@ pub(super) struct Arrival {
     pub(super) slot: Option<Slot>,
     /// What another worker has left of it.
     pub(super) bag: Option<Box<Bag>>,
-    /// Where the parent wants it counted, if it does.
-    pub(super) list: Option<List>,
+    /// What the parent knows it by, if it wants to be told which client it
+    /// has become. Means nothing to anybody else.
+    pub(super) tag: Option<u64>,
 }
 
 impl From<OwnedFd> for Arrival {
     fn from(socket: OwnedFd) -> Arrival {
-        Arrival { socket, slot: None, bag: None, list: None }
+        Arrival { socket, slot: None, bag: None, tag: None }
     }
 }
 
@@ -136,22 +110,4 @@ pub(super) enum Leave {
     Asked,
     /// A handler has panicked.
     Panicked,
-}
-
-/// Descriptors that a handler may use beside the clients'.
-const RESERVE: usize = 16;
-
-/// How many connections this process can hold: as many as it can have
-/// descriptors, less those that it has and a reserve.
-pub(super) fn capacity(settings: &Serve) -> Result<usize, Error> {
-    let (limit, refused) = crate::sys::limit::raise_descriptors();
-    if let Some(error) = refused {
-        // The master has said so, if there is one of ours.
-        log::debug!("{error}: {limit} descriptors are assumed");
-    }
-    let open =
-        std::fs::read_dir("/proc/self/fd").map_or(RESERVE, Iterator::count);
-    let room = limit.saturating_sub(open + RESERVE).max(1);
-    let most = settings.max_connections.map_or(usize::MAX, usize::from);
-    Ok(room.min(most))
 }

@@ -8,13 +8,14 @@
 use std::os::fd::BorrowedFd;
 use std::time::Instant;
 
-use super::desk::Desk;
 use super::guard::Guard;
+use super::host::Host;
 use crate::http::{
     Answer, Closing, Connection, Delayed, Expects, Flow, Input, Output,
     Refusal, Service, Witness,
 };
 use crate::salvage::bag::Bag;
+use crate::salvage::ledger::INPUT;
 use crate::scoreboard::{Sheet, Sheets};
 use crate::slab::Key;
 use crate::sys;
@@ -48,8 +49,20 @@ pub(super) struct Work {
 struct Paper {
     number: u32,
     output: &'static mut [u8],
+    /// No byte behind this one was ever filled.
+    used: usize,
     /// That half, while the input is elsewhere.
     spare: Option<&'static mut [u8]>,
+}
+
+impl Paper {
+    /// The input is in memory of its own from now on.
+    fn keep_apart(&mut self, input: Option<&'static mut [u8]>) {
+        self.spare = input;
+        if let Some(input) = &mut self.spare {
+            input.fill(0);
+        }
+    }
 }
 
 /// What is to be done at a certain time.
@@ -96,7 +109,7 @@ impl Work {
         let mut work = Work::default();
         if let Some(Sheet { number, input, output }) = sheet {
             work.input = Input::lent(input);
-            work.paper = Some(Paper { number, output, spare: None });
+            work.paper = Some(Paper { number, output, used: 0, spare: None });
         }
         work
     }
@@ -138,6 +151,7 @@ impl Work {
             && bag.output.len() <= paper.output.len()
         {
             paper.output[..bag.output.len()].copy_from_slice(&bag.output);
+            paper.used = bag.output.len();
         }
         self.next = match bag.closing {
             true => Next::Close(Closing::Staged),
@@ -146,25 +160,35 @@ impl Work {
     }
 
     /// Forgets everything: whoever prepares an answer is to know that nobody
-    /// waits for it.
+    /// waits for it. If something was in hand, its connection is over.
     pub(super) fn clear(&mut self) {
         self.http = Connection::new();
         self.alarm = None;
-        self.guard = None;
-        if let Some(paper) = &mut self.paper
-            && let Some(input) = paper.spare.take()
-        {
-            self.input = Input::lent(input);
+        self.wipe();
+        if let Some(mut guard) = self.guard.take() {
+            guard.end();
         }
-        self.input.clear();
         self.output.clear();
     }
 
     /// Nothing is in hand, and it is written down.
     pub(super) fn close(&mut self) {
-        if let Some(guard) = &mut self.guard {
+        self.wipe();
+        if let Some(mut guard) = self.guard.take() {
             guard.close();
         }
+    }
+
+    /// Nothing is left on the sheet, which is another connection's next.
+    fn wipe(&mut self) {
+        if let Some(paper) = &mut self.paper {
+            if let Some(input) = paper.spare.take() {
+                self.input = Input::lent(input);
+            }
+            paper.output[..paper.used].fill(0);
+            paper.used = 0;
+        }
+        self.input.wipe();
     }
 
     /// The sheet that it was on, after [`clear`](Work::clear).
@@ -197,6 +221,11 @@ impl Work {
 impl Work {
     pub(super) fn served(&self) -> u32 {
         self.http.served()
+    }
+
+    /// Its last request was turned away before a handler has seen it.
+    pub(super) fn is_refused(&self) -> bool {
+        self.http.is_refused()
     }
 
     /// Nothing is in hand.
@@ -236,12 +265,29 @@ impl Work {
         if self.input.is_full() {
             self.make_room(sheets);
         }
+        let most = self.most();
         let space = self.input.space();
-        let room = space.len();
-        let count = socket::receive(socket, space)?;
+        let room = space.len().min(most);
+        let count = socket::receive(socket, &mut space[..room])?;
         self.filled = count == Some(room);
-        self.input.filled(count.unwrap_or(0));
+        if let Some(count) = count {
+            self.input.filled(count);
+            if let Some(guard) = &mut self.guard {
+                guard.read(count);
+            }
+        }
         Ok(count)
+    }
+
+    /// How much to read. Behind a request that is on no sheet not more than
+    /// fits on one: what follows is to be there when a handler has it.
+    fn most(&self) -> usize {
+        match &self.guard {
+            Some(guard) if !guard.is_whole() => {
+                self.http.lacks(&self.input).saturating_add(INPUT)
+            }
+            Some(_) | None => usize::MAX,
+        }
     }
 
     /// What is kept goes to the beginning of another sheet, or, if it is too
@@ -252,7 +298,7 @@ impl Work {
         let Some(guard) = &mut self.guard else {
             // Nobody reads its sheet, but that is not to get lost.
             if paper.spare.is_none() && !self.input.has_settled() {
-                paper.spare = self.input.spill();
+                paper.keep_apart(self.input.spill());
             }
             return;
         };
@@ -265,16 +311,26 @@ impl Work {
         };
         let Some(other) = other else {
             guard.spill();
-            paper.spare = self.input.spill();
+            paper.keep_apart(self.input.spill());
             return;
         };
         let input = self.input.move_to(other.input);
         let output = std::mem::replace(&mut paper.output, other.output);
         let number = std::mem::replace(&mut paper.number, other.number);
-        guard.move_to(paper.number);
+        paper.used = 0;
+        guard.move_to(paper.number, self.input.end());
         if let (Some(sheets), Some(input)) = (sheets, input) {
             sheets.put_away(Sheet { number, input, output });
         }
+    }
+
+    /// The connection is to end with a reset: any other end would make what
+    /// the client has of an answer look like all of it.
+    pub(super) fn must_break_off(&self) -> bool {
+        let is_whole =
+            self.expects() != Expects::Stream && self.output.is_empty();
+        self.next == Next::Close(Closing::Reset)
+            || (self.http.is_open_ended() && !is_whole)
     }
 
     /// Nothing has come that was not read, so that closing resets nothing.
@@ -288,7 +344,9 @@ impl Work {
         socket: BorrowedFd<'_>,
     ) -> sys::Result<Option<usize>> {
         self.input.clear();
-        socket::receive(socket, self.input.space())
+        let count = socket::receive(socket, self.input.space())?;
+        self.input.filled(count.unwrap_or(0));
+        Ok(count)
     }
 
     /// Writes until the socket takes no more. Whether all is written.
@@ -299,8 +357,17 @@ impl Work {
         loop {
             let mut left = self.announce();
             while left > 0 {
-                let ready = &self.output.pending()[..left];
-                let Some(count) = socket::send(socket, ready)? else {
+                let pending = self.output.pending();
+                // Never before a reset: it takes back what has not left.
+                let ends = matches!(
+                    self.next,
+                    Next::Close(Closing::Plain | Closing::Staged)
+                );
+                let send = match ends && left == pending.len() {
+                    true => socket::send_last,
+                    false => socket::send,
+                };
+                let Some(count) = send(socket, &pending[..left])? else {
                     return Ok(false);
                 };
                 left -= count;
@@ -320,11 +387,19 @@ impl Work {
     fn announce(&mut self) -> usize {
         let pending = self.output.pending();
         let Some(guard) = &mut self.guard else { return pending.len() };
-        let sheet = self.paper.as_mut().map(|paper| &mut *paper.output);
-        let closing = matches!(self.next, Next::Close(_));
+        let end = match self.next {
+            Next::Close(closing) => Some(closing),
+            Next::Read | Next::GoOn | Next::Wait | Next::Drain(_) => None,
+        };
         let partial = self.http.expects() == Expects::Stream;
         let answered = self.input.consumed() - self.http.unanswered();
-        guard.answer(pending, answered, sheet, partial, closing)
+        let Some(paper) = &mut self.paper else {
+            return guard.answer(pending, answered, None, partial, end);
+        };
+        let sheet = Some(&mut *paper.output);
+        let known = guard.answer(pending, answered, sheet, partial, end);
+        paper.used = paper.used.max(guard.on_sheet());
+        known
     }
 
     /// Writes down that it is written, if those were whole answers.
@@ -334,6 +409,24 @@ impl Work {
             // An input that was dropped, for the end, has nothing waiting.
             let waiting = self.input.consumed().saturating_sub(answered);
             self.input.settle(waiting);
+            if waiting == 0 {
+                self.unspill();
+            }
+        }
+    }
+
+    /// A request that was too large for the sheet is answered: what stands
+    /// behind it goes to the sheet, where another worker can find it.
+    fn unspill(&mut self) {
+        if let Some(guard) = &mut self.guard
+            && !guard.is_whole()
+            && let Some(paper) = &mut self.paper
+            && let Some(spare) = paper.spare.take()
+        {
+            match self.input.unspill(spare) {
+                Ok(()) => guard.unspill(self.input.end()),
+                Err(spare) => paper.spare = Some(spare),
+            }
         }
     }
 
@@ -353,21 +446,20 @@ impl Work {
     pub(super) fn go_on(
         &mut self,
         step: Step,
-        desk: &mut Desk,
+        host: &mut Host,
         key: Key,
         socket: BorrowedFd<'_>,
     ) -> Option<Flow> {
         let peer = || socket::peer_address(socket).ok().flatten();
         let mut service = Service {
-            handler: &mut *desk.handler,
-            limits: &desk.limits,
-            preamble: &desk.preamble,
-            mailbox: &desk.mailbox,
-            reply: &mut desk.reply,
+            handler: &mut *host.handler,
+            limits: &host.limits,
+            preamble: &host.preamble,
+            mailbox: &host.mailbox,
+            reply: &mut host.reply,
             ticket: key.bits(),
             peer: &peer,
-            // Who can be given to another need not be sent away.
-            leaving: desk.leaving && !(desk.giving && self.guard.is_some()),
+            leaving: host.parting.closes(self.guard.is_some()),
             panicked: false,
             witness: self.guard.as_ref().map(|guard| guard as &dyn Witness),
         };
@@ -389,7 +481,7 @@ impl Work {
                 Some(http.receive(input, output, service_))
             }
         };
-        desk.panicked |= service.panicked;
+        host.panicked |= service.panicked;
         flow
     }
 }

@@ -16,6 +16,9 @@
 //! are there to be compared with. `cargo test` runs two short ones, so that
 //! this cannot rot, and sets the books against a server that loses, cuts off,
 //! lies and hangs.
+//!
+//! `storm` does not count what is lost, but looks into every answer for what
+//! is another's. `make chaos` has two minutes of it.
 
 #![allow(clippy::unwrap_used, reason = "what goes wrong fails the test")]
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a table")]
@@ -32,6 +35,8 @@ mod row;
 mod scene;
 mod selftest;
 mod server;
+#[path = "../crosstalk/storm.rs"]
+mod storm;
 mod subject;
 mod summary;
 
@@ -119,6 +124,19 @@ fn every_fault_of_the_table_costs_no_more_than_it_may() {
         println!("\n{}", summary::summary(&columns));
     }
     judge(&broken);
+}
+
+/// With the name of a row, or of others than handoff, it is not meant.
+#[test]
+#[ignore = "it takes two minutes: make chaos"]
+fn in_a_long_storm_nobody_hears_what_is_anothers() {
+    let given = |name| std::env::var(name).is_ok_and(|word| !word.is_empty());
+    if given("HANDOFF_CHAOS") || given("HANDOFF_CHAOS_OF") {
+        return;
+    }
+    for seed in 2..6 {
+        storm::rage(Duration::from_secs(30), seed);
+    }
 }
 
 #[test]

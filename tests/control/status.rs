@@ -75,10 +75,49 @@ fn a_status_tells_what_each_worker_has_done() {
     assert!(lines[0].starts_with(&head), "{table}");
     assert_eq!(
         lines[2],
-        "15 requests, 6 connections handed over, 0 re-dispatched"
+        "15 requests, 0 refused, 6 connections handed over, 0 re-dispatched"
     );
     assert!(lines[3].starts_with("0 salvaged: "), "{table}");
     assert_eq!(lines.len(), 4 + 1 + 1 + 2, "{table}");
+}
+
+#[test]
+fn requests_that_are_turned_away_are_counted_apart() {
+    let controlled =
+        Controlled::serve("refused", "--workers 1 --header-timeout 0.2");
+    let server = &controlled.server;
+    let refused = |request: &str, status: u16| {
+        let mut client = Connection::open(server.place()).unwrap();
+        client.send(request.as_bytes()).unwrap();
+        assert_eq!(client.receive().unwrap().status, status);
+        assert!(client.receive().is_err());
+    };
+    refused("GET / HTTP/1.1\r\n\r\n", 400);
+    refused("GET / HT", 408);
+    refused(
+        "PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 99999999\r\n\r\n",
+        413,
+    );
+    // One that was answered stands before it, and is no refusal itself.
+    let mut client = Connection::open(server.place()).unwrap();
+    assert_eq!(client.get("/none").unwrap().status, 404);
+    client.send(b"BREW / HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+    assert_eq!(client.receive().unwrap().status, 501);
+    drop(client);
+    wait_until("all are counted", || {
+        let each = |member| controlled.of_each(member);
+        (each("requests"), each("refused")) == (vec![json!(1)], vec![json!(4)])
+    });
+    process::signal("KILL", &server.workers());
+    controlled.wait_for_ready(1);
+    refused("GET\r\n\r\n", 400);
+    wait_until("those of the dead one are counted as well", || {
+        let master = &controlled.status()["master"];
+        (&master["requests"], &master["refused"]) == (&json!(1), &json!(5))
+    });
+    let table = controlled.done("status");
+    let line = table.lines().nth(2).unwrap();
+    assert!(line.starts_with("1 requests, 5 refused, 5 conn"), "{table}");
 }
 
 #[test]

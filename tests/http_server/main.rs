@@ -30,6 +30,7 @@ mod pieces;
 mod pipelines;
 mod streams;
 mod timeouts;
+mod wire;
 
 use common::server::{Server, program};
 

@@ -3,7 +3,7 @@
 
 use std::io::{ErrorKind, Read, Write};
 use std::mem::MaybeUninit;
-use std::net::Shutdown;
+use std::net::{Ipv4Addr, Shutdown, SocketAddrV4};
 use std::time::{Duration, Instant};
 
 use socket2::{Domain, SockAddr, Socket, Type};
@@ -43,7 +43,15 @@ impl Client {
         })
     }
 
-    fn open_with(place: &Place, prepare: fn(&Socket)) -> Client {
+    /// One that has this address.
+    pub(crate) fn open_from(own: Ipv4Addr, place: &Place) -> Client {
+        Client::open_with(place, |socket| {
+            let own = SocketAddrV4::new(own, 0);
+            socket.bind(&SockAddr::from(own)).unwrap();
+        })
+    }
+
+    fn open_with(place: &Place, prepare: impl Fn(&Socket)) -> Client {
         let (domain, address) = match place {
             Place::Tcp(address) => {
                 (Domain::for_address(*address), SockAddr::from(*address))

@@ -16,7 +16,8 @@ use std::process::{ExitCode, exit};
 use std::thread;
 use std::time::Duration;
 
-use handoff::{Cluster, Handler, Request, Response, app};
+use handoff::internals::app;
+use handoff::{Cluster, Handler, Request, Response};
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);

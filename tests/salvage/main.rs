@@ -8,6 +8,7 @@
 //!   poison   what kills every worker that is asked, and its neighbours
 //!   leaving  reload, scaling, recycling, upgrade: nobody is closed
 //!   limits   no descriptors, no room, no salvage; what is left behind
+//!   passed   sockets that somebody else has listened on first
 //!   step     a kill at an instruction: some of them, or every single one
 //! ```
 
@@ -23,6 +24,7 @@ mod clients;
 mod common;
 mod leaving;
 mod limits;
+mod passed;
 #[path = "../http_server/peer.rs"]
 #[allow(dead_code, reason = "other tests use all of it")]
 mod peer;

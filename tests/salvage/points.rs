@@ -269,3 +269,41 @@ fn an_answer_that_takes_time_is_begun_anew() {
     drop(client);
     mortals.expect_nothing_left();
 }
+
+/// What stands behind a large request was read along with it, into memory
+/// that nobody else sees.
+#[test]
+fn a_small_request_between_two_large_ones_is_asked_again() {
+    let mortals = Mortals::start("between", "");
+    let chunk = format!("3e8\r\n{}\r\n", "x".repeat(1000));
+    let chunked = "PUT /?name=large HTTP/1.1\r\nHost: a\r\n\
+        Transfer-Encoding: chunked\r\n\r\n";
+    let field = format!("Host: a\r\nX: {}", "x".repeat(9000));
+    for (kind, large, size) in [
+        ("sized", post("large", "", &"x".repeat(20_000)), 20_010),
+        ("head", get("large", "").replace("Host: a", &field), 10),
+        ("chunked", format!("{chunked}{}0\r\n\r\n", chunk.repeat(20)), 20_010),
+    ] {
+        for way in ["now", "after", "later", "now&die=KILL"] {
+            let name = format!("small-{kind}-{}", way.replace("&die=", "-"));
+            let small = get(&name, &format!("&way={way}&wait=100"));
+            let dies = way.contains("die");
+            // Both hit the first of the two.
+            mortals.load(&name, if dies { 2 } else { 0 });
+            let mut client = mortals.client();
+            client.send(format!("{large}{small}{large}{small}{large}"));
+            for times in [1, 3] {
+                assert_eq!(client.answer().body.len(), size, "{name}");
+                if !dies {
+                    mortals.wait_for(&name, times);
+                    mortals.kill_all();
+                }
+                expect(&client.answer(), &name, 10);
+            }
+            assert_eq!(client.answer().body.len(), size, "{name}");
+            assert_eq!(mortals.asked(&name), 4, "{name}");
+            expect_usable(&mut client);
+        }
+    }
+    mortals.expect_nothing_left();
+}

@@ -50,25 +50,18 @@ impl Message<'_> {
                 line.close();
             }
             Message::SocketGetCount { key } => {
-                let mut line = internal("NODE_SOCKET_GET_COUNT", out);
-                line.string("key", key);
-                line.close();
+                of_list("NODE_SOCKET_GET_COUNT", key, out).close();
             }
             Message::SocketCount { key, count } => {
-                let mut line = internal("NODE_SOCKET_COUNT", out);
-                line.string("key", key);
+                let mut line = of_list("NODE_SOCKET_COUNT", key, out);
                 line.literal("count", count);
                 line.close();
             }
             Message::SocketNotifyClose { key } => {
-                let mut line = internal("NODE_SOCKET_NOTIFY_CLOSE", out);
-                line.string("key", key);
-                line.close();
+                of_list("NODE_SOCKET_NOTIFY_CLOSE", key, out).close();
             }
             Message::SocketAllClosed { key } => {
-                let mut line = internal("NODE_SOCKET_ALL_CLOSED", out);
-                line.string("key", key);
-                line.close();
+                of_list("NODE_SOCKET_ALL_CLOSED", key, out).close();
             }
             Message::Internal(text) | Message::User(text) => {
                 push_raw(out, text);
@@ -99,6 +92,17 @@ fn internal<'o>(cmd: &str, out: &'o mut Vec<u8>) -> ObjectWriter<'o> {
     let mut object = ObjectWriter::new(out);
     object.string("cmd", cmd);
     object
+}
+
+/// About the connections that Node knows by this key.
+fn of_list<'o>(
+    cmd: &str,
+    key: &str,
+    out: &'o mut Vec<u8>,
+) -> ObjectWriter<'o> {
+    let mut line = internal(cmd, out);
+    line.string("key", key);
+    line
 }
 
 fn handle(kind: &HandleKind<'_>, inner: &Inner<'_>, out: &mut Vec<u8>) {

@@ -1,20 +1,20 @@
-//! The master's control socket: how it listens to its operators without ever
-//! waiting for one.
+//! The master's control socket: how the master listens to its operators
+//! without ever waiting for one.
 //!
 //! ```text
-//!   Source::Control  ──▶ receive_operators ──┐
-//!                                            ▼
-//!   Source::Operator ──────────────────▶ attend ──▶ comply (errand)
-//!                                                     │
-//!   time ──▶ expire_operators ──▶ dismiss ◀── answer ◀┘
+//!   Source::Control       ──▶ accept ──┐
+//!                                      ├──▶ a request ─▶ the master
+//!   Source::ControlClient ──▶ attend ──┘      │ execute     │
+//!                                             ▼             │
+//!   time ──▶ expire ──▶ dismiss ◀── answer, report ◀────────┘
 //! ```
 //!
 //! Its clients are sources in the one loop like all others. They are few, the
-//! line of each is short, and each has its time; what one says wrong costs it
-//! its connection. What is said is a matter of [`crate::control`].
+//! line of each is short, and each has its time; what one says wrong costs
+//! that client its connection. What is said is a matter of
+//! [`crate::control`], and what is done about it of the master's `commands`.
 
 mod client;
-mod errand;
 mod socket;
 
 use std::os::fd::{AsFd, OwnedFd};
@@ -24,34 +24,36 @@ use std::time::{Duration, Instant};
 use log::{debug, error, warn};
 
 use self::client::{Client, Heard};
-use self::socket::{Socket, Visitor};
-pub(crate) use self::socket::{folders, is_named_so};
-use super::{Master, Source};
+use self::socket::{Peer, Socket};
+use super::poller::{Poller, Source};
+use super::supervisor::{Abandon, Report};
 use crate::config;
-use crate::control::Reply;
+use crate::control::{Reply, Request};
 use crate::error::Error;
+use crate::gate::Gate;
 use crate::slab::Key;
 use crate::sys;
-use crate::sys::epoll::{Epoll, Interest};
+use crate::sys::epoll::Interest;
 use crate::sys::lock;
 
 /// Clients at a time. Others wait in the kernel's queue.
 pub(super) const CLIENTS: usize = 16;
 
+/// Clients that may wait for the end of a reload, so that there is always
+/// room for one that only asks how things are.
+const WAITING: usize = CLIENTS / 2;
+
 /// How long a client may take for its line, and for ours.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// The same while all places are taken.
+/// The same while there are as many clients as there may be.
 const LITTLE_PATIENCE: Duration = Duration::from_millis(100);
-
-/// How long nobody is accepted after the system was short of descriptors.
-const PAUSE: Duration = Duration::from_millis(100);
 
 /// See the [module](self).
 #[derive(Debug)]
 pub(super) struct Control {
     wanted: config::Control,
-    door: Option<Door>,
+    listening: Option<Listening>,
     clients: Vec<(Key, Client)>,
     /// How the last reload ended.
     last_reload: Option<String>,
@@ -59,74 +61,10 @@ pub(super) struct Control {
 
 /// The listening socket.
 #[derive(Debug)]
-struct Door {
+struct Listening {
     socket: Socket,
     key: Key,
-    armed: bool,
-    paused_until: Option<Instant>,
-}
-
-impl Control {
-    /// Not open yet.
-    pub(super) fn new(wanted: config::Control) -> Control {
-        let clients = Vec::new();
-        Control { wanted, door: None, clients, last_reload: None }
-    }
-
-    /// When a client is late, or a pause over.
-    pub(super) fn deadline(&self) -> Option<Instant> {
-        let clients = self.clients.iter();
-        let since = clients.filter_map(|(_, client)| client.since());
-        let late = since.map(|since| since + self.patience());
-        let pause = self.door.as_ref().and_then(|door| door.paused_until);
-        late.chain(pause).min()
-    }
-
-    fn patience(&self) -> Duration {
-        if self.is_full() { LITTLE_PATIENCE } else { PATIENCE }
-    }
-
-    fn is_full(&self) -> bool {
-        self.clients.len() >= CLIENTS
-    }
-
-    fn get_mut(&mut self, key: Key) -> Option<&mut Client> {
-        let mut clients = self.clients.iter_mut();
-        clients.find(|(at, _)| *at == key).map(|(_, client)| client)
-    }
-
-    /// Those who wait for the end of a reload up to this generation.
-    fn waiting(&self, generation: u32) -> Vec<Key> {
-        let clients = self.clients.iter().filter(|(_, client)| {
-            client.awaited().is_some_and(|awaited| awaited <= generation)
-        });
-        clients.map(|(key, _)| *key).collect()
-    }
-
-    /// Those for whom we have waited long enough.
-    fn late(&self, now: Instant) -> Vec<Key> {
-        let patience = self.patience();
-        let clients = self.clients.iter().filter(|(_, client)| {
-            client.since().is_some_and(|since| since + patience <= now)
-        });
-        clients.map(|(key, _)| *key).collect()
-    }
-
-    /// Accepts whoever comes, as long as there is a place.
-    fn arm(&mut self, epoll: &Epoll, now: Instant) {
-        let full = self.is_full();
-        let Some(door) = &mut self.door else { return };
-        if door.paused_until.is_some_and(|until| until <= now) {
-            door.paused_until = None;
-        }
-        let wanted = !full && door.paused_until.is_none();
-        if wanted == door.armed {
-            return;
-        }
-        let interest = if wanted { Interest::Read } else { Interest::Nothing };
-        note(epoll.modify(door.socket.as_fd(), interest, door.key.bits()));
-        door.armed = wanted;
-    }
+    gate: Gate,
 }
 
 /// What fails here costs the master nothing but an operator.
@@ -136,16 +74,27 @@ fn note(result: sys::Result<()>) {
     }
 }
 
-/// The door.
-impl Master {
-    /// Opens the control socket. If there was a master before this one, its
-    /// place is taken over. `turn` locks the folder of a path: one that serves
-    /// already waits for nobody.
-    pub(super) fn open_control(
+/// The socket.
+impl Control {
+    /// Not open yet.
+    pub(super) fn new(wanted: config::Control) -> Control {
+        let clients = Vec::new();
+        Control { wanted, listening: None, clients, last_reload: None }
+    }
+
+    /// Opens the control socket. If a `previous` master has one at that path,
+    /// this one takes its place. `is_own`: a path is one of our own listeners.
+    /// `turn` locks the folder of a path: one that serves waits for nobody.
+    /// The error is of a path that was typed; where none was, the master goes
+    /// on without a control socket.
+    pub(super) fn open(
         &mut self,
+        previous: bool,
+        is_own: impl Fn(&Path) -> bool,
         turn: fn(&Path) -> Option<OwnedFd>,
+        poller: &mut Poller,
     ) -> Result<(), Error> {
-        let socket = match &self.control.wanted {
+        let socket = match &self.wanted {
             config::Control::Off => return Ok(()),
             config::Control::Default => match Socket::bind_somewhere(turn) {
                 Ok(socket) => socket,
@@ -165,144 +114,386 @@ impl Master {
                     ))
                 };
                 let _turn = turn(path);
-                if self.predecessor.is_none() && socket::is_in_use(path) {
-                    return Err(cannot("another master has it"));
+                if !previous && socket::is_in_use(path) {
+                    return Err(match is_own(path) {
+                        true => Error::Usage(format!(
+                            "the control socket cannot be {}: --listen has \
+                             it",
+                            path.display()
+                        )),
+                        false => cannot("another master has it"),
+                    });
                 }
                 let bound = Socket::bind(path);
                 bound.map_err(|error| cannot(&error.to_string()))?
             }
         };
         debug!("control socket {socket}");
-        let key = self.sources.insert(Source::Control);
-        self.epoll.add(socket.as_fd(), Interest::Read, key.bits())?;
-        let (armed, paused_until) = (true, None);
-        self.control.door = Some(Door { socket, key, armed, paused_until });
+        let key =
+            poller.add(socket.as_fd(), Interest::Read, Source::Control)?;
+        let gate = Gate::new();
+        self.listening = Some(Listening { socket, key, gate });
         Ok(())
     }
 
-    /// Opens it anew if a new master has put its own in that place, and has
-    /// come to nothing.
-    pub(super) fn restore_control(&mut self) -> Result<(), Error> {
-        let door = self.control.door.as_ref();
-        if door.is_none_or(|door| door.socket.is_in_place()) {
-            return Ok(());
+    /// Opens the socket anew if a new master has put its own at that path,
+    /// and has come to nothing.
+    pub(super) fn restore(&mut self, poller: &mut Poller) {
+        let socket = self.listening.as_ref().map(|open| &open.socket);
+        if socket.is_none_or(Socket::is_in_place) {
+            return;
         }
-        self.shut_control();
-        if let Err(error) = self.open_control(lock::folder_if_free) {
+        self.close(poller);
+        let turn = lock::folder_if_free;
+        if let Err(error) = self.open(false, |_| false, turn, poller) {
             warn!("{error}");
         }
-        Ok(())
     }
 
-    /// Lets nobody in any more, and removes the file: whoever wants something
-    /// has to ask another master, or there is none. Who is in may stay.
-    pub(super) fn shut_control(&mut self) {
-        let Some(door) = self.control.door.take() else { return };
-        note(self.epoll.remove(door.socket.as_fd()));
-        self.sources.remove(door.key);
-        let name = door.socket.to_string();
-        if let Err(error) = door.socket.close() {
+    /// Accepts nobody any more, and removes the file: whoever wants something
+    /// has to ask another master, or there is none. Clients that are there
+    /// may stay.
+    pub(super) fn close(&mut self, poller: &mut Poller) {
+        let Some(Listening { socket, key, .. }) = self.listening.take() else {
+            return;
+        };
+        poller.remove(socket.as_fd(), key);
+        let name = socket.to_string();
+        if let Err(error) = socket.close() {
             warn!("cannot remove the control socket {name}: {error}");
         }
     }
 
-    /// Somebody is at the door.
-    pub(super) fn receive_operators(&mut self) -> Result<(), Error> {
-        while !self.control.is_full()
-            && let Some(door) = &mut self.control.door
+    /// Accepts whoever comes, as long as there may be more clients.
+    fn arm(&mut self, poller: &Poller, now: Instant) {
+        let full = self.is_full();
+        let Some(listening) = &mut self.listening else { return };
+        if let Some(interest) = listening.gate.set(!full, now) {
+            let Listening { socket, key, .. } = listening;
+            note(poller.set(socket.as_fd(), *key, interest));
+        }
+    }
+}
+
+/// Its clients.
+impl Control {
+    /// Accepts clients, until one has said what it wants. To be called again
+    /// until there is nobody more.
+    pub(super) fn accept(
+        &mut self,
+        poller: &mut Poller,
+        now: Instant,
+    ) -> Option<(Key, Request)> {
+        while !self.is_full()
+            && let Some(listening) = &mut self.listening
         {
-            match door.socket.accept() {
-                Ok(Some(visitor)) => self.receive(visitor)?,
+            match listening.socket.accept() {
+                Ok(Some(peer)) => {
+                    let asked = self.receive(peer, poller, now);
+                    if asked.is_some() {
+                        return asked;
+                    }
+                }
                 Ok(None) => break,
                 Err(error) => {
                     warn!("the control socket pauses: {error}");
-                    door.paused_until = Some(self.now + PAUSE);
+                    listening.gate.pause(now);
                     break;
                 }
             }
         }
-        self.control.arm(&self.epoll, self.now);
-        Ok(())
+        self.arm(poller, now);
+        None
     }
 
-    fn receive(&mut self, visitor: Visitor) -> Result<(), Error> {
-        let (socket, welcome) = match visitor {
-            Visitor::Welcome(socket) => (socket, true),
-            Visitor::Stranger(socket) => (socket, false),
+    fn receive(
+        &mut self,
+        peer: Peer,
+        poller: &mut Poller,
+        now: Instant,
+    ) -> Option<(Key, Request)> {
+        let (socket, allowed) = match peer {
+            Peer::Allowed(socket) => (socket, true),
+            Peer::Denied(socket) => (socket, false),
         };
-        let key = self.sources.insert(Source::Operator);
-        note(self.epoll.add(socket.as_fd(), Interest::Read, key.bits()));
-        let client = Client::new(socket, self.now);
-        self.control.clients.push((key, client));
-        if welcome {
+        let source = Source::ControlClient;
+        let added = poller.add(socket.as_fd(), Interest::Read, source);
+        let key = added.map_err(|error| note(Err(error))).ok()?;
+        self.clients.push((key, Client::new(socket, now)));
+        if allowed {
             // The line is usually there already.
-            return self.attend(key, false);
+            return self.attend(key, false, poller, now);
         }
         let why = "only root and the master's own user may ask";
-        self.answer(key, &Reply::Error(why.to_owned()));
-        Ok(())
+        self.answer(key, &Reply::Error(why.to_owned()), poller, now);
+        None
     }
-}
 
-/// Clients.
-impl Master {
-    /// Something about a client; `gone` says that it has closed its socket.
+    /// Something about a client: what it asks for, once its line is complete.
+    /// `gone` says that the client has closed its socket.
     pub(super) fn attend(
         &mut self,
         key: Key,
         gone: bool,
-    ) -> Result<(), Error> {
-        let Some(client) = self.control.get_mut(key) else { return Ok(()) };
-        match client.attend(gone) {
+        poller: &mut Poller,
+        now: Instant,
+    ) -> Option<(Key, Request)> {
+        match self.get_mut(key)?.attend(gone) {
             Heard::Nothing => {}
-            Heard::End => self.dismiss(key),
-            Heard::Request(Ok(request)) => self.comply(key, request)?,
+            Heard::End => self.dismiss(key, poller, now),
+            Heard::Request(Ok(request)) => return Some((key, request)),
             Heard::Request(Err(error)) => {
-                self.answer(key, &Reply::Error(error.to_string()));
+                let reply = Reply::Error(error.to_string());
+                self.answer(key, &reply, poller, now);
             }
         }
-        Ok(())
+        None
     }
 
     /// Answers a client, and ends its connection.
-    fn answer(&mut self, key: Key, reply: &Reply) {
-        let Some(client) = self.control.get_mut(key) else { return };
-        if client.answer(reply, self.now) {
-            self.watch_operator(key);
+    pub(super) fn answer(
+        &mut self,
+        key: Key,
+        reply: &Reply,
+        poller: &mut Poller,
+        now: Instant,
+    ) {
+        let Some(client) = self.get_mut(key) else { return };
+        if client.answer(reply, now) {
+            self.watch(key, poller);
         } else {
-            self.dismiss(key);
+            self.dismiss(key, poller, now);
         }
     }
 
-    fn have_wait(&mut self, key: Key, generation: u32) {
-        if let Some(client) = self.control.get_mut(key) {
+    /// Has a client wait for the end of the reload to this generation.
+    ///
+    /// # Errors
+    /// Too many wait already; it says so.
+    pub(super) fn wait(
+        &mut self,
+        key: Key,
+        generation: u32,
+        poller: &Poller,
+    ) -> Result<(), String> {
+        if self.waiting(u32::MAX).len() >= WAITING {
+            return Err(format!("{WAITING} others wait for a reload already"));
+        }
+        if let Some(client) = self.get_mut(key) {
             client.wait(generation);
         }
-        self.watch_operator(key);
+        self.watch(key, poller);
+        Ok(())
     }
 
-    fn watch_operator(&mut self, key: Key) {
-        if let Some(client) = self.control.get_mut(key) {
-            let interest = client.interest();
-            note(self.epoll.modify(client.as_fd(), interest, key.bits()));
+    /// Tells those who wait for a reload how it ended.
+    pub(super) fn report(
+        &mut self,
+        report: &Report,
+        poller: &mut Poller,
+        now: Instant,
+    ) {
+        let (generation, reply) = match report {
+            Report::ReloadFinished { generation } => {
+                (*generation, Reply::Done(report.to_string()))
+            }
+            // Nor will the one come that was to follow it.
+            Report::ReloadAbandoned { why: Abandon::Stopping, .. } => {
+                (u32::MAX, Reply::Error(report.to_string()))
+            }
+            Report::ReloadAbandoned { generation, .. } => {
+                (*generation, Reply::Error(report.to_string()))
+            }
+            Report::ReloadBegan { .. }
+            | Report::Degraded { .. }
+            | Report::Recovered => return,
+        };
+        self.last_reload = Some(report.to_string());
+        for key in self.waiting(generation) {
+            self.answer(key, &reply, poller, now);
+        }
+    }
+
+    /// How the last reload ended, if there was one.
+    pub(super) fn last_reload(&self) -> Option<&str> {
+        self.last_reload.as_deref()
+    }
+
+    /// Those who wait for the end of a reload up to this generation.
+    fn waiting(&self, generation: u32) -> Vec<Key> {
+        let clients = self.clients.iter().filter(|(_, client)| {
+            client.awaited().is_some_and(|awaited| awaited <= generation)
+        });
+        clients.map(|(key, _)| *key).collect()
+    }
+
+    fn watch(&mut self, key: Key, poller: &Poller) {
+        if let Some(client) = self.get_mut(key) {
+            note(poller.set(client.as_fd(), key, client.interest()));
         }
     }
 
     /// Ends a client's connection, and lets the next one in.
-    fn dismiss(&mut self, key: Key) {
-        let clients = &mut self.control.clients;
-        for (key, client) in clients.extract_if(.., |(at, _)| *at == key) {
-            note(self.epoll.remove(client.as_fd()));
-            self.sources.remove(key);
-        }
-        self.control.arm(&self.epoll, self.now);
+    fn dismiss(&mut self, key: Key, poller: &mut Poller, now: Instant) {
+        let gone = self.clients.extract_if(.., |(at, _)| *at == key);
+        gone.for_each(|(key, client)| poller.remove(client.as_fd(), key));
+        self.arm(poller, now);
     }
 
-    /// Clients that are late, and the door if a pause is over.
-    pub(super) fn expire_operators(&mut self) {
-        for key in self.control.late(self.now) {
-            self.dismiss(key);
+    fn get_mut(&mut self, key: Key) -> Option<&mut Client> {
+        let mut clients = self.clients.iter_mut();
+        clients.find(|(at, _)| *at == key).map(|(_, client)| client)
+    }
+
+    fn is_full(&self) -> bool {
+        self.clients.len() >= CLIENTS
+    }
+}
+
+/// Time.
+impl Control {
+    /// When a client is late, or a pause over.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        let clients = self.clients.iter();
+        let since = clients.filter_map(|(_, client)| client.since());
+        let late = since.map(|since| since + self.patience());
+        let pause = self.listening.as_ref().and_then(|it| it.gate.deadline());
+        late.chain(pause).min()
+    }
+
+    /// Ends what has taken too long: clients, and a pause.
+    pub(super) fn tick(&mut self, poller: &mut Poller, now: Instant) {
+        let patience = self.patience();
+        let clients = self.clients.iter().filter(|(_, client)| {
+            client.since().is_some_and(|since| since + patience <= now)
+        });
+        let late: Vec<Key> = clients.map(|(key, _)| *key).collect();
+        for key in late {
+            self.dismiss(key, poller, now);
         }
-        self.control.arm(&self.epoll, self.now);
+        self.arm(poller, now);
+    }
+
+    fn patience(&self) -> Duration {
+        if self.is_full() { LITTLE_PATIENCE } else { PATIENCE }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sys::epoll::Events;
+    use std::io::{Read, Write};
+    use std::os::unix::net::UnixStream;
+    use std::path::PathBuf;
+
+    fn path(name: &str) -> PathBuf {
+        let pid = std::process::id();
+        std::env::temp_dir().join(format!("handoff-control-{name}-{pid}"))
+    }
+
+    fn open(name: &str) -> (Control, Poller, PathBuf) {
+        let (path, mut poller) = (path(name), Poller::new().unwrap());
+        let mut control = Control::new(config::Control::At(path.clone()));
+        control.open(false, |_| false, lock::folder_of, &mut poller).unwrap();
+        (control, poller, path)
+    }
+
+    fn client(path: &PathBuf, line: &str) -> UnixStream {
+        let mut client = UnixStream::connect(path).unwrap();
+        client.write_all(line.as_bytes()).unwrap();
+        let time = Some(Duration::from_secs(10));
+        client.set_read_timeout(time).unwrap();
+        client
+    }
+
+    fn answer(mut client: UnixStream) -> String {
+        let mut text = String::new();
+        client.read_to_string(&mut text).unwrap();
+        text
+    }
+
+    const RELOAD: &str = "{\"command\":\"reload\"}\n";
+
+    #[test]
+    fn a_request_is_handed_out_and_its_client_is_answered_once() {
+        let (mut control, mut poller, path) = open("asks");
+        let now = Instant::now();
+        let stop = client(&path, "{\"command\":\"stop\"}\n");
+        let asked = control.accept(&mut poller, now);
+        let Some((key, Request::Stop)) = asked else { panic!("{asked:?}") };
+        assert!(control.accept(&mut poller, now).is_none());
+        let reply = Reply::Done("stopping".to_owned());
+        control.answer(key, &reply, &mut poller, now);
+        assert!(answer(stop).contains("stopping"));
+        assert!(control.clients.is_empty());
+        control.close(&mut poller);
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn what_is_no_request_is_answered_and_handed_to_nobody() {
+        let (mut control, mut poller, path) = open("nonsense");
+        let nonsense = client(&path, "dance\n");
+        assert!(control.accept(&mut poller, Instant::now()).is_none());
+        assert!(answer(nonsense).contains("error"));
+        control.close(&mut poller);
+    }
+
+    #[test]
+    fn whoever_waits_hears_of_a_reload_up_to_its_own_and_not_of_others() {
+        let (mut control, mut poller, path) = open("waits");
+        let now = Instant::now();
+        let mut waiting = Vec::new();
+        for generation in [2, 3] {
+            waiting.push(client(&path, RELOAD));
+            let (key, _) = control.accept(&mut poller, now).unwrap();
+            control.wait(key, generation, &poller).unwrap();
+        }
+        let finished = Report::ReloadFinished { generation: 2 };
+        control.report(&finished, &mut poller, now);
+        assert!(answer(waiting.remove(0)).contains("finished"));
+        assert_eq!(control.waiting(u32::MAX).len(), 1);
+        let (generation, why) = (3, Abandon::Stopping);
+        let stopped = Report::ReloadAbandoned { generation, why };
+        control.report(&stopped, &mut poller, now);
+        assert!(answer(waiting.remove(0)).contains("abandoned"));
+        assert_eq!(control.last_reload(), Some(&*stopped.to_string()));
+        control.close(&mut poller);
+    }
+
+    #[test]
+    fn half_of_the_clients_may_wait_for_a_reload() {
+        let (mut control, mut poller, path) = open("crowd");
+        let now = Instant::now();
+        let mut clients = Vec::new();
+        for number in 0..=WAITING {
+            clients.push(client(&path, RELOAD));
+            let (key, _) = control.accept(&mut poller, now).unwrap();
+            let waits = control.wait(key, 2, &poller).is_ok();
+            assert_eq!(waits, number < WAITING);
+        }
+        control.close(&mut poller);
+    }
+
+    #[test]
+    fn silent_clients_are_dismissed_sooner_when_there_is_no_room() {
+        let (mut control, mut poller, path) = open("silent");
+        let now = Instant::now();
+        let mut clients: Vec<UnixStream> =
+            (1..CLIENTS).map(|_| client(&path, "")).collect();
+        assert!(control.accept(&mut poller, now).is_none());
+        assert_eq!(control.deadline(), Some(now + PATIENCE));
+        clients.extend((0..2).map(|_| client(&path, "")));
+        assert!(control.accept(&mut poller, now).is_none());
+        assert_eq!(control.deadline(), Some(now + LITTLE_PATIENCE));
+        let mut events = Events::with_capacity(CLIENTS);
+        poller.wait(&mut events, Some(Duration::ZERO)).unwrap();
+        assert_eq!(events.len(), 0, "the one without room wakes nobody");
+        control.tick(&mut poller, now + LITTLE_PATIENCE);
+        assert!(control.clients.is_empty());
+        poller.wait(&mut events, None).unwrap();
+        assert_eq!(events.len(), 1, "the next one is let in");
+        control.close(&mut poller);
     }
 }

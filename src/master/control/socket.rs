@@ -9,7 +9,6 @@
 //! The file is never there without somebody who listens on it, and a name
 //! that is taken over from another master is never away for an instant.
 
-use std::env;
 use std::fmt;
 use std::fs::{self, Permissions};
 use std::io;
@@ -19,6 +18,7 @@ use std::path::{Path, PathBuf};
 
 use log::debug;
 
+use crate::control::path::{folders, is_named_so};
 use crate::sys;
 use crate::sys::socket::{self, Accepted};
 use crate::sys::unix;
@@ -28,25 +28,6 @@ const BACKLOG: i32 = 128;
 
 /// Masters with the same process number that may share a folder.
 const NAMESAKES: u32 = 64;
-
-/// Where a control socket lies if nobody has said where: where services keep
-/// such things for this user or, else, for the system.
-pub(crate) fn folders() -> impl Iterator<Item = PathBuf> {
-    let own = env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
-    let own = own.filter(|path| path.is_absolute());
-    let system = PathBuf::from("/run");
-    own.filter(|own| *own != system).into_iter().chain([system])
-}
-
-/// Whether a file in one of the [`folders`] is named as a control socket.
-pub(crate) fn is_named_so(name: &str) -> bool {
-    name.strip_prefix("handoff-")
-        .and_then(|rest| rest.strip_suffix(".sock"))
-        .is_some_and(|rest| {
-            let (pid, nth) = rest.split_once('-').unwrap_or((rest, "2"));
-            [pid, nth].iter().all(|number| number.parse::<u32>().is_ok())
-        })
-}
 
 /// Names for the socket of this process, the first one first: in a folder that
 /// containers share, several may be process 1.
@@ -86,11 +67,11 @@ pub(super) struct Socket {
 
 /// Somebody who is allowed to ask, or not.
 #[derive(Debug)]
-pub(super) enum Visitor {
+pub(super) enum Peer {
     /// Root, or the user of this process.
-    Welcome(OwnedFd),
+    Allowed(OwnedFd),
     /// Somebody else.
-    Stranger(OwnedFd),
+    Denied(OwnedFd),
 }
 
 impl Socket {
@@ -149,15 +130,15 @@ impl Socket {
     }
 
     /// The next client in the queue.
-    pub(super) fn accept(&self) -> sys::Result<Option<Visitor>> {
+    pub(super) fn accept(&self) -> sys::Result<Option<Peer>> {
         loop {
             match socket::accept(self.socket.as_fd())? {
                 Accepted::Connection(client, _) => {
                     let uid = unix::peer(client.as_fd())?.uid;
                     let welcome = uid == 0 || uid == unix::own_uid();
                     return Ok(Some(match welcome {
-                        true => Visitor::Welcome(client),
-                        false => Visitor::Stranger(client),
+                        true => Peer::Allowed(client),
+                        false => Peer::Denied(client),
                     }));
                 }
                 Accepted::Aborted => {}
@@ -205,6 +186,7 @@ fn identity(path: &Path) -> io::Result<(u64, u64)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::env;
     use std::os::unix::net::UnixStream;
 
     fn scratch(name: &str) -> PathBuf {
@@ -221,7 +203,7 @@ mod tests {
         assert!(is_in_use(&path));
         let client = UnixStream::connect(&path).unwrap();
         let visitor = socket.accept().unwrap();
-        assert!(matches!(visitor, Some(Visitor::Welcome(_))));
+        assert!(matches!(visitor, Some(Peer::Allowed(_))));
         drop(client);
         socket.close().unwrap();
         assert!(!path.exists());
@@ -255,22 +237,5 @@ mod tests {
         let long = scratch(&"x".repeat(80));
         assert!(Socket::bind(&long).is_err());
         assert!(!folder.exists() && !long.exists());
-    }
-
-    #[test]
-    fn only_what_is_named_after_a_process_is_looked_at() {
-        for (name, is_one) in [
-            ("handoff-1.sock", true),
-            ("handoff-4194304.sock", true),
-            ("handoff-1-2.sock", true),
-            ("handoff-1-.sock", false),
-            ("handoff-1-2-3.sock", false),
-            ("handoff-.sock", false),
-            ("handoff-1.sock.77", false),
-            ("handoff-app.sock", false),
-            ("other-1.sock", false),
-        ] {
-            assert_eq!(is_named_so(name), is_one, "{name}");
-        }
     }
 }

@@ -20,10 +20,7 @@ use std::collections::{VecDeque, vec_deque};
 use std::fmt;
 
 use super::Connection;
-
-/// The most file descriptors that one message carries: `SCM_MAX_FD`,
-/// unix(7).
-pub const BATCH_MAX: usize = 253;
+use crate::ipc::codec::MAX_DESCRIPTORS;
 
 /// What a worker claimed that cannot be true: its channel is broken, or it
 /// lies. It should be killed, and its connections given to others.
@@ -78,7 +75,7 @@ pub struct Batch<'a, C> {
 }
 
 impl<'a, C> Batch<'a, C> {
-    /// The connections, in order: at least one, at most [`BATCH_MAX`].
+    /// The connections, in order: at least one, at most [`MAX_DESCRIPTORS`].
     pub fn connections(&self) -> impl ExactSizeIterator<Item = &'a C> {
         self.queue.clone().map(|held| &held.handle)
     }
@@ -136,7 +133,7 @@ impl<C> Ledger<C> {
     pub(super) fn batch(&self) -> Option<Batch<'_, C>> {
         let first = self.first_unsent();
         let start = self.index_of(first);
-        let end = self.queue.len().min(start + BATCH_MAX);
+        let end = self.queue.len().min(start + MAX_DESCRIPTORS);
         let queue = self.queue.range(start..end);
         (queue.len() > 0).then_some(Batch { first, queue })
     }

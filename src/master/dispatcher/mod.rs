@@ -37,7 +37,7 @@ mod tests;
 mod walk;
 mod worker;
 
-pub use ledger::{BATCH_MAX, Batch, Claim, Fault};
+pub use ledger::{Batch, Claim, Fault};
 pub use worker::Counts;
 
 use std::collections::VecDeque;

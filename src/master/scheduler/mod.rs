@@ -20,7 +20,7 @@
 //! Three policies are here; another is one function:
 //!
 //! ```
-//! use handoff::master::scheduler::{Peer, Rotation, Scheduler};
+//! use handoff::scheduler::{Peer, Rotation, Scheduler};
 //!
 //! /// Clients of the unix socket have the first worker for themselves, as
 //! /// long as the others can cope.

@@ -21,7 +21,7 @@ pub struct Candidate {
 }
 
 impl Candidate {
-    pub(in crate::master) fn new(
+    pub(crate) fn new(
         worker: WorkerId,
         slot: usize,
         open: u64,
@@ -63,7 +63,7 @@ impl Candidate {
         self.skipped
     }
 
-    pub(in crate::master) fn place(&self) -> usize {
+    pub(crate) fn place(&self) -> usize {
         self.place
     }
 }
@@ -109,13 +109,13 @@ impl Rotation {
     }
 
     /// Whether anybody has room.
-    pub(in crate::master) fn has_room(&self) -> bool {
+    pub(crate) fn has_room(&self) -> bool {
         self.with_room > 0
     }
 
     /// Takes one connection's room at `index`, which must have some, and
     /// moves the turn on.
-    pub(in crate::master) fn give(&mut self, index: usize) {
+    pub(crate) fn give(&mut self, index: usize) {
         let candidate = &mut self.candidates[index];
         candidate.open += 1;
         candidate.room -= 1;
@@ -129,7 +129,7 @@ impl Rotation {
 
     /// Sets the counts of `slot`'s worker. True if it was full and no longer
     /// is.
-    pub(in crate::master) fn update(
+    pub(crate) fn update(
         &mut self,
         slot: usize,
         open: u64,
@@ -146,7 +146,7 @@ impl Rotation {
     }
 
     /// Adds a worker; its slot must be free.
-    pub(in crate::master) fn join(&mut self, candidate: Candidate) {
+    pub(crate) fn join(&mut self, candidate: Candidate) {
         let at = self.candidates.partition_point(|c| c.slot < candidate.slot);
         self.with_room += usize::from(candidate.has_room());
         self.candidates.insert(at, candidate);
@@ -155,7 +155,7 @@ impl Rotation {
 
     /// Removes the worker of `slot`, if there is one; returns how often it
     /// was skipped.
-    pub(in crate::master) fn leave(&mut self, slot: usize) -> u64 {
+    pub(crate) fn leave(&mut self, slot: usize) -> u64 {
         let Some(index) = self.find(slot) else { return 0 };
         let candidate = self.candidates.remove(index);
         self.with_room -= usize::from(candidate.has_room());
@@ -164,15 +164,12 @@ impl Rotation {
     }
 
     /// How often the worker of `slot` was skipped.
-    pub(in crate::master) fn skipped(&self, slot: usize) -> u64 {
+    pub(crate) fn skipped(&self, slot: usize) -> u64 {
         self.find(slot).map_or(0, |index| self.candidates[index].skipped)
     }
 
     /// Tells every candidate where its worker is kept now.
-    pub(in crate::master) fn relocate(
-        &mut self,
-        place: impl Fn(WorkerId) -> usize,
-    ) {
+    pub(crate) fn relocate(&mut self, place: impl Fn(WorkerId) -> usize) {
         for candidate in &mut self.candidates {
             candidate.place = place(candidate.worker);
         }

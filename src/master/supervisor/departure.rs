@@ -60,20 +60,15 @@ impl Doom {
 }
 
 impl Supervisor {
-    pub(super) fn expire_departed(
-        &mut self,
-        now: Duration,
-        index: usize,
-        out: &mut Vec<Action>,
-    ) {
+    pub(super) fn expire_departed(&mut self, index: usize) {
         let Departed { worker, doom, .. } = self.departed[index];
-        let due = doom.deadline().is_some_and(|deadline| deadline <= now);
+        let due = doom.deadline().is_some_and(|deadline| deadline <= self.now);
         self.departed[index].doom = match doom {
             Doom::Grace { .. } if due => {
-                self.sign_off(now, worker.id, Reason::GraceOver, out)
+                self.sign_off(worker.id, Reason::GraceOver)
             }
             Doom::Terminated { .. } if due => {
-                kill(worker.id, Reason::TerminateIgnored, out)
+                kill(worker.id, Reason::TerminateIgnored, &mut self.out)
             }
             Doom::Grace { .. } | Doom::Terminated { .. } | Doom::Killed => {
                 doom
@@ -82,89 +77,58 @@ impl Supervisor {
     }
 
     /// Empties a seat: who serves may finish, who does not is ended.
-    pub(super) fn vacate(
-        &mut self,
-        now: Duration,
-        slot: usize,
-        grace: Doom,
-        out: &mut Vec<Action>,
-    ) {
+    pub(super) fn vacate(&mut self, slot: usize, grace: Doom) {
         match std::mem::take(&mut self.slots[slot].seat) {
             Seat::Vacant => {}
-            Seat::Starting(new) => self.dismiss(now, slot, new.worker, out),
+            Seat::Starting(new) => self.dismiss(slot, new.worker),
             Seat::Ready(old) => {
-                self.retire(now, slot, old.worker, grace, out);
+                self.retire(slot, old.worker, grace);
             }
             Seat::Replacing { old, new } => {
-                self.dismiss(now, slot, new.worker, out);
-                self.retire(now, slot, old.worker, grace, out);
+                self.dismiss(slot, new.worker);
+                self.retire(slot, old.worker, grace);
             }
         }
     }
 
     /// Lets go a worker that was in rotation.
-    pub(super) fn retire(
-        &mut self,
-        now: Duration,
-        slot: usize,
-        worker: Worker,
-        grace: Doom,
-        out: &mut Vec<Action>,
-    ) {
-        out.push(Action::Withdraw { worker: worker.id });
-        out.push(Action::Disconnect { worker: worker.id });
-        self.depart(now, slot, worker, grace, out);
+    pub(super) fn retire(&mut self, slot: usize, worker: Worker, grace: Doom) {
+        self.out.push(Action::Withdraw { worker: worker.id });
+        self.out.push(Action::Disconnect { worker: worker.id });
+        self.depart(slot, worker, grace);
     }
 
     /// Ends a worker that was not in rotation: it has nothing to finish.
-    pub(super) fn dismiss(
-        &mut self,
-        now: Duration,
-        slot: usize,
-        worker: Worker,
-        out: &mut Vec<Action>,
-    ) {
-        let doom = self.sign_off(now, worker.id, Reason::NotNeeded, out);
-        self.depart(now, slot, worker, doom, out);
+    pub(super) fn dismiss(&mut self, slot: usize, worker: Worker) {
+        let doom = self.sign_off(worker.id, Reason::NotNeeded);
+        self.depart(slot, worker, doom);
     }
 
-    pub(super) fn depart(
-        &mut self,
-        now: Duration,
-        slot: usize,
-        worker: Worker,
-        doom: Doom,
-        out: &mut Vec<Action>,
-    ) {
-        self.departed.push(Departed { worker, slot, since: now, doom });
+    pub(super) fn depart(&mut self, slot: usize, worker: Worker, doom: Doom) {
+        self.departed.push(Departed { worker, slot, since: self.now, doom });
         let leaving =
             |gone: &&mut Departed| gone.slot == slot && !gone.doom.is_killed();
         if self.departed.iter_mut().filter(leaving).count() > LEAVING
             && let Some(oldest) = self.departed.iter_mut().find(leaving)
         {
-            oldest.doom = kill(oldest.worker.id, Reason::Crowded, out);
+            oldest.doom =
+                kill(oldest.worker.id, Reason::Crowded, &mut self.out);
         }
     }
 
     /// Sends the first signal that this program is to get.
-    fn sign_off(
-        &self,
-        now: Duration,
-        id: WorkerId,
-        why: Reason,
-        out: &mut Vec<Action>,
-    ) -> Doom {
+    fn sign_off(&mut self, id: WorkerId, why: Reason) -> Doom {
         match self.policy.terminate_before_kill {
             Some(pause) => {
-                out.push(Action::Terminate { worker: id, why });
-                Doom::Terminated { deadline: now.saturating_add(pause) }
+                self.out.push(Action::Terminate { worker: id, why });
+                Doom::Terminated { deadline: self.now.saturating_add(pause) }
             }
-            None => kill(id, why, out),
+            None => kill(id, why, &mut self.out),
         }
     }
 
-    pub(super) fn grace_from(&self, now: Duration) -> Doom {
-        Doom::Grace { deadline: now.saturating_add(self.policy.grace) }
+    pub(super) fn grace(&self) -> Doom {
+        Doom::Grace { deadline: self.now.saturating_add(self.policy.grace) }
     }
 
     pub(super) fn departed_of(&self, slot: usize) -> usize {

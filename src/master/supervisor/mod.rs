@@ -1,6 +1,6 @@
-//! The supervisor: decides which workers there should be.
+//! PURE: decides which workers there should be.
 //!
-//! A pure state machine. Events and the time go in, actions come out; it
+//! A state machine. Events and the time go in, actions come out; it
 //! knows no process, no signal and no clock, and whether a worker is Rust or
 //! anything else it knows from one line of its [`Policy`]. Time is a
 //! `Duration` since any fixed instant of a clock that never goes back.
@@ -54,6 +54,10 @@ use stop::Phase;
 /// then again whenever [`deadline`](Self::deadline) has come.
 #[derive(Debug)]
 pub struct Supervisor {
+    /// The time of the event or tick that is being dealt with.
+    now: Duration,
+    /// What is to be done about that, as far as it is decided.
+    out: Vec<Action>,
     policy: Policy,
     phase: Phase,
     reload: Reload,
@@ -71,6 +75,8 @@ impl Supervisor {
     /// A supervisor that wants `policy.workers` workers and has none.
     pub fn new(policy: Policy, now: Duration) -> Supervisor {
         Supervisor {
+            now,
+            out: Vec::new(),
             slots: (0..policy.workers).map(|_| Slot::new(now)).collect(),
             departed: Vec::new(),
             policy,
@@ -91,33 +97,34 @@ impl Supervisor {
         event: Event,
         out: &mut Vec<Action>,
     ) {
+        self.now = now;
         match event {
             Event::SpawnFailed { worker, why } => {
-                self.spawn_failed(now, worker, why, out);
+                self.spawn_failed(worker, why);
             }
-            Event::Ready { worker } => self.ready(now, worker, out),
+            Event::Ready { worker } => self.ready(worker),
             Event::Leaving { worker, proven } => {
-                self.leaving(now, worker, proven, out);
+                self.leaving(worker, proven);
             }
             Event::ChannelEnded { worker, proven } => {
-                self.channel_ended(now, worker, proven, out);
+                self.channel_ended(worker, proven);
             }
             Event::Exited { worker, how, proven } => {
-                self.exited(now, worker, how, proven, out);
+                self.exited(worker, how, proven);
             }
             Event::Hung { worker } => {
-                self.condemn(now, worker, Reason::Hung, Failure::Hung, out);
+                self.condemn(worker, Reason::Hung, Failure::Hung);
             }
             Event::Broken { worker } => {
                 let (why, failure) = (Reason::Broken, Failure::Broken);
-                self.condemn(now, worker, why, failure, out);
+                self.condemn(worker, why, failure);
             }
             Event::Recycle { worker } => self.recycle(worker),
-            Event::Reload => self.ask_reload(now, out),
-            Event::Resize(workers) => self.resize(now, workers, out),
-            Event::Stop => self.stop(now, out),
-            Event::StopNow => self.stop_now(now, out),
-            Event::Emptied => self.emptied(now, out),
+            Event::Reload => self.ask_reload(),
+            Event::Resize(workers) => self.resize(workers),
+            Event::Stop => self.stop(),
+            Event::StopNow => self.stop_now(),
+            Event::Emptied => self.emptied(),
             Event::Stranded => self.stranded(),
         }
         self.tick(now, out);
@@ -125,8 +132,10 @@ impl Supervisor {
 
     /// Lets time pass and appends what is to be done.
     pub fn tick(&mut self, now: Duration, out: &mut Vec<Action>) {
-        self.expire(now, out);
-        self.reconcile(now, out);
+        self.now = now;
+        self.expire();
+        self.reconcile();
+        out.append(&mut self.out);
     }
 
     /// When [`tick`](Self::tick) wants to be called, if nothing happens
@@ -157,38 +166,33 @@ impl Supervisor {
     }
 
     /// Compares the workers that are with those that should be.
-    fn reconcile(&mut self, now: Duration, out: &mut Vec<Action>) {
-        self.promote_heirs(out);
-        self.roll(now, out);
-        self.fill_vacancies(now, out);
-        self.report_health(out);
-        self.exit_when_alone(out);
+    fn reconcile(&mut self) {
+        self.promote_heirs();
+        self.roll();
+        self.fill_vacancies();
+        self.report_health();
+        self.exit_when_alone();
     }
 
     /// Ends what has reached its deadline.
-    fn expire(&mut self, now: Duration, out: &mut Vec<Action>) {
-        self.advance_phase(now, out);
+    fn expire(&mut self) {
+        self.advance_phase();
         for slot in 0..self.slots.len() {
-            self.expire_newcomer(now, slot, out);
-            self.settle_member(now, slot, out);
+            self.expire_newcomer(slot);
+            self.settle_member(slot);
         }
         for index in 0..self.departed.len() {
-            self.expire_departed(now, index, out);
+            self.expire_departed(index);
         }
     }
 
-    fn expire_newcomer(
-        &mut self,
-        now: Duration,
-        slot: usize,
-        out: &mut Vec<Action>,
-    ) {
+    fn expire_newcomer(&mut self, slot: usize) {
         let Some(&new) = self.slots[slot].seat.newcomer() else { return };
-        if new.deadline > now {
+        if new.deadline > self.now {
             return;
         }
         let (why, failure) = match new.awaited {
-            Awaited::Lived { .. } => return self.succeed(now, slot, out),
+            Awaited::Lived { .. } => return self.succeed(slot),
             Awaited::Ready => {
                 (Reason::NotReady, Failure::NotReady(self.policy.boot_timeout))
             }
@@ -196,40 +200,29 @@ impl Supervisor {
                 (Reason::ChannelEnded, Failure::ChannelEnded)
             }
         };
-        self.put_down(now, new.worker.id, why, failure, out);
+        self.put_down(new.worker.id, why, failure);
     }
 
-    fn settle_member(
-        &mut self,
-        now: Duration,
-        slot: usize,
-        out: &mut Vec<Action>,
-    ) {
+    fn settle_member(&mut self, slot: usize) {
         if let Some(member) = self.slots[slot].seat.member_mut()
             && !member.settled
-            && has_lived(now, Some(member.ready), false)
+            && has_lived(self.now, Some(member.ready), false)
         {
             member.settled = true;
             let worker = member.worker;
-            self.judge(now, slot, worker, Verdict::Lived, out);
+            self.judge(slot, worker, Verdict::Lived);
         }
     }
 
-    fn spawn_failed(
-        &mut self,
-        now: Duration,
-        id: WorkerId,
-        why: String,
-        out: &mut Vec<Action>,
-    ) {
+    fn spawn_failed(&mut self, id: WorkerId, why: String) {
         self.forget(id);
-        let Some((slot, removed)) = self.unseat(id, out) else { return };
-        self.cannot_start(now, id, &why, out);
+        let Some((slot, removed)) = self.unseat(id) else { return };
+        self.cannot_start(id, &why);
         let verdict = Verdict::Failed(Failure::NotStarted(why));
-        self.judge(now, slot, removed.worker(), verdict, out);
+        self.judge(slot, removed.worker(), verdict);
     }
 
-    fn ready(&mut self, now: Duration, id: WorkerId, out: &mut Vec<Action>) {
+    fn ready(&mut self, id: WorkerId) {
         let Some(slot) = self.slots.iter().position(|slot| {
             slot.seat.newcomer().is_some_and(|new| {
                 new.worker.id == id && matches!(new.awaited, Awaited::Ready)
@@ -239,50 +232,39 @@ impl Supervisor {
         };
         self.past = Past::BeenReady;
         match self.slots[slot].seat {
-            Seat::Starting(new) => self.admit(slot, new.worker, now, out),
+            Seat::Starting(new) => self.admit(slot, new.worker, self.now),
             Seat::Replacing { old, mut new } => {
                 let canary = self.is_canary(&new.worker);
-                new.awaited = Awaited::Lived { ready: now };
-                new.deadline = if canary { now + LIVED } else { now };
+                new.awaited = Awaited::Lived { ready: self.now };
+                new.deadline =
+                    if canary { self.now + LIVED } else { self.now };
                 self.slots[slot].seat = Seat::Replacing { old, new };
             }
             Seat::Vacant | Seat::Ready(_) => {}
         }
     }
 
-    fn leaving(
-        &mut self,
-        now: Duration,
-        id: WorkerId,
-        proven: bool,
-        out: &mut Vec<Action>,
-    ) {
-        let Some((slot, removed)) = self.unseat(id, out) else { return };
+    fn leaving(&mut self, id: WorkerId, proven: bool) {
+        let Some((slot, removed)) = self.unseat(id) else { return };
         let worker = removed.worker();
         let verdict = match removed {
             Removed::Newcomer(_) => Verdict::Failed(Failure::Left),
             Removed::Member(_) => {
-                match has_lived(now, removed.ready(), proven) {
+                match has_lived(self.now, removed.ready(), proven) {
                     true => Verdict::Lived,
                     false => Verdict::Left,
                 }
             }
         };
-        self.depart(now, slot, worker, self.grace_from(now), out);
-        self.judge(now, slot, worker, verdict, out);
+        self.depart(slot, worker, self.grace());
+        self.judge(slot, worker, verdict);
     }
 
     /// A worker that has lived is replaced at once. Of any other it is first
     /// awaited that it exits, since only its exit tells a crash, which has to
     /// be paid for with a pause, from a kill.
-    fn channel_ended(
-        &mut self,
-        now: Duration,
-        id: WorkerId,
-        proven: bool,
-        out: &mut Vec<Action>,
-    ) {
-        let Some((slot, removed)) = self.unseat(id, out) else { return };
+    fn channel_ended(&mut self, id: WorkerId, proven: bool) {
+        let Some((slot, removed)) = self.unseat(id) else { return };
         let worker = removed.worker();
         let ready = removed.ready();
         let since = match removed {
@@ -290,7 +272,7 @@ impl Supervisor {
                 awaited: Awaited::Exit { since, .. },
                 ..
             }) => since,
-            Removed::Newcomer(_) | Removed::Member(_) => now,
+            Removed::Newcomer(_) | Removed::Member(_) => self.now,
         };
         let new = Newcomer {
             worker,
@@ -308,95 +290,62 @@ impl Supervisor {
             }
             // It has lived, or its successor is under way.
             Seat::Vacant | Seat::Starting(_) | Seat::Replacing { .. } => {
-                self.depart(now, slot, worker, self.grace_from(now), out);
+                self.depart(slot, worker, self.grace());
                 if lived {
-                    self.judge(now, slot, worker, Verdict::Lived, out);
+                    self.judge(slot, worker, Verdict::Lived);
                 }
             }
         }
     }
 
-    fn exited(
-        &mut self,
-        now: Duration,
-        id: WorkerId,
-        how: Exit,
-        proven: bool,
-        out: &mut Vec<Action>,
-    ) {
+    fn exited(&mut self, id: WorkerId, how: Exit, proven: bool) {
         self.forget(id);
-        let Some((slot, removed)) = self.unseat(id, out) else { return };
-        let verdict = Verdict::of_exit(now, removed.ready(), how, proven);
-        self.judge(now, slot, removed.worker(), verdict, out);
+        let Some((slot, removed)) = self.unseat(id) else { return };
+        let verdict = Verdict::of_exit(self.now, removed.ready(), how, proven);
+        self.judge(slot, removed.worker(), verdict);
     }
 
     /// Kills a worker wherever it is.
-    fn condemn(
-        &mut self,
-        now: Duration,
-        id: WorkerId,
-        why: Reason,
-        failure: Failure,
-        out: &mut Vec<Action>,
-    ) {
+    fn condemn(&mut self, id: WorkerId, why: Reason, failure: Failure) {
         for gone in &mut self.departed {
             if gone.worker.id == id && !gone.doom.is_killed() {
-                gone.doom = kill(id, why, out);
+                gone.doom = kill(id, why, &mut self.out);
             }
         }
-        self.put_down(now, id, why, failure, out);
+        self.put_down(id, why, failure);
     }
 
-    fn resize(
-        &mut self,
-        now: Duration,
-        workers: usize,
-        out: &mut Vec<Action>,
-    ) {
+    fn resize(&mut self, workers: usize) {
         if !self.phase.is_serving() {
             return;
         }
         for slot in workers..self.slots.len() {
-            self.vacate(now, slot, self.grace_from(now), out);
+            self.vacate(slot, self.grace());
         }
-        self.slots.resize_with(workers, || Slot::new(now));
+        self.slots.resize_with(workers, || Slot::new(self.now));
     }
 
     /// Kills a worker that holds a seat, and judges it.
-    fn put_down(
-        &mut self,
-        now: Duration,
-        id: WorkerId,
-        why: Reason,
-        failure: Failure,
-        out: &mut Vec<Action>,
-    ) {
-        let Some((slot, removed)) = self.unseat(id, out) else { return };
-        let doom = kill(id, why, out);
-        self.depart(now, slot, removed.worker(), doom, out);
+    fn put_down(&mut self, id: WorkerId, why: Reason, failure: Failure) {
+        let Some((slot, removed)) = self.unseat(id) else { return };
+        let doom = kill(id, why, &mut self.out);
+        self.depart(slot, removed.worker(), doom);
         let lived = match &removed {
-            Removed::Member(_) => has_lived(now, removed.ready(), false),
+            Removed::Member(_) => has_lived(self.now, removed.ready(), false),
             Removed::Newcomer(_) => false,
         };
         let verdict = match lived {
             true => Verdict::Lived,
             false => Verdict::Failed(failure),
         };
-        self.judge(now, slot, removed.worker(), verdict, out);
+        self.judge(slot, removed.worker(), verdict);
     }
 
     /// The one place where a worker's life or end has consequences beyond its
     /// seat.
-    fn judge(
-        &mut self,
-        now: Duration,
-        slot: usize,
-        worker: Worker,
-        verdict: Verdict,
-        out: &mut Vec<Action>,
-    ) {
-        self.slots[slot].backoff.judge(now, &verdict);
-        self.judge_drought(now, worker.id, &verdict);
+    fn judge(&mut self, slot: usize, worker: Worker, verdict: Verdict) {
+        self.slots[slot].backoff.judge(self.now, &verdict);
+        self.judge_drought(worker.id, &verdict);
         let why = match verdict {
             Verdict::Lived => return,
             Verdict::Left => Failure::Left,
@@ -405,39 +354,29 @@ impl Supervisor {
         if worker.generation == self.generation {
             let why = why.clone();
             let why = Abandon::Failed { worker: worker.id, why };
-            self.abandon_reload(now, why, out);
+            self.abandon_reload(why);
         }
-        self.count_failure(now, worker.id, why, out);
+        self.count_failure(worker.id, why);
     }
 
     /// Puts a worker into rotation and on the empty seat.
-    fn admit(
-        &mut self,
-        slot: usize,
-        worker: Worker,
-        ready: Duration,
-        out: &mut Vec<Action>,
-    ) {
+    fn admit(&mut self, slot: usize, worker: Worker, ready: Duration) {
         let slot = &mut self.slots[slot];
         slot.reached = worker.generation;
         slot.seat =
             Seat::Ready(Member { worker, ready, settled: false, worn: false });
-        out.push(Action::Admit { worker: worker.id });
+        self.out.push(Action::Admit { worker: worker.id });
     }
 
     /// Takes a worker off its seat and, if it was in it, out of rotation.
-    fn unseat(
-        &mut self,
-        id: WorkerId,
-        out: &mut Vec<Action>,
-    ) -> Option<(usize, Removed)> {
+    fn unseat(&mut self, id: WorkerId) -> Option<(usize, Removed)> {
         let found =
             self.slots.iter_mut().enumerate().find_map(|(at, slot)| {
                 slot.seat.remove(id).map(|removed| (at, removed))
             });
         match found {
             Some((_, Removed::Member(_))) => {
-                out.push(Action::Withdraw { worker: id });
+                self.out.push(Action::Withdraw { worker: id });
             }
             Some((_, Removed::Newcomer(_))) | None => {}
         }

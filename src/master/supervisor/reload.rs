@@ -45,56 +45,48 @@ pub(super) enum Reload {
 }
 
 impl Supervisor {
-    pub(super) fn ask_reload(&mut self, now: Duration, out: &mut Vec<Action>) {
+    pub(super) fn ask_reload(&mut self) {
         if !self.phase.is_serving() {
             return;
         }
         match &mut self.reload {
-            Reload::Idle => self.begin_reload(now, out),
+            Reload::Idle => self.begin_reload(),
             Reload::Rolling { again } => *again = true,
         }
     }
 
     /// Slots that wait after failures get their next attempt now: the new
     /// release may well be the cure.
-    fn begin_reload(&mut self, now: Duration, out: &mut Vec<Action>) {
+    fn begin_reload(&mut self) {
         self.generation += 1;
         self.reload = Reload::Rolling { again: false };
         for slot in &mut self.slots {
-            slot.backoff.retry = now;
+            slot.backoff.retry = self.now;
         }
-        self.drought.retry_now(now);
+        self.drought.retry_now(self.now);
         let generation = self.generation;
-        out.push(Action::Report(Report::ReloadBegan { generation }));
+        self.out.push(Action::Report(Report::ReloadBegan { generation }));
     }
 
     /// Ends a reload early, if there is one.
-    pub(super) fn abandon_reload(
-        &mut self,
-        now: Duration,
-        why: Abandon,
-        out: &mut Vec<Action>,
-    ) {
+    pub(super) fn abandon_reload(&mut self, why: Abandon) {
         let Reload::Rolling { again } = self.reload else { return };
         self.reload = Reload::Idle;
-        self.cancel_steps(now, out);
+        self.cancel_steps();
         let generation = self.generation;
-        out.push(Action::Report(Report::ReloadAbandoned { generation, why }));
+        self.out
+            .push(Action::Report(Report::ReloadAbandoned { generation, why }));
         if again && self.phase.is_serving() {
-            self.begin_reload(now, out);
+            self.begin_reload();
         }
     }
 
     /// Ends all successors that have not taken over.
-    pub(super) fn cancel_steps(
-        &mut self,
-        now: Duration,
-        out: &mut Vec<Action>,
-    ) {
+    pub(super) fn cancel_steps(&mut self) {
         for at in 0..self.slots.len() {
             if let Seat::Replacing { old, new } = self.slots[at].seat {
                 self.slots[at].seat = Seat::Ready(old);
-                self.dismiss(now, at, new.worker, out);
+                self.dismiss(at, new.worker);
             }
         }
     }
@@ -110,25 +102,25 @@ impl Supervisor {
     }
 
     /// Ends a reload that is complete, and takes the next step.
-    pub(super) fn roll(&mut self, now: Duration, out: &mut Vec<Action>) {
+    pub(super) fn roll(&mut self) {
         let generation = self.generation;
         let reached = |slot: &Slot| slot.reached == generation;
         match self.reload {
             Reload::Rolling { again } if self.slots.iter().all(reached) => {
                 self.reload = Reload::Idle;
                 let report = Report::ReloadFinished { generation };
-                out.push(Action::Report(report));
+                self.out.push(Action::Report(report));
                 if again {
-                    self.begin_reload(now, out);
+                    self.begin_reload();
                 }
             }
             Reload::Rolling { .. } | Reload::Idle => {}
         }
         if let Some((at, slot)) = self.next_step()
-            && at <= now
+            && at <= self.now
             && let Seat::Ready(old) = self.slots[slot].seat
         {
-            let new = self.spawn(now, slot, out);
+            let new = self.spawn(slot);
             self.slots[slot].seat = Seat::Replacing { old, new };
         }
     }
@@ -171,28 +163,23 @@ impl Supervisor {
     }
 
     /// The successor takes over.
-    pub(super) fn succeed(
-        &mut self,
-        now: Duration,
-        at: usize,
-        out: &mut Vec<Action>,
-    ) {
+    pub(super) fn succeed(&mut self, at: usize) {
         if let Seat::Replacing { old, new } = self.slots[at].seat
             && let Awaited::Lived { ready } = new.awaited
         {
-            self.admit(at, new.worker, ready, out);
-            self.retire(now, at, old.worker, self.grace_from(now), out);
+            self.admit(at, new.worker, ready);
+            self.retire(at, old.worker, self.grace());
         }
     }
 
     /// A successor that was ready need not wait for anything when the worker
     /// it was to succeed is gone before its time.
-    pub(super) fn promote_heirs(&mut self, out: &mut Vec<Action>) {
+    pub(super) fn promote_heirs(&mut self) {
         for at in 0..self.slots.len() {
             if let Seat::Starting(new) = self.slots[at].seat
                 && let Awaited::Lived { ready } = new.awaited
             {
-                self.admit(at, new.worker, ready, out);
+                self.admit(at, new.worker, ready);
             }
         }
     }

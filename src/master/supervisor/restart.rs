@@ -62,15 +62,11 @@ impl Drought {
 }
 
 impl Supervisor {
-    pub(super) fn fill_vacancies(
-        &mut self,
-        now: Duration,
-        out: &mut Vec<Action>,
-    ) {
+    pub(super) fn fill_vacancies(&mut self) {
         while let Some((at, slot)) = self.next_vacancy()
-            && at <= now
+            && at <= self.now
         {
-            let new = self.spawn(now, slot, out);
+            let new = self.spawn(slot);
             let slot = &mut self.slots[slot];
             if slot.starts > 0 && self.drought.backoff.failures > 0 {
                 self.drought.trial = Some(new.worker.id);
@@ -140,12 +136,7 @@ impl Supervisor {
     /// A drought begins with a failure while nobody lives, deepens with each
     /// failure of who tries for all, and ends with the first who lives. Other
     /// failures meanwhile are those of the wave that it began with.
-    pub(super) fn judge_drought(
-        &mut self,
-        now: Duration,
-        id: WorkerId,
-        verdict: &Verdict,
-    ) {
+    pub(super) fn judge_drought(&mut self, id: WorkerId, verdict: &Verdict) {
         let counts = match verdict {
             Verdict::Lived => true,
             Verdict::Left | Verdict::Failed(_) => {
@@ -155,25 +146,20 @@ impl Supervisor {
             }
         };
         if counts {
-            self.drought.backoff.judge(now, verdict);
+            self.drought.backoff.judge(self.now, verdict);
             self.drought.trial = None;
         }
     }
 
     /// Starts a worker that is to hold `slot`.
-    pub(super) fn spawn(
-        &mut self,
-        now: Duration,
-        slot: usize,
-        out: &mut Vec<Action>,
-    ) -> Newcomer {
+    pub(super) fn spawn(&mut self, slot: usize) -> Newcomer {
         self.newest.0 += 1;
         let worker = Worker {
             id: self.newest,
             generation: self.generation,
-            started: now,
+            started: self.now,
         };
-        out.push(Action::Spawn {
+        self.out.push(Action::Spawn {
             worker: worker.id,
             slot,
             generation: worker.generation,
@@ -181,21 +167,15 @@ impl Supervisor {
         Newcomer {
             worker,
             awaited: Awaited::Ready,
-            deadline: now.saturating_add(self.policy.boot_timeout),
+            deadline: self.now.saturating_add(self.policy.boot_timeout),
         }
     }
 
     /// A program that does not exist is one line, not five attempts.
-    pub(super) fn cannot_start(
-        &mut self,
-        now: Duration,
-        id: WorkerId,
-        why: &str,
-        out: &mut Vec<Action>,
-    ) {
+    pub(super) fn cannot_start(&mut self, id: WorkerId, why: &str) {
         match self.past {
             Past::NeverReady { .. } if id == WorkerId(1) => {
-                self.give_up(now, Outcome::CannotStart(why.to_owned()), out);
+                self.give_up(Outcome::CannotStart(why.to_owned()));
             }
             Past::NeverReady { .. } | Past::BeenReady => {}
         }
@@ -203,13 +183,7 @@ impl Supervisor {
 
     /// A program that has never worked is given up for the service manager
     /// to see; one that has is tried for ever.
-    pub(super) fn count_failure(
-        &mut self,
-        now: Duration,
-        last: WorkerId,
-        why: Failure,
-        out: &mut Vec<Action>,
-    ) {
+    pub(super) fn count_failure(&mut self, last: WorkerId, why: Failure) {
         match &mut self.past {
             Past::BeenReady => {}
             Past::NeverReady { failures } => {
@@ -217,13 +191,13 @@ impl Supervisor {
                 if *failures >= HOPELESS {
                     let failures = *failures;
                     let outcome = Outcome::GaveUp { failures, last, why };
-                    self.give_up(now, outcome, out);
+                    self.give_up(outcome);
                 }
             }
         }
     }
 
-    pub(super) fn report_health(&mut self, out: &mut Vec<Action>) {
+    pub(super) fn report_health(&mut self) {
         let never = matches!(self.past, Past::NeverReady { .. });
         if never || !self.phase.is_serving() {
             return;
@@ -238,13 +212,13 @@ impl Supervisor {
                 .filter(|slot| slot.seat.member().is_some())
                 .count();
             let workers = self.slots.len();
-            out.push(Action::Report(Report::Degraded {
+            self.out.push(Action::Report(Report::Degraded {
                 in_rotation,
                 workers,
             }));
         }
         if !failing && self.degraded {
-            out.push(Action::Report(Report::Recovered));
+            self.out.push(Action::Report(Report::Recovered));
         }
         self.degraded = failing;
     }

@@ -96,6 +96,25 @@ impl Supervisor {
         !self.phase.is_serving()
     }
 
+    /// Whether a stop waits for [`Event::Emptied`](super::Event::Emptied).
+    pub fn is_closing(&self) -> bool {
+        matches!(self.phase, Phase::Closing { .. })
+    }
+
+    /// Whether a worker is to come, or to be replaced.
+    pub fn expects_workers(&self) -> bool {
+        self.status().iter().any(|status| match status.state {
+            State::Waiting
+            | State::Starting
+            | State::Watched
+            | State::Dying => true,
+            State::Ready
+            | State::Leaving
+            | State::Terminated
+            | State::Killed => false,
+        })
+    }
+
     /// Whatever happens now is part of an end that has been told, or will be.
     pub fn is_ending(&self) -> bool {
         matches!(self.phase, Phase::Ending(_) | Phase::Done)

@@ -52,11 +52,11 @@ impl Phase {
 }
 
 impl Supervisor {
-    pub(super) fn stop(&mut self, now: Duration, out: &mut Vec<Action>) {
+    pub(super) fn stop(&mut self) {
         if !self.phase.is_serving() {
             return;
         }
-        let until = now.saturating_add(self.policy.linger);
+        let until = self.now.saturating_add(self.policy.linger);
         let deadline = until.saturating_add(self.policy.grace);
         // Without a single process there is nothing to be polite to; what
         // waits in the backlog would wait for a program that cannot live.
@@ -64,25 +64,25 @@ impl Supervisor {
             true => Phase::Ending(Outcome::Stopped),
             false => Phase::Lingering { until, deadline },
         };
-        self.abandon_reload(now, Abandon::Stopping, out);
-        self.cancel_steps(now, out);
+        self.abandon_reload(Abandon::Stopping);
+        self.cancel_steps();
     }
 
-    pub(super) fn stop_now(&mut self, now: Duration, out: &mut Vec<Action>) {
+    pub(super) fn stop_now(&mut self) {
         match self.phase {
             Phase::Serving
             | Phase::Lingering { .. }
             | Phase::Closing { .. }
             | Phase::Draining { .. } => {
-                self.end(now, Outcome::Stopped, Reason::StopNow, out);
+                self.end(Outcome::Stopped, Reason::StopNow);
             }
             Phase::Ending(_) | Phase::Done => {}
         }
     }
 
-    pub(super) fn emptied(&mut self, now: Duration, out: &mut Vec<Action>) {
+    pub(super) fn emptied(&mut self) {
         match self.phase {
-            Phase::Closing { deadline } => self.drain(now, deadline, out),
+            Phase::Closing { deadline } => self.drain(deadline),
             Phase::Serving
             | Phase::Lingering { .. }
             | Phase::Draining { .. }
@@ -106,33 +106,24 @@ impl Supervisor {
     }
 
     /// Ends a phase whose time is over.
-    pub(super) fn advance_phase(
-        &mut self,
-        now: Duration,
-        out: &mut Vec<Action>,
-    ) {
+    pub(super) fn advance_phase(&mut self) {
         if let Phase::Lingering { until, deadline } = self.phase
-            && until <= now
+            && until <= self.now
         {
-            out.push(Action::StopAccepting);
+            self.out.push(Action::StopAccepting);
             self.phase = Phase::Closing { deadline };
         }
         if let Phase::Closing { deadline } = self.phase
-            && deadline <= now
+            && deadline <= self.now
         {
-            self.drain(now, deadline, out);
+            self.drain(deadline);
         }
     }
 
-    fn drain(
-        &mut self,
-        now: Duration,
-        deadline: Duration,
-        out: &mut Vec<Action>,
-    ) {
+    fn drain(&mut self, deadline: Duration) {
         self.phase = Phase::Draining { deadline };
         for slot in 0..self.slots.len() {
-            self.vacate(now, slot, Doom::Grace { deadline }, out);
+            self.vacate(slot, Doom::Grace { deadline });
         }
         for gone in &mut self.departed {
             gone.doom = match gone.doom {
@@ -145,26 +136,15 @@ impl Supervisor {
     }
 
     /// Ends a program that cannot live. On the way out the deadline does it.
-    pub(super) fn give_up(
-        &mut self,
-        now: Duration,
-        outcome: Outcome,
-        out: &mut Vec<Action>,
-    ) {
+    pub(super) fn give_up(&mut self, outcome: Outcome) {
         if self.phase.is_serving() {
-            self.end(now, outcome, Reason::GivingUp, out);
+            self.end(outcome, Reason::GivingUp);
         }
     }
 
-    fn end(
-        &mut self,
-        now: Duration,
-        outcome: Outcome,
-        why: Reason,
-        out: &mut Vec<Action>,
-    ) {
+    fn end(&mut self, outcome: Outcome, why: Reason) {
         self.phase = Phase::Ending(outcome);
-        self.abandon_reload(now, Abandon::Stopping, out);
+        self.abandon_reload(Abandon::Stopping);
         let seated: Vec<_> = self
             .slots
             .iter()
@@ -175,14 +155,14 @@ impl Supervisor {
             })
             .collect();
         for worker in seated {
-            if let Some((slot, _)) = self.unseat(worker.id, out) {
-                let doom = Doom::Grace { deadline: now };
-                self.depart(now, slot, worker, doom, out);
+            if let Some((slot, _)) = self.unseat(worker.id) {
+                let doom = Doom::Grace { deadline: self.now };
+                self.depart(slot, worker, doom);
             }
         }
         for gone in &mut self.departed {
             if !gone.doom.is_killed() {
-                gone.doom = kill(gone.worker.id, why, out);
+                gone.doom = kill(gone.worker.id, why, &mut self.out);
             }
         }
     }
@@ -192,7 +172,7 @@ impl Supervisor {
             && self.slots.iter().all(|slot| slot.seat.is_vacant())
     }
 
-    pub(super) fn exit_when_alone(&mut self, out: &mut Vec<Action>) {
+    pub(super) fn exit_when_alone(&mut self) {
         if !self.is_alone() {
             return;
         }
@@ -204,7 +184,7 @@ impl Supervisor {
             | Phase::Closing { .. }
             | Phase::Done => return,
         };
-        out.push(Action::Exit(outcome));
+        self.out.push(Action::Exit(outcome));
         self.phase = Phase::Done;
     }
 }

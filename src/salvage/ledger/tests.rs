@@ -16,6 +16,8 @@ struct Slot {
     next: Position,
     written: usize,
     read: usize,
+    /// So much of that the worker has noted.
+    noted: usize,
     sound: bool,
 }
 
@@ -28,13 +30,24 @@ fn opened() -> Slot {
         next: FROM,
         written: 0,
         read: 0,
+        noted: 0,
         sound: true,
     }
 }
 
 impl Slot {
     fn read(self, read: usize) -> Slot {
-        Slot { read, ..self }
+        Slot { read, noted: read, ..self }
+    }
+
+    /// The worker has noted that it has read so much.
+    fn noted(self, noted: usize) -> Slot {
+        Slot { noted, ..self }
+    }
+
+    /// What the sheet says, whose first byte is 20 bytes before `FROM`.
+    fn sheet(&self) -> u64 {
+        20 + self.noted as u64
     }
 
     /// A handler has seen the request that begins so far behind `FROM`.
@@ -68,7 +81,7 @@ impl Slot {
     fn judged(self) -> Verdict {
         let Position { output, input } = FROM.plus(self.written, self.read);
         let kernel = Kernel::Open { given: output, taken: input };
-        judge(self.words(), kernel, self.sound)
+        judge(self.words(), self.sheet(), kernel, self.sound)
     }
 
     fn moves(self) -> Transfer {
@@ -79,7 +92,7 @@ impl Slot {
     }
 
     fn uncounted(self) -> Verdict {
-        judge(self.words(), Kernel::Uncounted, self.sound)
+        judge(self.words(), self.sheet(), Kernel::Uncounted, self.sound)
     }
 }
 
@@ -93,7 +106,9 @@ const LOST: Verdict = Verdict::Lost { done: FROM };
 fn a_connection_with_nothing_in_hand_moves_as_it_is() {
     let idle = Slot { place: Place::default(), ..opened() };
     assert_eq!(idle.judged(), Verdict::Moves(Transfer::at(FROM)));
-    assert_eq!(opened().judged(), Verdict::Moves(Transfer::at(FROM)));
+    let input = stretch(20, 0);
+    let open = Transfer { input, ..Transfer::at(FROM) };
+    assert_eq!(opened().judged(), Verdict::Moves(open));
 }
 
 #[test]
@@ -104,6 +119,39 @@ fn what_was_read_moves_with_its_connection() {
     assert_eq!((moved.done, moved.next), (FROM, FROM));
     let most = INPUT - 20;
     assert_eq!(opened().read(most).moves().input, stretch(20, most));
+}
+
+#[test]
+fn what_only_the_kernel_speaks_of_moves_unless_it_may_be_nothing() {
+    for noted in 0..30 {
+        let moved = opened().read(30).noted(noted).moves();
+        assert_eq!(moved.input, stretch(20, 30));
+        assert!(moved.is_sound(b"GET / HTTP/1.1\r\n", b"\0"));
+        assert!(!moved.is_sound(b"GET / HTTP/1.1\r\n\0", b"\0"));
+    }
+    let known = opened().read(30).moves();
+    assert!(known.is_sound(b"a body that ends so\0", b""));
+    assert!(!known.is_sound(b"a body", b"of which this is missing"));
+    // The same behind an answer that is to be written.
+    let behind = opened().read(50).noted(40).answer(150, 30).moves();
+    assert_eq!(behind.input, stretch(50, 20));
+    assert!(!behind.is_sound(b"\0", b""));
+}
+
+#[test]
+fn less_than_the_worker_has_read_cannot_have_been_taken() {
+    for taken in 0..30 {
+        let slot = Slot { read: taken, ..opened().noted(30) };
+        assert_eq!(slot.judged(), Verdict::Reset);
+        assert_eq!(slot.answer(5, 0).judged(), Verdict::Reset);
+    }
+    // Of what was settled before the sheet is as good as wiped.
+    let wiped = Slot { read: 0, ..opened() };
+    let Position { output, input } = FROM;
+    let kernel = Kernel::Open { given: output, taken: input };
+    let input = stretch(20, 0);
+    let idle = Verdict::Moves(Transfer { input, ..Transfer::at(FROM) });
+    assert_eq!(judge(wiped.words(), 0, kernel, true), idle);
 }
 
 #[test]
@@ -153,7 +201,8 @@ fn of_half_an_answer_the_rest_is_written() {
 fn an_answer_that_is_all_with_the_kernel_is_behind_us() {
     let slot = opened().read(30).begun(0, false).answer(150, 30);
     let moved = slot.written(150).moves();
-    let expected = Transfer::at(FROM.plus(150, 30));
+    let input = stretch(50, 0);
+    let expected = Transfer { input, ..Transfer::at(FROM.plus(150, 30)) };
     assert_eq!(moved, Transfer { answered: true, ..expected });
 }
 
@@ -217,7 +266,8 @@ fn what_is_on_no_sheet_is_asked_again_while_nothing_of_it_is_written() {
 #[test]
 fn the_rest_of_an_answer_is_never_taken_for_the_whole() {
     let rest = opened().answer(150, 0).place(|place| {
-        *place = Place { spilled: true, rest: true, ..Place::default() };
+        let base = FROM.input;
+        *place = Place { spilled: true, rest: true, base, ..Place::default() };
     });
     assert_eq!(rest.judged(), Verdict::Reset);
     assert!(rest.written(150).moves().answered);
@@ -274,7 +324,7 @@ fn what_cannot_be_is_reset() {
 #[test]
 fn what_somebody_has_ended_is_gone_whatever_the_words_say() {
     let words = opened().read(30).begun(0, false).answer(1, 1).words();
-    assert_eq!(judge(words, Kernel::Over, true), Verdict::Gone);
+    assert_eq!(judge(words, 0, Kernel::Over, true), Verdict::Gone);
 }
 
 #[test]
@@ -336,12 +386,13 @@ proptest! {
         words in words(),
         given in near(),
         taken in near(),
+        read in prop_oneof![Just(0), 0..100_u64, any::<u64>()],
         sound in any::<bool>(),
     ) {
         let (done, place) = (words.done, Place::from_word(words.place));
         let kernel = Kernel::Open { given, taken };
-        judge(words, Kernel::Uncounted, sound);
-        match judge(words, kernel, sound) {
+        judge(words, read, Kernel::Uncounted, sound);
+        match judge(words, read, kernel, sound) {
             Verdict::Moves(transfer) => {
                 let Transfer { input, output, .. } = transfer;
                 prop_assert!(input.start + input.length <= INPUT);
@@ -377,8 +428,14 @@ proptest! {
         let begun = Begun { input, replayable };
         prop_assert_eq!(Begun::from_word(begun.to_word()), Some(begun));
         let [spilled, unbacked, closing, rest] = flags;
-        let place =
-            Place { sheet, base: input, spilled, unbacked, closing, rest };
+        let place = Place {
+            sheet,
+            base: input,
+            spilled,
+            unbacked,
+            closing,
+            rest,
+        };
         prop_assert_eq!(Place::from_word(place.to_word()), place);
         let again = Place::from_word(word);
         prop_assert_eq!(Place::from_word(again.to_word()), again);
@@ -391,5 +448,5 @@ fn a_slot_of_zeros_has_nothing_in_hand() {
     assert_eq!(Place::from_word(0), Place::default());
     let kernel = Kernel::Open { given: 0, taken: 0 };
     let idle = Verdict::Moves(Transfer::at(Position::default()));
-    assert_eq!(judge(Words::default(), kernel, true), idle);
+    assert_eq!(judge(Words::default(), 0, kernel, true), idle);
 }

@@ -1,20 +1,15 @@
 //! Listening sockets that somebody else has bound and passed to this process
 //! (`child.send(…, server)`, or a cluster with `SCHED_NONE`): it accepts from
 //! them itself, perhaps beside others.
-//!
-//! ```text
-//!             no room, or descriptors are short
-//!   armed  ──────────────────────────────────────▶  disarmed
-//!          ◀────── room again, or time is up ──────
-//! ```
 
 use std::os::fd::{AsFd, OwnedFd};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use log::warn;
 
+use crate::gate::Gate;
 use crate::sys;
-use crate::sys::epoll::{Epoll, Interest};
+use crate::sys::epoll::Epoll;
 use crate::sys::socket::{self, Accepted};
 
 /// Connections that may wait; Node's own default.
@@ -23,21 +18,16 @@ const BACKLOG: i32 = 511;
 /// How many to take in one turn: others may be less busy.
 const BATCH: usize = 16;
 
-/// How long to wait with accepting after the system was short of descriptors
-/// or memory.
-const PAUSE: Duration = Duration::from_millis(100);
-
 /// See the [module](self).
 #[derive(Debug)]
 pub(super) struct Doors {
     listeners: Vec<OwnedFd>,
-    armed: bool,
-    paused_until: Option<Instant>,
+    gate: Gate,
 }
 
 impl Doors {
     pub(super) fn new() -> Doors {
-        Doors { listeners: Vec::new(), armed: true, paused_until: None }
+        Doors { listeners: Vec::new(), gate: Gate::new() }
     }
 
     /// Opens one more.
@@ -48,7 +38,7 @@ impl Doors {
     ) -> sys::Result<()> {
         socket::set_nonblocking(listener.as_fd())?;
         socket::listen(listener.as_fd(), BACKLOG)?;
-        let interest = interest(self.armed);
+        let interest = self.gate.interest();
         epoll.add(listener.as_fd(), interest, crate::worker::DOORS)?;
         self.listeners.push(listener);
         Ok(())
@@ -66,23 +56,18 @@ impl Doors {
         now: Instant,
         epoll: &Epoll,
     ) -> sys::Result<()> {
-        if self.paused_until.is_some_and(|until| until <= now) {
-            self.paused_until = None;
-        }
-        let wanted = wanted && self.paused_until.is_none();
-        if wanted != self.armed {
+        if let Some(interest) = self.gate.set(wanted, now) {
             for listener in &self.listeners {
                 let fd = listener.as_fd();
-                epoll.modify(fd, interest(wanted), crate::worker::DOORS)?;
+                epoll.modify(fd, interest, crate::worker::DOORS)?;
             }
-            self.armed = wanted;
         }
         Ok(())
     }
 
     /// When a pause is over.
     pub(super) fn deadline(&self) -> Option<Instant> {
-        self.paused_until
+        self.gate.deadline()
     }
 
     /// Closes them all. Those that wait by then are the last: they may have
@@ -93,7 +78,7 @@ impl Doors {
         epoll: &Epoll,
     ) -> sys::Result<Vec<OwnedFd>> {
         let last = self.take(room);
-        self.paused_until = None;
+        self.gate = Gate::new();
         for listener in self.listeners.drain(..) {
             // Others have copies, so its end would not remove it.
             epoll.remove(listener.as_fd())?;
@@ -110,10 +95,9 @@ impl Doors {
                     Ok(Accepted::Aborted) => {}
                     Ok(Accepted::Nothing) => break,
                     Err(error) => {
-                        if self.paused_until.is_none() {
+                        if self.gate.pause(Instant::now()) {
                             warn!("accepting pauses: {error}");
                         }
-                        self.paused_until = Some(Instant::now() + PAUSE);
                         break;
                     }
                 }
@@ -121,8 +105,4 @@ impl Doors {
         }
         taken
     }
-}
-
-fn interest(armed: bool) -> Interest {
-    if armed { Interest::Read } else { Interest::Nothing }
 }

@@ -17,7 +17,19 @@ use crate::slab::{Key, Slab};
 
 /// One server's connections that are here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::worker) struct List(Key);
+pub(super) struct List(Key);
+
+impl List {
+    /// Its name outside of here.
+    pub(super) fn tag(self) -> u64 {
+        self.0.bits()
+    }
+
+    /// The list that goes by that name.
+    pub(super) fn of(tag: u64) -> List {
+        List(Key::from_bits(tag))
+    }
+}
 
 /// See the [module](self).
 #[derive(Debug)]

@@ -15,16 +15,17 @@ use crate::config::Serve;
 use crate::http::{Chunk, Mailbox, Produce, Reply, Request, Response};
 use crate::ipc::message::Seat;
 use crate::salvage::bag::Bag;
-use crate::salvage::ledger::{Position, Verdict};
+use crate::salvage::ledger::{INPUT, OUTPUT, Position, Stretch, Verdict};
 use crate::scoreboard::{GIFTS, Piece, Return, Scoreboard, Sheets};
 use crate::slab::Key;
 use crate::sys::epoll::{Epoll, Events};
 use crate::sys::{rehearsal, socket, unix};
 use crate::worker::client::{Client, Outcome, Turn};
 use crate::worker::clock::Tick;
-use crate::worker::desk::Desk;
+use crate::worker::host::Host;
 use crate::worker::master::find_seat;
 use crate::worker::parent::Arrival;
+use crate::worker::pool::Pool;
 
 /// How a conversation goes.
 #[derive(Clone, Copy, Debug)]
@@ -51,13 +52,16 @@ pub(super) struct Manner {
 pub(super) struct Bench {
     world: Rc<World>,
     board: &'static Scoreboard,
-    desk: Desk,
+    host: Host,
+    pool: Pool,
     /// Sheets that the present worker is not to have.
     hidden: Option<Sheets>,
     epoll: Epoll,
     events: Events,
     lives: u32,
     start: Moment,
+    /// One was: what was on its sheet is there still, and of no further use.
+    let_go: bool,
 }
 
 /// A worker's life with the connection.
@@ -88,12 +92,14 @@ impl Bench {
         Bench {
             world,
             board,
-            desk: Desk::new(handler, &settings, mailbox, board, 0),
+            host: Host::new(handler, &settings, mailbox, 0),
+            pool: Pool::new(board),
             hidden: None,
             epoll: Epoll::new().unwrap(),
             events: Events::with_capacity(4),
             lives: 0,
             start: Moment::now(),
+            let_go: false,
         }
     }
 
@@ -145,9 +151,9 @@ impl Bench {
             }
             master.set_words(slot, bag.words(gift));
         }
-        self.desk.sheets = self.desk.sheets.take().or(self.hidden.take());
+        self.pool.sheets = self.pool.sheets.take().or(self.hidden.take());
         if self.dice(|dice| dice.one_in(3)) && self.is_scarce() {
-            self.hidden = self.desk.sheets.take();
+            self.hidden = self.pool.sheets.take();
         }
         let (ours, theirs) = unix::pair().unwrap();
         let mut arrival = Arrival::from(ours);
@@ -155,7 +161,7 @@ impl Bench {
         let Arrival { socket, slot: seat, bag, .. } = arrival;
         let mut client = Client::new(socket, seat, self.tick(0));
         if let Some(bag) = bag {
-            client.take_over(&bag, &mut self.desk);
+            client.take_over(&bag, &mut self.pool);
         }
         // To epoll there is always something to read, and room to write.
         rehearsal::set(None);
@@ -226,7 +232,7 @@ impl Bench {
             let late = manner.late && !heads && state.dice.one_in(300);
             (state.dice.below(4), late)
         };
-        if late && life.client.deadline(&self.desk.timeouts).is_some() {
+        if late && life.client.deadline(&self.host.timeouts).is_some() {
             self.world.state.borrow_mut().late = true;
             return self.act(life, 24 * 60 * 60, Client::expire);
         }
@@ -242,7 +248,7 @@ impl Bench {
             fill(&mut reply, &self.ask(number), number, run);
             later.send(reply);
         }
-        if let Some(answer) = self.desk.mailbox.take().pop() {
+        if let Some(answer) = self.host.mailbox.take().pop() {
             return self
                 .act(life, 0, |client, turn| client.answer(answer, turn));
         }
@@ -266,7 +272,25 @@ impl Bench {
 
     /// As the worker ends one; the buffers are used again.
     fn end(&mut self, life: Life) {
-        life.client.end(&mut self.desk, &self.epoll);
+        life.client.end(&mut self.host, &mut self.pool, &self.epoll);
+        if !self.let_go {
+            self.check_wiped();
+        }
+    }
+
+    /// No sheet has anything left for the next connection.
+    fn check_wiped(&self) {
+        for sheet in 0..2 {
+            for (piece, length) in
+                [(Piece::Input, INPUT), (Piece::Output, OUTPUT)]
+            {
+                let all = Stretch { start: 0, length };
+                let bytes = self.world.master.read_sheet(sheet, piece, all);
+                let wiped = bytes.unwrap().iter().all(|&byte| byte == 0);
+                assert!(wiped, "{piece:?} of {sheet} goes to the next");
+            }
+            assert_eq!(self.world.master.read_so_far(sheet), 0);
+        }
     }
 
     /// The worker has died at some instant of this step, in which the
@@ -276,7 +300,7 @@ impl Bench {
         if let Some(life) = life {
             self.end(life);
         }
-        drop(self.desk.mailbox.take());
+        drop(self.host.mailbox.take());
         self.go_on(instant.verdict, instant.bag)
     }
 
@@ -311,7 +335,8 @@ impl Bench {
             "{:?}",
             instant.verdict
         );
-        life.client.let_go(&mut self.desk, &self.epoll);
+        self.let_go = true;
+        life.client.let_go(&mut self.host, &self.epoll);
         self.begin(instant.bag)
     }
 
@@ -347,7 +372,8 @@ impl Bench {
     ) -> Outcome {
         let now = self.tick(seconds);
         let mut turn = Turn {
-            desk: &mut self.desk,
+            host: &mut self.host,
+            pool: &mut self.pool,
             epoll: &self.epoll,
             key: life.key,
             now,

@@ -190,6 +190,7 @@ fn a_request_that_no_sheet_holds_leaves_a_connection_that_one_does() {
     let large = Ask { body: Body::Sized(9000), ..Ask::get(9) };
     die_at_each_instant(&[Ask::get(5), large]);
     die_at_each_instant(&[large, Ask::get(5)]);
+    die_at_each_instant(&[large, Ask::get(5), large]);
     let post = Ask { method: Method::Post, ..large };
     die_at_each_instant(&[post]);
 }
@@ -215,7 +216,8 @@ fn what_one_answer_is_says_nothing_of_the_one_before() {
 fn a_stream_that_ends_with_its_connection_ends_it() {
     let stream = with(Course::Stream(300), Ask::get(700));
     let broken = with(Course::Breaks, Ask::get(3000));
-    for end in [Ask { old: true, ..stream }, broken, last(stream)] {
+    let cut = Ask { old: true, ..broken };
+    for end in [Ask { old: true, ..stream }, broken, cut, last(stream)] {
         die_at_each_instant(&[end]);
         // The third that a handler sees makes its pieces one by one.
         die_at_each_instant(&[Ask::get(1), Ask::get(1), end]);

@@ -99,6 +99,7 @@ pub(super) struct Instant {
     got: usize,
     taken: usize,
     over: bool,
+    spilled: bool,
     calls: Vec<u32>,
 }
 
@@ -119,6 +120,8 @@ pub(super) struct State {
     /// So many bytes the client takes.
     pub(super) room: usize,
     pub(super) over: bool,
+    /// What was sent last waits in the kernel for the end behind it.
+    held: bool,
     /// The client was told, or not, that it is too slow.
     pub(super) late: bool,
     /// There are workers without sheets.
@@ -178,6 +181,7 @@ impl State {
             got: Vec::new(),
             room: 0,
             over: false,
+            held: false,
             late: false,
             scarce: false,
             brought: false,
@@ -234,6 +238,11 @@ impl State {
 
     pub(super) fn was_spilled(&self) -> bool {
         self.spilled || self.cut
+    }
+
+    /// And only a reset tells the client of it.
+    pub(super) fn is_to_be_cut(&self, number: usize) -> bool {
+        self.is_broken(number) && self.asks[number].old
     }
 
     /// The handler is, or has been, about to break off the answer.
@@ -304,6 +313,8 @@ impl State {
         self.reading.partial = self.reading.end < self.got.len();
         self.taken = instant.taken;
         self.over = instant.over;
+        self.held = false;
+        self.spilled = instant.spilled;
         self.calls.clone_from(&instant.calls);
         self.secured = instant.secured;
         let t = &mut self.tally;
@@ -331,7 +342,8 @@ impl State {
 
 impl World {
     fn judge(&self, state: &State) -> Verdict {
-        judge(self.master.words(state.slot), state.kernel(), true)
+        let words = self.master.words(state.slot);
+        judge(words, self.read_so_far(words), state.kernel(), true)
     }
 
     /// Judges this instant, and whether the judge is right.
@@ -344,9 +356,11 @@ impl World {
         let reading = state.reading();
         let from = state.begin_of(reading.answers);
         let behind = state.taken.saturating_sub(from);
-        state.spilled |= behind >= INPUT;
         let words = self.master.words(state.slot);
         let place = Place::from_word(words.place);
+        // What follows a large request is on the sheet again.
+        state.spilled &= place.spilled;
+        state.spilled |= behind >= INPUT;
         state.spilled |= state.scarce && place.spilled;
         // Each instant rolls, whether it is looked at or not, so that those of
         // one seed are the same.
@@ -358,14 +372,16 @@ impl World {
             // Looked at when nobody was to die.
             return;
         }
-        let wild = judge(words, state.kernel(), false);
+        let wild =
+            judge(words, self.read_so_far(words), state.kernel(), false);
         let verdict = self.judge(state);
-        self.check_uncounted(state, judge(words, Kernel::Uncounted, true));
+        self.check_uncounted(state, judge(words, 0, Kernel::Uncounted, true));
         let sheet = place.sheet;
         if wild != verdict {
             self.check(state, wild, sheet, false);
         }
         let calm = self.check(state, verdict, sheet, true);
+        self.check_lies(state, words);
         state.secured = calm.1;
         if due || (lot && !state.doomed) {
             state.doomed |= due;
@@ -381,6 +397,7 @@ impl World {
                 got: state.got.len(),
                 taken: state.taken,
                 over: state.over,
+                spilled: state.spilled,
                 calls: state.calls.clone(),
             });
         }
@@ -395,6 +412,7 @@ impl rehearsal::Stage for World {
             if !state.alive {
                 return None;
             }
+            assert!(!state.held, "bytes are held back for an end, not this");
             let there = state.arrived - state.taken;
             let from = state.taken;
             let count = there.min(room.len());
@@ -413,10 +431,11 @@ impl rehearsal::Stage for World {
         Some(count)
     }
 
-    fn send(&self, bytes: &[u8]) -> Option<usize> {
+    fn send(&self, bytes: &[u8], last: bool) -> Option<usize> {
         self.look();
         let count = {
             let state = &mut *self.state.borrow_mut();
+            assert!(!state.held, "what is behind it was to be the end");
             let most = bytes.len().min(state.room);
             if !state.alive || most == 0 {
                 return None;
@@ -424,6 +443,7 @@ impl rehearsal::Stage for World {
             let count = state.dice.some(most);
             state.room -= count;
             state.got.extend_from_slice(&bytes[..count]);
+            state.held = last && count == bytes.len();
             count
         };
         self.look();
@@ -434,6 +454,7 @@ impl rehearsal::Stage for World {
         self.look();
         {
             let state = &mut *self.state.borrow_mut();
+            state.held = false;
             if state.alive && !state.over {
                 let now = state.reading();
                 let broken = state.is_broken(now.answers);
@@ -448,6 +469,20 @@ impl rehearsal::Stage for World {
                 let verdict = self.judge(state);
                 let known = !now.closing || verdict == Verdict::End;
                 assert!(known, "nobody would know that it ends: {verdict:?}");
+                state.over = true;
+            }
+        }
+        self.look();
+    }
+
+    fn reset(&self) {
+        self.look();
+        {
+            let state = &mut *self.state.borrow_mut();
+            assert!(!state.held, "it would be dropped");
+            if state.alive && !state.over {
+                let verdict = self.judge(state);
+                assert_eq!(verdict, Verdict::Reset, "nobody would know");
                 state.over = true;
             }
         }

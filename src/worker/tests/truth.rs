@@ -4,21 +4,15 @@
 use super::script::Method;
 use super::stage::{Seen, State, World};
 use crate::salvage::bag::Bag;
-use crate::salvage::ledger::{Position, Stretch, Transfer, Verdict};
-use crate::scoreboard::Piece;
+use crate::salvage::ledger::{
+    Kernel, Place, Position, Transfer, Verdict, Words, judge,
+};
 
 impl World {
-    fn pack(&self, sheet: Option<u32>, transfer: &Transfer) -> Bag {
-        let read = |piece, stretch: Stretch| {
-            if stretch.length == 0 {
-                return Vec::new();
-            }
-            let bytes = self.master.read_sheet(sheet.unwrap(), piece, stretch);
-            bytes.expect("a stretch of a sheet")
-        };
-        let input = read(Piece::Input, transfer.input);
-        let output = read(Piece::Output, transfer.output);
-        Bag::of(transfer, input, output)
+    /// What the sheet says that the words name.
+    pub(super) fn read_so_far(&self, words: Words) -> u64 {
+        let sheet = Place::from_word(words.place).sheet;
+        sheet.map_or(0, |sheet| self.master.read_so_far(sheet))
     }
 
     /// The bag that the verdict leaves, and how many answers exist.
@@ -40,7 +34,8 @@ impl World {
                 return (None, secured);
             }
             Verdict::Moves(transfer) => {
-                let bag = self.pack(sheet, &transfer);
+                let bag = self.master.pack(sheet, &transfer);
+                let bag = bag.expect("what the client has sent");
                 self.check_bag(state, &transfer, &bag);
                 let bytes = [&state.got[now.end..], &bag.output].concat();
                 exist = now.on(&state.asks, &bytes).answers;
@@ -68,6 +63,8 @@ impl World {
             Verdict::End => {
                 let broken = state.is_broken(now.answers);
                 assert!(broken || !now.partial, "an end within an answer");
+                let cut = state.is_to_be_cut(now.answers);
+                assert!(!cut || !now.partial, "a part is taken for it all");
                 let last = now.closing
                     || broken
                     || state.spilled
@@ -79,7 +76,8 @@ impl World {
                 let (from, _, unbacked) = state.batch;
                 let begun = state.got.len() > from || now.partial;
                 let scarce = state.scarce && (begun || state.brought);
-                let limit = (unbacked && begun) || scarce;
+                let cut = state.is_to_be_cut(now.answers);
+                let limit = (unbacked && begun) || scarce || cut;
                 assert!(limit, "a reset without need");
                 let waits = state.seen[now.answers..]
                     .iter()
@@ -90,14 +88,46 @@ impl World {
                     let ask = &state.asks[last];
                     ask.is_stream() && ask.old
                 });
+                // Nor is a refusal a call of the handler.
+                let refused =
+                    state.asks.get(now.answers).is_some_and(|ask| ask.garbage);
                 assert!(
-                    now.partial || waits || ended_by_end || scarce,
+                    now.partial
+                        || waits
+                        || ended_by_end
+                        || scarce
+                        || refused
+                        || cut,
                     "a reset of what is whole"
                 );
             }
         }
         assert!(exist >= secured, "{secured} answers were there: {verdict:?}");
         (left, exist)
+    }
+
+    /// The kernel counts too much, or too little: nothing moves then, or what
+    /// was read all the same.
+    pub(super) fn check_lies(&self, state: &State, words: Words) {
+        let Place { sheet, base, spilled, .. } = Place::from_word(words.place);
+        let read = self.read_so_far(words);
+        let Position { output: given, input } =
+            state.origin.plus(state.got.len(), state.taken);
+        // On no sheet nothing shows that something was read but the word that
+        // says so.
+        let unseen = sheet.is_none() && spilled && base != input;
+        if state.over || unseen {
+            return;
+        }
+        for lie in [-9_000, -40, -2, -1, 1, 2, 40, 9_000] {
+            let taken = input.wrapping_add_signed(lie);
+            let kernel = Kernel::Open { given, taken };
+            let verdict = judge(words, read, kernel, true);
+            let Verdict::Moves(transfer) = verdict else { continue };
+            let bag = self.master.pack(sheet, &transfer);
+            let believed = bag.is_some_and(|bag| !bag.closing);
+            assert!(!believed, "a lie of {lie}: {transfer:?}");
+        }
     }
 
     /// Without the kernel's counters: only what is certain.

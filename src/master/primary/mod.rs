@@ -1,0 +1,389 @@
+//! PURE: what Node's workers say, and what is done about it. It is the
+//! primary of Node's cluster without sockets and processes: those are the
+//! shell's, which carries out [`Order`]s and tells what came of them.
+//!
+//! ```text
+//!   online ─▶ queryServer ─▶ (the master listens) ◀─ reply
+//!          ─▶ listening: ready, if its predecessor had no more
+//!          ◀─ a connection  ─▶ NODE_HANDLE_ACK   the descriptor came
+//!                           ─▶ accepted: true    it is the worker's
+//!                              accepted: false   to another; it is full
+//!          ─▶ NODE_HANDLE_NACK                   to another; it is out of
+//!                                                descriptors
+//! ```
+//!
+//! [`servers`] has what workers asked for, [`handles`] what is on its way to
+//! one of them, [`readiness`](super::readiness) says when one is ready. The
+//! worker's side of the same talk is `worker/node/dialogue.rs`.
+//!
+//! A time is how long the master has run.
+
+mod handles;
+mod key;
+mod orders;
+mod servers;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use self::handles::{Handle, Handles};
+pub(super) use self::key::place;
+pub(super) use self::orders::{
+    Answer, Fault, Opened, Order, Query, Reply, Share,
+};
+use self::servers::{EMFILE, Servers};
+use super::readiness::{Readiness, Verdict};
+use super::server::ServerId;
+use crate::WorkerId;
+use crate::ipc::Message;
+use crate::ipc::message::{self, Act, Cluster, Listen};
+
+/// How long after it became ready a worker's servers are still those that it
+/// began with, which its successor is to have too.
+const BEGINNING: Duration = Duration::from_secs(1);
+
+/// See the [module](self).
+#[derive(Debug)]
+pub(super) struct Primary {
+    servers: Servers,
+    workers: BTreeMap<WorkerId, Worker>,
+    /// Keys of the servers that the worker of each slot had when it began to
+    /// serve, and still has; its successor is measured by them.
+    wanted: BTreeMap<usize, BTreeSet<String>>,
+    /// A worker must say "ready".
+    wait_ready: bool,
+    /// How long a worker has until it is judged.
+    boot_timeout: Duration,
+}
+
+/// What is known of a worker.
+#[derive(Debug)]
+struct Worker {
+    slot: usize,
+    readiness: Readiness,
+    /// Since when it takes connections, if it does.
+    admitted: Option<Duration>,
+    /// When it is judged by what it has got ready; `None` once it is ready.
+    judged_at: Option<Duration>,
+    handles: Handles,
+}
+
+impl Primary {
+    pub(super) fn new(wait_ready: bool, boot_timeout: Duration) -> Primary {
+        Primary {
+            servers: Servers::new(boot_timeout),
+            workers: BTreeMap::new(),
+            wanted: BTreeMap::new(),
+            wait_ready,
+            boot_timeout,
+        }
+    }
+}
+
+/// What the supervisor decides, and what happens to workers.
+impl Primary {
+    /// A worker has been started.
+    pub(super) fn started(
+        &mut self,
+        worker: WorkerId,
+        slot: usize,
+        now: Duration,
+    ) {
+        let wanted = self.wanted.get(&slot).cloned().unwrap_or_default();
+        let new = Worker {
+            slot,
+            readiness: Readiness::new(wanted, self.wait_ready),
+            admitted: None,
+            judged_at: Some(now + self.boot_timeout),
+            handles: Handles::default(),
+        };
+        self.workers.insert(worker, new);
+    }
+
+    /// A worker takes connections, of every server that it listens on.
+    pub(super) fn admitted(
+        &mut self,
+        id: WorkerId,
+        now: Duration,
+        out: &mut Vec<Order<'_>>,
+    ) {
+        let Some(worker) = self.workers.get_mut(&id) else { return };
+        worker.admitted = Some(now);
+        let keys = worker.readiness.servers().clone();
+        let slot = worker.slot;
+        out.extend(self.servers.among(&keys).map(|server| Order::Join {
+            worker: id,
+            slot,
+            server,
+        }));
+        self.wanted.insert(slot, keys);
+    }
+
+    /// A worker gets no more connections. That closes no server.
+    pub(super) fn withdrawn(&mut self, id: WorkerId) {
+        self.servers.forget(id);
+        if let Some(worker) = self.workers.get_mut(&id) {
+            worker.admitted = None;
+        }
+    }
+
+    /// A worker has closed its channel: it answers for nothing any more.
+    pub(super) fn cut_off(&mut self, id: WorkerId) {
+        if let Some(worker) = self.workers.get_mut(&id) {
+            worker.handles.clear();
+        }
+    }
+
+    /// A worker is dead. That closes no server.
+    pub(super) fn lost(&mut self, id: WorkerId) {
+        self.servers.forget(id);
+        self.workers.remove(&id);
+    }
+
+    /// The connection of `server` that is its `number`th for this worker has
+    /// left for it, in the message `seq`.
+    pub(super) fn sent(
+        &mut self,
+        id: WorkerId,
+        server: ServerId,
+        number: u64,
+        seq: u64,
+    ) {
+        if let Some(worker) = self.workers.get_mut(&id) {
+            let arrived = false;
+            let handle = Handle::Connection { server, number, seq, arrived };
+            worker.handles.sent(handle);
+        }
+    }
+}
+
+/// What workers say.
+impl Primary {
+    /// One line of a worker.
+    ///
+    /// # Errors
+    /// No Node worker says this. There are no orders then.
+    pub(super) fn hear<'a>(
+        &mut self,
+        id: WorkerId,
+        message: Message<'a>,
+        now: Duration,
+        out: &mut Vec<Order<'a>>,
+    ) -> Result<(), Fault> {
+        let Some(worker) = self.workers.get_mut(&id) else { return Ok(()) };
+        let mut say = |message| out.push(Order::Say { worker: id, message });
+        match message {
+            Message::Cluster(cluster) => {
+                return self.hear_cluster(id, cluster, now, out);
+            }
+            Message::HandleAck => worker.handles.arrived()?,
+            Message::HandleNack { .. } => match worker.handles.missed()? {
+                Handle::Connection { server, .. } => {
+                    let answered = false;
+                    out.push(Order::Refused { worker: id, server, answered });
+                }
+                Handle::Shared { server, ack } => {
+                    self.servers.went_short(id, server, ack, EMFILE, out);
+                }
+            },
+            // Node holds back all else until this is answered; the
+            // descriptor is closed, since nobody here wants it.
+            Message::Handle { .. } => say(Message::HandleAck),
+            Message::SocketGetCount { key } => {
+                say(Message::SocketCount { key, count: 0 });
+            }
+            Message::SocketNotifyClose { key } => {
+                say(Message::SocketAllClosed { key });
+            }
+            Message::SocketCount { .. }
+            | Message::SocketAllClosed { .. }
+            | Message::Internal(_) => {}
+            Message::User(json) => {
+                if json == "\"ready\"" {
+                    worker.readiness.said_ready();
+                    worker.look_whether_ready(id, out);
+                }
+                out.push(Order::User { worker: id, json });
+            }
+            Message::Connections { .. }
+            | Message::Bequest(_)
+            | Message::Resume { .. } => return Err(Fault::MastersWords),
+        }
+        Ok(())
+    }
+
+    fn hear_cluster<'a>(
+        &mut self,
+        id: WorkerId,
+        cluster: Cluster<'a>,
+        now: Duration,
+        out: &mut Vec<Order<'a>>,
+    ) -> Result<(), Fault> {
+        let Some(worker) = self.workers.get_mut(&id) else { return Ok(()) };
+        let ack = cluster.seq.unwrap_or_default();
+        match cluster.act {
+            Act::Online { .. } => {
+                worker.readiness.online();
+                out.push(Order::Online { worker: id });
+            }
+            Act::QueryServer(listen) => {
+                self.servers.query(id, ack, listen, out);
+            }
+            Act::Listening { server, .. } => {
+                self.listening(id, &server, now, out);
+            }
+            Act::Close { key } => self.closed(id, &key, out),
+            Act::ExitedAfterDisconnect => {
+                out.push(Order::Leaving { worker: id });
+                let reply = Reply { ack, answer: Answer::Done };
+                out.push(Order::Reply { worker: id, reply });
+            }
+            Act::Reply {
+                ack,
+                answer: message::Answer::Accepted(accepted),
+            } => {
+                let (server, number) = worker.handles.answered(ack)?;
+                let (worker, answered) = (id, true);
+                out.push(match accepted {
+                    true => Order::Taken { worker, server, number },
+                    false => Order::Refused { worker, server, answered },
+                });
+            }
+            // An answer to what we never ask.
+            Act::Reply { .. } => {}
+            Act::NewConnection { .. } | Act::Disconnect { .. } => {
+                return Err(Fault::MastersWords);
+            }
+        }
+        Ok(())
+    }
+
+    /// A worker's server is ready.
+    fn listening(
+        &mut self,
+        id: WorkerId,
+        listen: &Listen<'_>,
+        now: Duration,
+        out: &mut Vec<Order<'_>>,
+    ) {
+        let Some((server, key)) = self.servers.find(listen) else { return };
+        let Some(worker) = self.workers.get_mut(&id) else { return };
+        worker.readiness.listening(key);
+        let Some(since) = worker.admitted else {
+            return worker.look_whether_ready(id, out);
+        };
+        let slot = worker.slot;
+        out.push(Order::Join { worker: id, slot, server });
+        if now < since + BEGINNING {
+            self.wanted.entry(slot).or_default().insert(key.to_owned());
+        }
+    }
+
+    /// A worker has closed a server, which its successor need not have then.
+    /// One that was asked to go closes everything: that says nothing.
+    fn closed(&mut self, id: WorkerId, key: &str, out: &mut Vec<Order<'_>>) {
+        let Some(server) = self.servers.close(id, key) else { return };
+        out.push(Order::Leave { worker: id, server });
+        let Some(worker) = self.workers.get_mut(&id) else { return };
+        worker.readiness.closed(key);
+        if worker.admitted.is_some()
+            && let Some(wanted) = self.wanted.get_mut(&worker.slot)
+        {
+            wanted.remove(key);
+        }
+    }
+}
+
+/// What came of orders that can fail.
+impl Primary {
+    /// What was asked for has been opened, or why not, in the system's
+    /// number.
+    pub(super) fn opened<'a>(
+        &mut self,
+        query: Query<'a>,
+        opened: Result<Opened, i32>,
+        out: &mut Vec<Order<'a>>,
+    ) {
+        self.servers.opened(query, opened, out);
+    }
+
+    /// A socket is on its way to who shares it, or why not, in the system's
+    /// number.
+    pub(super) fn shared(
+        &mut self,
+        share: &Share,
+        shared: Result<(), i32>,
+        out: &mut Vec<Order<'_>>,
+    ) {
+        let &Share { worker: id, server, reply: Reply { ack, .. } } = share;
+        if let Err(errno) = shared {
+            return self.servers.went_short(id, server, ack, errno, out);
+        }
+        if let Some(worker) = self.workers.get_mut(&id) {
+            worker.handles.sent(Handle::Shared { server, ack });
+        }
+    }
+}
+
+/// Time.
+impl Primary {
+    /// Judges the workers whose time to become ready is over.
+    pub(super) fn judge(&mut self, now: Duration, out: &mut Vec<Order<'_>>) {
+        for (&id, worker) in &mut self.workers {
+            if worker.judged_at.is_none_or(|at| at > now) {
+                continue;
+            }
+            worker.judged_at = None;
+            match worker.readiness.verdict() {
+                // The supervisor has a clock of its own for that.
+                Verdict::NotReady => {}
+                Verdict::Ready { missing } => {
+                    out.push(Order::Ready { worker: id, missing });
+                }
+            }
+        }
+    }
+
+    /// Gives up the servers that have been deserted for their time. There
+    /// are so many `slots`; `is_awaited` is whether a worker is to come that
+    /// may want what nobody has, and is asked only if that matters. Whom
+    /// [`Primary::judge`] calls ready is no longer awaited: its orders are
+    /// carried out before this.
+    pub(super) fn close_deserted(
+        &mut self,
+        now: Duration,
+        slots: usize,
+        is_awaited: impl FnOnce() -> bool,
+        out: &mut Vec<Order<'_>>,
+    ) {
+        if !self.servers.is_any_empty() {
+            return;
+        }
+        self.wanted.retain(|&slot, _| slot < slots);
+        let is_awaited = is_awaited();
+        let is_wanted = |key: &str| {
+            let mut wanted = self.wanted.values();
+            is_awaited || wanted.any(|keys| keys.contains(key))
+        };
+        self.servers.close_deserted(now, is_wanted, out);
+    }
+
+    /// When the next worker is to be judged, or the next server goes.
+    pub(super) fn deadline(&self) -> Option<Duration> {
+        let workers = self.workers.values();
+        let judged = workers.filter_map(|worker| worker.judged_at);
+        judged.chain(self.servers.deadline()).min()
+    }
+}
+
+impl Worker {
+    fn look_whether_ready(&mut self, id: WorkerId, out: &mut Vec<Order<'_>>) {
+        if self.judged_at.is_some() && self.readiness.is_ready() {
+            self.judged_at = None;
+            out.push(Order::Ready { worker: id, missing: Vec::new() });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

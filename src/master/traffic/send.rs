@@ -1,0 +1,200 @@
+//! Connections on their way out: what one worker is sent, in the words of its
+//! protocol.
+//!
+//! ```text
+//!   dispatcher ── batch ─▶ entries, snapshots ─▶ one sendmsg ─▶ sent
+//!                             (handoff only)       │
+//!                                                  └ full: nothing has left
+//! ```
+
+use std::os::fd::{AsFd, BorrowedFd};
+
+use super::account::Handoff;
+use super::connection::{Connection, Retained};
+use crate::WorkerId;
+use crate::ipc::Message;
+use crate::ipc::message::{Act, HandleKind, Seat};
+use crate::master::dispatcher::Dispatcher;
+use crate::master::workers::Line;
+use crate::salvage::custody::{Custody, UNGUARDED};
+use crate::scoreboard::{Piece, Scoreboard};
+use crate::sys;
+
+impl Handoff {
+    /// Sends what the dispatcher has for this worker. Whether some of that
+    /// must wait for room in the channel. `room`: of so many new ones may a
+    /// copy be kept.
+    pub(super) fn send(
+        &mut self,
+        worker: WorkerId,
+        dispatcher: &mut Dispatcher<Connection>,
+        line: &mut Line,
+        room: &mut usize,
+    ) -> sys::Result<bool> {
+        while let Some(batch) = dispatcher.batch(worker) {
+            let first = batch.first;
+            let mut count = batch.connections().len();
+            let mut entries = Vec::new();
+            if self.custody.is_there() {
+                let (board, custody) = (&self.scoreboard, &mut self.custody);
+                entries =
+                    find_entries(batch.connections(), board, custody, room);
+                count = entries.len();
+            }
+            if count == 0 {
+                // Those on their way bring room when they arrive.
+                return Ok(false);
+            }
+            let fds = batch.connections().take(count).map(AsFd::as_fd);
+            let fds: Vec<BorrowedFd<'_>> = fds.collect();
+            let slots = entries.iter().map(|entry| entry.seat).collect();
+            let count = count as u64;
+            let message = Message::Connections { first, count, slots };
+            let sent = line.send(&message, &fds);
+            drop((fds, message));
+            self.book(&entries, matches!(sent, Ok(true)));
+            if !sent? {
+                return Ok(true);
+            }
+            dispatcher.sent(worker, count as usize);
+        }
+        Ok(false)
+    }
+
+    /// Notes what became of the entries of a message.
+    fn book(&mut self, entries: &[Entry], sent: bool) {
+        if sent {
+            for Entry { seat, gift } in entries {
+                self.custody.sent(seat.slot, *gift);
+            }
+        } else {
+            // Backwards, so that the next finds them in this order.
+            for Entry { seat, gift } in entries.iter().rev() {
+                self.custody.unused(seat.slot, *gift);
+            }
+        }
+    }
+}
+
+/// The same to a worker that speaks as Node does: one descriptor in a message
+/// is all that it can take. `sent` hears of each by its number with the
+/// dispatcher, and the number that the answer will have.
+pub(super) fn send_to_node(
+    worker: WorkerId,
+    key: &str,
+    dispatcher: &mut Dispatcher<Connection>,
+    line: &mut Line,
+    mut sent: impl FnMut(u64, u64),
+) -> sys::Result<bool> {
+    while let Some(batch) = dispatcher.batch(worker) {
+        let first = batch.first;
+        let Some(connection) = batch.connections().next() else { break };
+        let act = Act::NewConnection { key: key.into() };
+        let fd = connection.as_fd();
+        let Some(seq) = line.send_one(HandleKind::NetNative, act, fd)? else {
+            return Ok(true);
+        };
+        dispatcher.sent(worker, 1);
+        sent(first, seq);
+    }
+    Ok(false)
+}
+
+/// An entry for a connection that is to be sent.
+struct Entry {
+    seat: Seat,
+    gift: Option<u32>,
+}
+
+/// Finds an entry for each, and puts there what another worker has left: for
+/// as many as there is room. Where there is none, a connection with nothing in
+/// hand goes unguarded, rather than keep those behind it waiting for as long
+/// as others stay.
+fn find_entries<'a>(
+    connections: impl Iterator<Item = &'a Connection>,
+    scoreboard: &Scoreboard,
+    custody: &mut Custody<Retained>,
+    room: &mut usize,
+) -> Vec<Entry> {
+    let mut entries = Vec::new();
+    for connection in connections {
+        let heavy = connection.is_heavy();
+        let slot = match heavy || (connection.guarded && *room > 0) {
+            true => custody.take(),
+            false => UNGUARDED,
+        };
+        let left = match &connection.snapshot {
+            Some(left) if heavy || slot != UNGUARDED => left,
+            Some(_) | None => {
+                *room = room.saturating_sub(1);
+                let seat = Seat { slot, moved: false };
+                entries.push(Entry { seat, gift: None });
+                continue;
+            }
+        };
+        let gift = match heavy {
+            true => custody.take_gift(),
+            false => None,
+        };
+        if slot == UNGUARDED || (heavy && gift.is_none()) {
+            custody.unused(slot, gift);
+            break;
+        }
+        if let Some(gift) = gift {
+            scoreboard.fill_gift(gift, Piece::Input, &left.input);
+            scoreboard.fill_gift(gift, Piece::Output, &left.output);
+        }
+        scoreboard.set_words(slot, left.words(gift));
+        *room = room.saturating_sub(1);
+        let seat = Seat { slot, moved: true };
+        entries.push(Entry { seat, gift });
+    }
+    entries
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::salvage::bag::Bag;
+
+    fn moved(input: &[u8]) -> Connection {
+        let bag = Bag { input: input.to_vec(), ..Bag::default() };
+        let socket = crate::sys::unix::pair().unwrap().0;
+        let snapshot = Some(Box::new(bag));
+        Connection { socket, snapshot, guarded: true }
+    }
+
+    fn seats(all: &[Connection], slots: u32, mut room: usize) -> Vec<Seat> {
+        let (board, _) = Scoreboard::create(true).unwrap();
+        let mut custody = Custody::new(slots, 1);
+        let found = find_entries(all.iter(), &board, &mut custody, &mut room);
+        found.into_iter().map(|entry| entry.seat).collect()
+    }
+
+    #[test]
+    fn an_idle_one_that_was_moved_does_not_wait_for_a_slot() {
+        let plain = Connection::from(moved(b"").socket);
+        let all = [moved(b""), moved(b""), plain];
+        let guarded = Seat { slot: 0, moved: true };
+        let bare = Seat { slot: UNGUARDED, moved: false };
+        assert_eq!(seats(&all, 1, 9), [guarded, bare, bare]);
+        assert_eq!(seats(&all, 9, 0), [bare; 3]);
+    }
+
+    #[test]
+    fn one_that_is_not_to_be_guarded_has_no_slot() {
+        let plain = || Connection::from(moved(b"").socket);
+        let bare = Connection { guarded: false, ..plain() };
+        let found = seats(&[plain(), bare, plain()], 9, 9);
+        let slots: Vec<u32> = found.iter().map(|seat| seat.slot).collect();
+        assert_eq!(slots, [0, UNGUARDED, 1]);
+    }
+
+    #[test]
+    fn one_with_something_in_hand_waits_for_a_slot_and_a_gift() {
+        let all = [moved(b"GET"), moved(b"GET")];
+        let guarded = Seat { slot: 0, moved: true };
+        assert_eq!(seats(&all, 1, 0), [guarded]);
+        assert_eq!(seats(&all, 9, 9), [guarded], "there is one gift");
+    }
+}

@@ -1,0 +1,78 @@
+//! The buffers of a worker: lent to a client as long as something of it is in
+//! hand, so an idle one has none.
+
+use super::guard::Guard;
+use super::work::Work;
+use crate::salvage::bag::Bag;
+use crate::scoreboard::{Scoreboard, Sheets};
+
+/// Most pairs of buffers that are kept for the next requests.
+const KEPT: usize = 64;
+
+/// See the [module](self).
+pub(super) struct Pool {
+    /// The last put away is the first taken: it is still in the cache.
+    #[expect(clippy::vec_box, reason = "a work changes hands as a pointer")]
+    works: Vec<Box<Work>>,
+    board: &'static Scoreboard,
+    /// If connections are guarded.
+    pub(super) sheets: Option<Sheets>,
+}
+
+impl Pool {
+    pub(super) fn new(board: &'static Scoreboard) -> Pool {
+        let sheets = board.is_guarded().then(|| board.sheets());
+        Pool { works: Vec::new(), board, sheets }
+    }
+
+    /// Buffers for a client on whose connection so many requests have been
+    /// answered, and whose slot this is.
+    pub(super) fn take(
+        &mut self,
+        served: u32,
+        slot: Option<u32>,
+    ) -> Box<Work> {
+        let mut work = self.new_work();
+        work.begin(served);
+        if let Some(slot) = slot {
+            work.guard(Guard::open(self.board, slot, work.sheet()));
+        }
+        work
+    }
+
+    /// The same for one that another worker had in hand.
+    pub(super) fn take_over(&mut self, slot: u32, bag: &Bag) -> Box<Work> {
+        let mut work = self.new_work();
+        work.begin(0);
+        let sheet = work.sheet();
+        work.unpack(bag);
+        work.guard(Guard::take_over(
+            self.board,
+            slot,
+            sheet,
+            (bag.input.len(), bag.output.len()),
+            bag.closing,
+        ));
+        work
+    }
+
+    fn new_work(&mut self) -> Box<Work> {
+        self.works.pop().unwrap_or_else(|| {
+            let sheet = self.sheets.as_mut().and_then(Sheets::take);
+            Box::new(Work::new(sheet))
+        })
+    }
+
+    /// Nothing is in hand any more of the client.
+    pub(super) fn put_away(&mut self, mut work: Box<Work>) {
+        work.clear();
+        let is_whole = work.sheet().is_some() == self.sheets.is_some();
+        if self.works.len() < KEPT && is_whole && work.is_worth_keeping() {
+            self.works.push(work);
+        } else if let Some(sheet) = work.into_sheet()
+            && let Some(sheets) = &mut self.sheets
+        {
+            sheets.put_away(sheet);
+        }
+    }
+}
