@@ -286,9 +286,13 @@ impl Master {
     /// The primary's part of whatever is due.
     pub(super) fn tick_primary(&mut self) {
         let now = self.elapsed();
+        let mut orders = Vec::new();
         let Some(primary) = &mut self.primary else { return };
-        let (mut orders, supervisor) = (Vec::new(), &self.supervisor);
         primary.judge(now, &mut orders);
+        // Whoever is ready by that is not awaited any more.
+        self.follow(&mut orders);
+        let Some(primary) = &mut self.primary else { return };
+        let supervisor = &self.supervisor;
         let awaited = || supervisor.expects_workers();
         let slots = supervisor.workers();
         primary.close_deserted(now, slots, awaited, &mut orders);
