@@ -24,12 +24,14 @@ const PAUSE: Duration = Duration::from_millis(100);
 pub(crate) struct Gate {
     open: bool,
     paused_until: Option<Instant>,
+    /// Nothing was accepted since the first of the pauses.
+    failing: bool,
 }
 
 impl Gate {
     /// An open one, as epoll has been told.
     pub(crate) fn new() -> Gate {
-        Gate { open: true, paused_until: None }
+        Gate { open: true, paused_until: None, failing: false }
     }
 
     /// Opens or shuts, as there is room or not. What epoll is to be told, if
@@ -53,9 +55,16 @@ impl Gate {
         if self.open { Interest::Read } else { Interest::Nothing }
     }
 
-    /// The system is short of something. Whether it was not before.
+    /// The system is short of something. Whether that is news: one pause may
+    /// follow the other for as long as nothing can be accepted.
     pub(crate) fn pause(&mut self, now: Instant) -> bool {
-        self.paused_until.replace(now + PAUSE).is_none()
+        self.paused_until = Some(now + PAUSE);
+        !std::mem::replace(&mut self.failing, true)
+    }
+
+    /// Accepting has worked. Whether that is news.
+    pub(crate) fn works(&mut self) -> bool {
+        std::mem::take(&mut self.failing)
     }
 
     /// When a pause is over.
@@ -87,5 +96,18 @@ mod tests {
         assert_eq!(gate.set(false, now + PAUSE), None);
         assert_eq!(gate.deadline(), None);
         assert_eq!(gate.set(true, now + PAUSE), Some(Interest::Read));
+    }
+
+    #[test]
+    fn pauses_are_news_once_until_accepting_works_again() {
+        let (mut gate, now) = (Gate::new(), Instant::now());
+        assert!(!gate.works(), "it always did");
+        for pauses in 0..3 {
+            assert_eq!(gate.pause(now), pauses == 0);
+            gate.set(true, now + PAUSE);
+        }
+        assert!(gate.works());
+        assert!(!gate.works());
+        assert!(gate.pause(now));
     }
 }

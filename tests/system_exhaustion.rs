@@ -120,13 +120,13 @@ fn when_the_master_runs_out_all_of_a_sudden_clients_wait_for_it() {
     held.get("/").unwrap();
     limit(&[server.pid()], 6);
     let crowd = Crowd::ask(server.place(), 100, "/");
-    wait_until("it has run out", || server.log().contains("pauses"));
+    wait_until("it has run out", || server.log().contains("accepting pauses"));
     expect_rest(&server, &crowd);
     assert_eq!(crowd.answered(), 0);
     assert_eq!(held.get("/").unwrap().status, 200);
     limit(&[server.pid()], 1024);
     crowd.expect_all_answered();
-    assert_eq!(server.log().matches("pauses").count(), 1);
+    assert_eq!(server.log().matches("accepting pauses").count(), 1);
     wait_until("the log tells it", || server.log().contains("goes on"));
     assert_eq!(server.workers().len(), workers.len());
 }

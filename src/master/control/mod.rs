@@ -189,6 +189,7 @@ impl Control {
         {
             match listening.socket.accept() {
                 Ok(Some(peer)) => {
+                    listening.gate.works();
                     let asked = self.receive(peer, poller, now);
                     if asked.is_some() {
                         return asked;
@@ -196,8 +197,9 @@ impl Control {
                 }
                 Ok(None) => break,
                 Err(error) => {
-                    warn!("the control socket pauses: {error}");
-                    listening.gate.pause(now);
+                    if listening.gate.pause(now) {
+                        warn!("the control socket pauses: {error}");
+                    }
                     break;
                 }
             }

@@ -24,19 +24,12 @@ pub(crate) struct Listeners {
     gate: Gate,
     /// Each listener is closed as soon as its queue is empty.
     closing: bool,
-    /// The last attempt failed, and the log says so.
-    failing: bool,
 }
 
 impl Listeners {
     /// Listeners that the poller watches already.
     pub(crate) fn new(listeners: Vec<(Listener, Key)>) -> Listeners {
-        Listeners {
-            listeners,
-            gate: Gate::new(),
-            closing: false,
-            failing: false,
-        }
+        Listeners { listeners, gate: Gate::new(), closing: false }
     }
 
     /// The next connection of the listener with this key, if there is one.
@@ -50,8 +43,7 @@ impl Listeners {
         loop {
             let (listener, _) = &mut self.listeners[index];
             let accepted = listener.accept();
-            if self.failing && accepted.is_ok() {
-                self.failing = false;
+            if accepted.is_ok() && self.gate.works() {
                 info!("accepting goes on");
             }
             match accepted {
@@ -78,11 +70,9 @@ impl Listeners {
                     return None;
                 }
                 Err(error) => {
-                    if !self.failing {
-                        self.failing = true;
+                    if self.gate.pause(now) {
                         warn!("accepting pauses: {error}");
                     }
-                    self.gate.pause(now);
                     return None;
                 }
             }

@@ -91,7 +91,10 @@ impl Doors {
         for listener in &self.listeners {
             while taken.len() < most {
                 match socket::accept(listener.as_fd()) {
-                    Ok(Accepted::Connection(socket, _)) => taken.push(socket),
+                    Ok(Accepted::Connection(socket, _)) => {
+                        self.gate.works();
+                        taken.push(socket);
+                    }
                     Ok(Accepted::Aborted) => {}
                     Ok(Accepted::Nothing) => break,
                     Err(error) => {
