@@ -177,8 +177,7 @@ impl Control {
 
 /// Its clients.
 impl Control {
-    /// Accepts clients, until one has said what it wants. To be called again
-    /// until there is nobody more.
+    /// Accepts clients until one has said what it wants, or none is left.
     pub(super) fn accept(
         &mut self,
         poller: &mut Poller,
