@@ -22,7 +22,7 @@
 //! nor gets them: `handoff` in `online`, `capacity` in `listening`, `idle` and
 //! `give` in `disconnect`, [`Connections`](Message::Connections), the number
 //! in a NACK with the [`Resume`](Message::Resume) that answers it, and from
-//! master to master [`Bequest`](Message::Bequest).
+//! master to master [`Snapshot`](Message::Snapshot).
 //!
 //! A message borrows from its line. A member that is `null` counts as absent,
 //! one of the wrong type makes the message [`Malformed`], one that nobody
@@ -61,7 +61,7 @@ pub enum Message<'a> {
     },
     /// One connection for the master that follows this one, with what there
     /// is to know of it; one descriptor comes with this line.
-    Bequest(Bequest<'a>),
+    Snapshot(Snapshot<'a>),
     /// The descriptor of the oldest handle in flight has arrived. From a
     /// worker that takes [`Connections`](Message::Connections): look at what
     /// it has received.
@@ -112,7 +112,7 @@ impl Message<'_> {
     /// of the queue also when it wants neither them nor the message.
     pub fn descriptors(&self) -> usize {
         match *self {
-            Message::Handle { .. } | Message::Bequest(_) => 1,
+            Message::Handle { .. } | Message::Snapshot(_) => 1,
             Message::Connections { count, .. } => count as usize,
             Message::Cluster(_)
             | Message::HandleAck
@@ -141,7 +141,7 @@ pub struct Seat {
 /// A connection that changes its master: numbers and bytes as in the slot and
 /// on the sheet of a worker.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Bequest<'a> {
+pub struct Snapshot<'a> {
     /// What is answered.
     pub done: u64,
     /// And up to where there is an answer.

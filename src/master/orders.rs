@@ -142,7 +142,7 @@ impl Master {
             }
             Message::Handle { .. }
             | Message::Connections { .. }
-            | Message::Bequest(_)
+            | Message::Snapshot(_)
             | Message::HandleNack { first: None }
             | Message::Resume { .. }
             | Message::SocketGetCount { .. }

@@ -9,16 +9,16 @@
 //!
 //! ```text
 //!   the words of the slot ─┐
-//!                          ├─▶ judge ─▶ Bag ─▶ another worker
+//!                          ├─▶ judge ─▶ Snapshot ─▶ another worker
 //!   the kernel's counters ─┘     │
 //!                                └────▶ or the end: Reset, End, Gone
 //! ```
 //!
-//! Words and counters go in, verdicts come out. [`ledger`] judges,
-//! [`custody`] knows which slot is whose, [`quarantine`] hears those apart of whom
-//! one may have killed a worker.
+//! Words and counters go in, verdicts come out. [`ledger`] judges, [`custody`]
+//! knows which slot is whose, [`quarantine`] hears those apart of whom one may
+//! have killed a worker.
 
-pub(crate) mod bag;
 pub(crate) mod custody;
 pub(crate) mod ledger;
 pub(crate) mod quarantine;
+pub(crate) mod snapshot;

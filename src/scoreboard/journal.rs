@@ -24,14 +24,14 @@ use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 use std::sync::atomic::compiler_fence;
 
 use super::Scoreboard;
-use crate::salvage::bag::Bag;
 use crate::salvage::ledger::{INPUT, OUTPUT, Stretch, Transfer, Words};
+use crate::salvage::snapshot::Snapshot;
 use crate::sys::memory::{self, Carver};
 
 /// Connections of one worker that can be guarded at a time.
 pub(crate) const SLOTS: u32 = 1 << 16;
 
-/// Bags with bytes in them that can be on their way to one worker.
+/// Snapshots with bytes in them that can be on their way to one worker.
 pub(crate) const GIFTS: u32 = 64;
 
 /// Connections of one worker that can be guarded while they have something in
@@ -176,7 +176,8 @@ impl Scoreboard {
     }
 
     /// How many bytes from a sheet's first one on its worker knows that it has
-    /// read. That is the worker's word; there is none for a sheet that is none.
+    /// read. That is the worker's word; there is none for a sheet that is
+    /// none.
     pub(crate) fn read_so_far(&self, sheet: u32) -> u64 {
         match (sheet as usize) < SHEETS {
             true => {
@@ -210,7 +211,7 @@ impl Scoreboard {
         &self,
         sheet: Option<u32>,
         transfer: &Transfer,
-    ) -> Option<Bag> {
+    ) -> Option<Snapshot> {
         let read = |piece, stretch: Stretch| match stretch.length {
             0 => Some(Vec::new()),
             _ => self.read_sheet(sheet?, piece, stretch),
@@ -223,7 +224,7 @@ impl Scoreboard {
             .filter(|_| end < INPUT && !transfer.closing)
             .and_then(|sheet| self.read_sheet(sheet, Piece::Input, behind));
         let sound = transfer.is_sound(&input, &behind.unwrap_or_default());
-        sound.then(|| Bag::of(transfer, input, output))
+        sound.then(|| Snapshot::of(transfer, input, output))
     }
 
     /// A copy of what stands on a sheet; `None` if there is no such place.

@@ -15,9 +15,9 @@
 //!
 //! Other processes may hold copies of the socket, so close(2) alone would
 //! neither end the connection nor its registration: whoever ends one takes it
-//! out of the epoll set and shuts it down first. A guarded connection, of which
-//! the master has a copy all the time, can also be left to another worker:
-//! [`Client::let_go`].
+//! out of the epoll set and shuts it down first. A guarded connection, of
+//! which the master has a copy all the time, can also be left to another
+//! worker: [`Client::let_go`].
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
@@ -28,7 +28,7 @@ use super::pool::Pool;
 use super::slot::Slot;
 use super::work::{Alarm, Next, Step, Work};
 use crate::http::{Answer, Closing, Expects, Flow};
-use crate::salvage::bag::Bag;
+use crate::salvage::snapshot::Snapshot;
 use crate::slab::Key;
 use crate::sys::epoll::{Epoll, Event, Interest};
 use crate::sys::socket::{self, Direction};
@@ -110,11 +110,11 @@ impl Client {
     }
 
     /// One that another worker had something of in hand.
-    pub(super) fn take_over(&mut self, bag: &Bag, pool: &mut Pool) {
+    pub(super) fn take_over(&mut self, snapshot: &Snapshot, pool: &mut Pool) {
         if let Some(slot) = self.slot
-            && (bag.closing || !bag.is_light())
+            && (snapshot.closing || !snapshot.is_light())
         {
-            self.work = Some(pool.take_over(slot.number(), bag));
+            self.work = Some(pool.take_over(slot.number(), snapshot));
         }
     }
 
@@ -195,8 +195,8 @@ impl Client {
         event: Event,
         turn: &mut Turn<'_>,
     ) -> Outcome {
-        // A peer on a unix-domain socket is gone as soon as it has closed, also
-        // if it has said something before.
+        // A peer on a unix-domain socket is gone as soon as it has closed,
+        // also if it has said something before.
         if event.is_gone() && !event.is_readable() && !self.is_draining() {
             return Outcome::Over;
         }

@@ -15,8 +15,8 @@ use crate::channel::Heard;
 use crate::config::Serve;
 use crate::error::Error;
 use crate::ipc::message::{Act, Cluster, Listen, Message, Seat};
-use crate::salvage::bag::{self, Bag};
 use crate::salvage::ledger::{Place, Position};
+use crate::salvage::snapshot::{self, Snapshot};
 use crate::scoreboard::{Piece, Requests, Return, SLOTS, Scoreboard, Word};
 use crate::slab::Key;
 use crate::sys::epoll::{Epoll, Event};
@@ -253,18 +253,18 @@ pub(super) fn find_seat(
     }
     let place = Place::from_word(board.read(slot, Word::Place));
     let lengths = board.read(slot, Word::Begun);
-    let (input, output) = bag::lengths_from_word(lengths);
+    let (input, output) = snapshot::lengths_from_word(lengths);
     let open = |piece, length| match place.sheet {
         Some(gift) => board.open_gift(gift, piece, length),
         None => Vec::new(),
     };
-    arrival.bag = Some(Box::new(Bag {
+    arrival.snapshot = Some(Box::new(Snapshot {
         done: Position::from_word(board.read(slot, Word::Done)),
         next: Position::from_word(board.read(slot, Word::Next)),
         input: open(Piece::Input, input),
         output: open(Piece::Output, output),
         closing: place.closing,
-        ..Bag::default()
+        ..Snapshot::default()
     }));
     board.write(slot, Word::Begun, 0);
     board.write(slot, Word::Place, 0);

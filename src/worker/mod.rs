@@ -268,10 +268,10 @@ impl Worker {
     }
 
     fn seat(&mut self, arrival: Arrival) -> Key {
-        let Arrival { socket, slot, bag, tag } = arrival;
+        let Arrival { socket, slot, snapshot, tag } = arrival;
         let mut client = Client::new(socket, slot, self.tick);
-        if let Some(bag) = bag {
-            client.take_over(&bag, &mut self.pool);
+        if let Some(snapshot) = snapshot {
+            client.take_over(&snapshot, &mut self.pool);
         }
         let key = self.clients.insert(client);
         if let Some(tag) = tag {

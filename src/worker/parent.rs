@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use super::slot::Slot;
 use crate::error::Error;
-use crate::salvage::bag::Bag;
+use crate::salvage::snapshot::Snapshot;
 use crate::scoreboard::{Requests, Return};
 use crate::slab::Key;
 use crate::sys::epoll::{Epoll, Event};
@@ -80,7 +80,7 @@ pub(super) struct Arrival {
     /// If it is guarded.
     pub(super) slot: Option<Slot>,
     /// What another worker has left of it.
-    pub(super) bag: Option<Box<Bag>>,
+    pub(super) snapshot: Option<Box<Snapshot>>,
     /// What the parent knows it by, if it wants to be told which client it
     /// has become. Means nothing to anybody else.
     pub(super) tag: Option<u64>,
@@ -88,7 +88,7 @@ pub(super) struct Arrival {
 
 impl From<OwnedFd> for Arrival {
     fn from(socket: OwnedFd) -> Arrival {
-        Arrival { socket, slot: None, bag: None, tag: None }
+        Arrival { socket, slot: None, snapshot: None, tag: None }
     }
 }
 

@@ -3,7 +3,7 @@
 
 use super::guard::Guard;
 use super::work::Work;
-use crate::salvage::bag::Bag;
+use crate::salvage::snapshot::Snapshot;
 use crate::scoreboard::{Scoreboard, Sheets};
 
 /// Most pairs of buffers that are kept for the next requests.
@@ -41,17 +41,21 @@ impl Pool {
     }
 
     /// The same for one that another worker had in hand.
-    pub(super) fn take_over(&mut self, slot: u32, bag: &Bag) -> Box<Work> {
+    pub(super) fn take_over(
+        &mut self,
+        slot: u32,
+        snapshot: &Snapshot,
+    ) -> Box<Work> {
         let mut work = self.new_work();
         work.begin(0);
         let sheet = work.sheet();
-        work.unpack(bag);
+        work.unpack(snapshot);
         work.guard(Guard::take_over(
             self.board,
             slot,
             sheet,
-            (bag.input.len(), bag.output.len()),
-            bag.closing,
+            (snapshot.input.len(), snapshot.output.len()),
+            snapshot.closing,
         ));
         work
     }

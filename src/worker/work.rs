@@ -14,8 +14,8 @@ use crate::http::{
     Answer, Closing, Connection, Delayed, Expects, Flow, Input, Output,
     Refusal, Service, Witness,
 };
-use crate::salvage::bag::Bag;
 use crate::salvage::ledger::INPUT;
+use crate::salvage::snapshot::Snapshot;
 use crate::scoreboard::{Sheet, Sheets};
 use crate::slab::Key;
 use crate::sys;
@@ -134,8 +134,8 @@ impl Work {
     }
 
     /// Goes on where another worker stopped.
-    pub(super) fn unpack(&mut self, bag: &Bag) {
-        let mut rest = bag.input.as_slice();
+    pub(super) fn unpack(&mut self, snapshot: &Snapshot) {
+        let mut rest = snapshot.input.as_slice();
         while !rest.is_empty() {
             let space = self.input.space();
             let count = space.len().min(rest.len());
@@ -143,17 +143,18 @@ impl Work {
             self.input.filled(count);
             rest = &rest[count..];
         }
-        if !bag.input.is_empty() {
+        if !snapshot.input.is_empty() {
             self.http.answer_singly();
         }
-        self.output.put(&bag.output);
+        self.output.put(&snapshot.output);
         if let Some(paper) = &mut self.paper
-            && bag.output.len() <= paper.output.len()
+            && snapshot.output.len() <= paper.output.len()
         {
-            paper.output[..bag.output.len()].copy_from_slice(&bag.output);
-            paper.used = bag.output.len();
+            paper.output[..snapshot.output.len()]
+                .copy_from_slice(&snapshot.output);
+            paper.used = snapshot.output.len();
         }
-        self.next = match bag.closing {
+        self.next = match snapshot.closing {
             true => Next::Close(Closing::Staged),
             false => Next::GoOn,
         };

@@ -219,10 +219,11 @@ fn a_worker_without_descriptors_is_helped_out_and_dies_in_peace() {
 /// There are 64 gifts for a worker, and more than that have something in
 /// hand.
 #[test]
-fn more_bags_than_there_are_gifts_arrive_in_turns() {
+fn more_snapshots_than_there_are_gifts_arrive_in_turns() {
     let mortals = Mortals::start("gifts", "");
-    let mut clients: Vec<(Client, String)> =
-        (0..300).map(|at| (mortals.client(), format!("bag-{at}"))).collect();
+    let mut clients: Vec<(Client, String)> = (0..300)
+        .map(|at| (mortals.client(), format!("snapshot-{at}")))
+        .collect();
     for (client, name) in &mut clients {
         let request = get(name, "&way=after&wait=50");
         client.send(&request[..request.len() - 2]);

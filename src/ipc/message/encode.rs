@@ -25,15 +25,15 @@ impl Message<'_> {
                 }
                 line.close();
             }
-            Message::Bequest(bequest) => {
+            Message::Snapshot(snapshot) => {
                 let mut line = internal("NODE_HANDLE_BEQUEST", out);
-                line.literal("done", bequest.done);
-                line.literal("next", bequest.next);
-                line.string("input", &bequest.input);
-                line.string("output", &bequest.output);
-                line.literal("closing", bequest.closing);
-                line.literal("replays", bequest.record.0);
-                line.literal("tries", bequest.record.1);
+                line.literal("done", snapshot.done);
+                line.literal("next", snapshot.next);
+                line.string("input", &snapshot.input);
+                line.string("output", &snapshot.output);
+                line.literal("closing", snapshot.closing);
+                line.literal("replays", snapshot.record.0);
+                line.literal("tries", snapshot.record.1);
                 line.close();
             }
             Message::HandleAck => internal("NODE_HANDLE_ACK", out).close(),

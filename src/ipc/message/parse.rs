@@ -8,8 +8,8 @@ use std::borrow::Cow;
 use std::fmt;
 
 use super::{
-    Act, AddressType, Answer, Bequest, Cluster, HandleKind, Inner, Listen,
-    Message, Seat, Server, Sockname,
+    Act, AddressType, Answer, Cluster, HandleKind, Inner, Listen, Message,
+    Seat, Server, Snapshot, Sockname,
 };
 use crate::ipc::codec::MAX_DESCRIPTORS;
 use crate::ipc::json;
@@ -37,7 +37,7 @@ impl<'a> Message<'a> {
                 let [first] = read(text, ["first"])?;
                 Message::HandleNack { first: first.unsigned()? }
             }
-            Some("NODE_HANDLE_BEQUEST") => bequest(text)?,
+            Some("NODE_HANDLE_BEQUEST") => snapshot(text)?,
             Some("NODE_HANDLE_RESUME") => {
                 let [first] = read(text, ["first"])?;
                 Message::Resume { first: first.must(Member::unsigned)? }
@@ -129,12 +129,12 @@ fn seats(list: &str) -> Option<Vec<Seat>> {
     list.split(',').map(seat).collect()
 }
 
-fn bequest(text: &str) -> Result<Message<'_>, Malformed> {
+fn snapshot(text: &str) -> Result<Message<'_>, Malformed> {
     let [done, next, input, output, closing, replays, tries] = read(
         text,
         ["done", "next", "input", "output", "closing", "replays", "tries"],
     )?;
-    Ok(Message::Bequest(Bequest {
+    Ok(Message::Snapshot(Snapshot {
         done: done.must(Member::unsigned)?,
         next: next.must(Member::unsigned)?,
         input: input.must(Member::string)?,

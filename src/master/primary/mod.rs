@@ -206,7 +206,7 @@ impl Primary {
                 out.push(Order::User { worker: id, json });
             }
             Message::Connections { .. }
-            | Message::Bequest(_)
+            | Message::Snapshot(_)
             | Message::Resume { .. } => return Err(Fault::MastersWords),
         }
         Ok(())

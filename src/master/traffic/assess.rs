@@ -11,8 +11,8 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use super::connection::{Connection, Retained};
 use crate::control::Salvage;
-use crate::salvage::bag::{Bag, Record};
 use crate::salvage::ledger::{Kernel, Place, Verdict, judge};
+use crate::salvage::snapshot::{Record, Snapshot};
 use crate::scoreboard::Scoreboard;
 use crate::sys::socket::{self, Direction};
 use crate::sys::tcp::{self, Counters};
@@ -59,22 +59,22 @@ pub(super) fn assess(
     };
     match judge(words, read, kernel, sound) {
         Verdict::Moves(transfer) => {
-            let Some(mut bag) = scoreboard.pack(sheet, &transfer) else {
+            let Some(mut snapshot) = scoreboard.pack(sheet, &transfer) else {
                 return reset(socket, tally);
             };
             // What is held against a request is its own.
-            let same = transfer.begun && bag.done.input == at;
-            bag.record = if same { record } else { Record::default() };
+            let same = transfer.begun && snapshot.done.input == at;
+            snapshot.record = if same { record } else { Record::default() };
             tally.finished += u64::from(transfer.output.length > 0);
             tally.answered += u64::from(transfer.answered);
-            let (snapshot, guarded) = (Some(Box::new(bag)), true);
+            let (snapshot, guarded) = (Some(Box::new(snapshot)), true);
             let connection = Connection { socket, snapshot, guarded };
             Fate::Moves { connection, begun: transfer.begun }
         }
         Verdict::Lost { done } => {
             tally.refused += 1;
-            let (bag, guarded) = (Bag::apology(done), true);
-            let snapshot = Some(Box::new(bag));
+            let (snapshot, guarded) = (Snapshot::apology(done), true);
+            let snapshot = Some(Box::new(snapshot));
             let connection = Connection { socket, snapshot, guarded };
             Fate::Moves { connection, begun: true }
         }

@@ -4,14 +4,14 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use crate::master::scheduler::Peer;
-use crate::salvage::bag::{Bag, Record};
+use crate::salvage::snapshot::{Record, Snapshot};
 use crate::sys::socket;
 
 /// One that is on its way to a worker, or waits for one.
 #[derive(Debug)]
 pub(crate) struct Connection {
     pub(crate) socket: OwnedFd,
-    pub(crate) snapshot: Option<Box<Bag>>,
+    pub(crate) snapshot: Option<Box<Snapshot>>,
     /// A copy of it may be kept while a worker has it (`trust`).
     pub(crate) guarded: bool,
 }

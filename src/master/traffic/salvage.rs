@@ -21,7 +21,7 @@ use crate::WorkerId;
 use crate::master::server::ServerId;
 use crate::master::supervisor::Exit;
 use crate::master::workers::Death;
-use crate::salvage::bag::{Bag, Record};
+use crate::salvage::snapshot::{Record, Snapshot};
 use crate::sys::close::close_all;
 use crate::sys::signal;
 
@@ -85,18 +85,18 @@ impl Traffic {
         guilty: bool,
         alone: bool,
     ) {
-        let Some(bag) = &mut connection.snapshot else { return };
-        bag.record.replays = bag.record.replays.saturating_add(1);
+        let Some(snapshot) = &mut connection.snapshot else { return };
+        snapshot.record.replays = snapshot.record.replays.saturating_add(1);
         if guilty && alone {
-            bag.record.tries = bag.record.tries.saturating_add(1);
+            snapshot.record.tries = snapshot.record.tries.saturating_add(1);
         }
-        if bag.record.is_convicted(alone) {
-            let Record { replays, tries } = bag.record;
+        if snapshot.record.is_convicted(alone) {
+            let Record { replays, tries } = snapshot.record;
             warn!(
                 "a request is refused (502): {replays} workers died with it, \
                  {tries} of them with nothing else"
             );
-            **bag = Bag::apology(bag.done);
+            **snapshot = Snapshot::apology(snapshot.done);
             self.tally.refused += 1;
         } else {
             self.tally.replayed += 1;

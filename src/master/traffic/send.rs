@@ -155,12 +155,13 @@ fn find_entries<'a>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::salvage::bag::Bag;
+    use crate::salvage::snapshot::Snapshot;
 
     fn moved(input: &[u8]) -> Connection {
-        let bag = Bag { input: input.to_vec(), ..Bag::default() };
+        let snapshot =
+            Snapshot { input: input.to_vec(), ..Snapshot::default() };
         let socket = crate::sys::unix::pair().unwrap().0;
-        let snapshot = Some(Box::new(bag));
+        let snapshot = Some(Box::new(snapshot));
         Connection { socket, snapshot, guarded: true }
     }
 

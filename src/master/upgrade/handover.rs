@@ -19,7 +19,7 @@ use crate::error::Error;
 use crate::ipc::Message;
 use crate::master::poller::{Poller, Source};
 use crate::master::traffic::{Connection, Traffic};
-use crate::salvage::bag::Bag;
+use crate::salvage::snapshot::Snapshot;
 use crate::slab::Key;
 use crate::sys;
 use crate::sys::epoll::{Event, Interest};
@@ -63,7 +63,7 @@ impl Outgoing {
         {
             let left = connection.snapshot.as_deref().cloned();
             let left = left.unwrap_or_default();
-            let message = Message::Bequest(left.to_bequest());
+            let message = Message::Snapshot(left.to_message());
             let fds = [connection.as_fd()];
             match self.channel.hand_over(&message, &fds) {
                 Ok(true) => traffic.outbound_sent(),
@@ -169,8 +169,8 @@ fn hear(
     while let Some((line, descriptors)) = channel.line()? {
         let message = Message::parse(line)?;
         let mut came = descriptors.take(message.descriptors());
-        let Message::Bequest(bequest) = message else { continue };
-        let left = Bag::from_bequest(&bequest).map(Box::new);
+        let Message::Snapshot(message) = message else { continue };
+        let left = Snapshot::from_message(&message).map(Box::new);
         match (came.next(), left) {
             (Some(socket), Some(left)) => {
                 // An older build may have accepted it without.
@@ -220,7 +220,7 @@ mod tests {
         let mut old = traffic(now);
         let (socket, client) = unix::pair().unwrap();
         let input = b"GET / HTTP/1.1\r\n".to_vec();
-        let left = Bag { input: input.clone(), ..Bag::default() };
+        let left = Snapshot { input: input.clone(), ..Snapshot::default() };
         let snapshot = Some(Box::new(left));
         old.adopt(Connection { socket, snapshot, guarded: true });
         assert!(!outgoing.is_done(&old));

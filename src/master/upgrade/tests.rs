@@ -3,7 +3,7 @@
 use super::*;
 use crate::channel::Channel;
 use crate::ipc::Message;
-use crate::salvage::bag::Bag;
+use crate::salvage::snapshot::Snapshot;
 
 const TIME: Duration = Duration::from_secs(30);
 
@@ -38,7 +38,7 @@ fn the_previous_master_is_told_once_and_then_listened_to() {
     assert_eq!(heard(&previous), None);
     let (socket, _client) = unix::pair().unwrap();
     let mut channel = Channel::new(previous);
-    let message = Message::Bequest(Bag::default().to_bequest());
+    let message = Message::Snapshot(Snapshot::default().to_message());
     assert!(channel.hand_over(&message, &[socket.as_fd()]).unwrap());
     assert_eq!(upgrade.receive(&mut poller).len(), 1);
     drop(channel);

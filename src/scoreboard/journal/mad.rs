@@ -7,8 +7,8 @@ use std::sync::atomic::Ordering::SeqCst;
 use proptest::prelude::*;
 
 use super::*;
-use crate::salvage::bag::lengths_from_word;
 use crate::salvage::custody::Custody;
+use crate::salvage::snapshot::lengths_from_word;
 
 thread_local! {
     static BOARD: Scoreboard = Scoreboard::create(true).unwrap().0;

@@ -147,7 +147,7 @@ impl Dialogue {
             }
             // We send no handles, and Node knows nothing of the others.
             Message::Connections { .. }
-            | Message::Bequest(_)
+            | Message::Snapshot(_)
             | Message::HandleAck
             | Message::HandleNack { .. }
             | Message::Resume { .. }

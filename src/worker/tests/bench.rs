@@ -14,8 +14,8 @@ use super::stage::{Dice, Seen, State, Tally, World};
 use crate::config::Serve;
 use crate::http::{Chunk, Mailbox, Produce, Reply, Request, Response};
 use crate::ipc::message::Seat;
-use crate::salvage::bag::Bag;
 use crate::salvage::ledger::{INPUT, OUTPUT, Position, Stretch, Verdict};
+use crate::salvage::snapshot::Snapshot;
 use crate::scoreboard::{GIFTS, Piece, Return, Scoreboard, Sheets};
 use crate::slab::Key;
 use crate::sys::epoll::{Epoll, Events};
@@ -118,9 +118,10 @@ impl Bench {
             state.doom = manner.doom;
         }
         let origin = manner.origin;
-        let bag = Bag { done: origin, next: origin, ..Bag::default() };
+        let snapshot =
+            Snapshot { done: origin, next: origin, ..Snapshot::default() };
         let fresh = origin == Position::default();
-        let mut life = Some(self.begin((!fresh).then_some(bag)));
+        let mut life = Some(self.begin((!fresh).then_some(snapshot)));
         let mut steps = 0;
         while let Some(present) = life {
             steps += 1;
@@ -136,20 +137,23 @@ impl Bench {
     }
 
     /// A worker gets the connection, as it gets every one.
-    fn begin(&mut self, bag: Option<Bag>) -> Life {
+    fn begin(&mut self, snapshot: Option<Snapshot>) -> Life {
         self.lives += 1;
         let slot = self.lives % 64;
-        let moved = bag.is_some();
-        let closing = bag.as_ref().is_some_and(|bag| bag.closing);
-        let rest = bag.as_ref().is_some_and(|bag| !bag.output.is_empty());
-        if let Some(bag) = bag {
+        let moved = snapshot.is_some();
+        let closing =
+            snapshot.as_ref().is_some_and(|snapshot| snapshot.closing);
+        let rest = snapshot
+            .as_ref()
+            .is_some_and(|snapshot| !snapshot.output.is_empty());
+        if let Some(snapshot) = snapshot {
             let master = &self.world.master;
-            let gift = (!bag.is_light()).then_some(self.lives % GIFTS);
+            let gift = (!snapshot.is_light()).then_some(self.lives % GIFTS);
             if let Some(gift) = gift {
-                master.fill_gift(gift, Piece::Input, &bag.input);
-                master.fill_gift(gift, Piece::Output, &bag.output);
+                master.fill_gift(gift, Piece::Input, &snapshot.input);
+                master.fill_gift(gift, Piece::Output, &snapshot.output);
             }
-            master.set_words(slot, bag.words(gift));
+            master.set_words(slot, snapshot.words(gift));
         }
         self.pool.sheets = self.pool.sheets.take().or(self.hidden.take());
         if self.dice(|dice| dice.one_in(3)) && self.is_scarce() {
@@ -158,10 +162,10 @@ impl Bench {
         let (ours, theirs) = unix::pair().unwrap();
         let mut arrival = Arrival::from(ours);
         find_seat(self.board, &mut arrival, Seat { slot, moved }).unwrap();
-        let Arrival { socket, slot: seat, bag, .. } = arrival;
+        let Arrival { socket, slot: seat, snapshot, .. } = arrival;
         let mut client = Client::new(socket, seat, self.tick(0));
-        if let Some(bag) = bag {
-            client.take_over(&bag, &mut self.pool);
+        if let Some(snapshot) = snapshot {
+            client.take_over(&snapshot, &mut self.pool);
         }
         // To epoll there is always something to read, and room to write.
         rehearsal::set(None);
@@ -301,13 +305,19 @@ impl Bench {
             self.end(life);
         }
         drop(self.host.mailbox.take());
-        self.go_on(instant.verdict, instant.bag)
+        self.go_on(instant.verdict, instant.snapshot)
     }
 
     /// Does what the master does with a verdict.
-    fn go_on(&mut self, verdict: Verdict, bag: Option<Bag>) -> Option<Life> {
+    fn go_on(
+        &mut self,
+        verdict: Verdict,
+        snapshot: Option<Snapshot>,
+    ) -> Option<Life> {
         match verdict {
-            Verdict::Moves(_) | Verdict::Lost { .. } => Some(self.begin(bag)),
+            Verdict::Moves(_) | Verdict::Lost { .. } => {
+                Some(self.begin(snapshot))
+            }
             Verdict::End | Verdict::Reset => None,
             Verdict::Gone => {
                 self.check_end();
@@ -337,7 +347,7 @@ impl Bench {
         );
         self.let_go = true;
         life.client.let_go(&mut self.host, &self.epoll);
-        self.begin(instant.bag)
+        self.begin(instant.snapshot)
     }
 
     /// All is answered, and nothing more will come.

@@ -5,10 +5,10 @@ use std::cell::RefCell;
 
 use super::script::{Ask, Course, Method, Reading};
 use crate::http::Later;
-use crate::salvage::bag::Bag;
 use crate::salvage::ledger::{
     INPUT, Kernel, OUTPUT, Place, Position, Verdict, judge,
 };
+use crate::salvage::snapshot::Snapshot;
 use crate::scoreboard::Scoreboard;
 use crate::sys::rehearsal;
 
@@ -93,7 +93,7 @@ impl Tally {
 #[derive(Clone, Debug)]
 pub(super) struct Instant {
     pub(super) verdict: Verdict,
-    pub(super) bag: Option<Bag>,
+    pub(super) snapshot: Option<Snapshot>,
     /// Answers that exist then.
     secured: usize,
     got: usize,
@@ -386,13 +386,13 @@ impl World {
         if due || (lot && !state.doomed) {
             state.doomed |= due;
             let unsound = wild != verdict && state.dice.one_in(2);
-            let (verdict, (bag, secured)) = match unsound {
+            let (verdict, (snapshot, secured)) = match unsound {
                 true => (wild, self.check(state, wild, sheet, false)),
                 false => (verdict, calm),
             };
             state.chosen = Some(Instant {
                 verdict,
-                bag,
+                snapshot,
                 secured,
                 got: state.got.len(),
                 taken: state.taken,

@@ -3,10 +3,10 @@
 
 use super::script::Method;
 use super::stage::{Seen, State, World};
-use crate::salvage::bag::Bag;
 use crate::salvage::ledger::{
     Kernel, Place, Position, Transfer, Verdict, Words, judge,
 };
+use crate::salvage::snapshot::Snapshot;
 
 impl World {
     /// What the sheet says that the words name.
@@ -15,14 +15,14 @@ impl World {
         sheet.map_or(0, |sheet| self.master.read_so_far(sheet))
     }
 
-    /// The bag that the verdict leaves, and how many answers exist.
+    /// The snapshot that the verdict leaves, and how many answers exist.
     pub(super) fn check(
         &self,
         state: &mut State,
         verdict: Verdict,
         sheet: Option<u32>,
         sound: bool,
-    ) -> (Option<Bag>, usize) {
+    ) -> (Option<Snapshot>, usize) {
         let now = state.reading();
         let secured = if sound { state.secured } else { now.answers };
         let here = state.origin.plus(state.got.len(), 0).output;
@@ -34,12 +34,12 @@ impl World {
                 return (None, secured);
             }
             Verdict::Moves(transfer) => {
-                let bag = self.master.pack(sheet, &transfer);
-                let bag = bag.expect("what the client has sent");
-                self.check_bag(state, &transfer, &bag);
-                let bytes = [&state.got[now.end..], &bag.output].concat();
+                let snapshot = self.master.pack(sheet, &transfer);
+                let snapshot = snapshot.expect("what the client has sent");
+                self.check_snapshot(state, &transfer, &snapshot);
+                let bytes = [&state.got[now.end..], &snapshot.output].concat();
                 exist = now.on(&state.asks, &bytes).answers;
-                left = Some(bag);
+                left = Some(snapshot);
             }
             Verdict::Lost { done } => {
                 let from = state.begin_of(now.answers);
@@ -58,7 +58,7 @@ impl World {
                     once || state.spilled,
                     "an excuse without need: {ask:?}"
                 );
-                left = Some(Bag::apology(done));
+                left = Some(Snapshot::apology(done));
             }
             Verdict::End => {
                 let broken = state.is_broken(now.answers);
@@ -124,8 +124,8 @@ impl World {
             let kernel = Kernel::Open { given, taken };
             let verdict = judge(words, read, kernel, true);
             let Verdict::Moves(transfer) = verdict else { continue };
-            let bag = self.master.pack(sheet, &transfer);
-            let believed = bag.is_some_and(|bag| !bag.closing);
+            let snapshot = self.master.pack(sheet, &transfer);
+            let believed = snapshot.is_some_and(|snapshot| !snapshot.closing);
             assert!(!believed, "a lie of {lie}: {transfer:?}");
         }
     }
@@ -150,20 +150,25 @@ impl World {
         }
     }
 
-    fn check_bag(&self, state: &State, transfer: &Transfer, bag: &Bag) {
+    fn check_snapshot(
+        &self,
+        state: &State,
+        transfer: &Transfer,
+        snapshot: &Snapshot,
+    ) {
         let now = state.reading;
         let here = state.origin.plus(state.got.len(), 0).output;
-        let bytes = [&state.got[now.end..], &bag.output].concat();
+        let bytes = [&state.got[now.end..], &snapshot.output].concat();
         let then = now.on(&state.asks, &bytes);
-        let broken = state.is_broken(then.answers) && bag.closing;
+        let broken = state.is_broken(then.answers) && snapshot.closing;
         assert!(broken || !then.partial, "half an answer would be all");
-        assert_eq!(bag.done.output, here);
-        let rest = bag.next.output.wrapping_sub(here) as usize;
-        assert_eq!(rest, bag.output.len());
+        assert_eq!(snapshot.done.output, here);
+        let rest = snapshot.next.output.wrapping_sub(here) as usize;
+        assert_eq!(rest, snapshot.output.len());
         if then.closing {
-            assert!(bag.closing, "it would be taken for an idle one");
+            assert!(snapshot.closing, "it would be taken for an idle one");
         }
-        if bag.closing {
+        if snapshot.closing {
             let last = then.closing
                 || broken
                 || state.spilled
@@ -174,9 +179,9 @@ impl World {
         }
         let from = state.begin_of(then.answers);
         let at = state.origin.plus(0, from).input;
-        assert_eq!(bag.next.input, at, "it would go on elsewhere");
+        assert_eq!(snapshot.next.input, at, "it would go on elsewhere");
         assert!(
-            bag.input == state.sent[from..state.taken],
+            snapshot.input == state.sent[from..state.taken],
             "what was read would not be what was sent"
         );
         if let Some(seen) = state.seen.get(then.answers) {

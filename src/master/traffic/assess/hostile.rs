@@ -94,15 +94,15 @@ fn whatever_a_worker_has_written_every_connection_has_a_fate() {
             }
             Fate::Moves { connection, begun } => {
                 moves += 1;
-                let bag = connection.snapshot.unwrap();
-                assert!(bag.input.len() <= INPUT.min(3), "{words:?}");
-                assert!(bag.output.len() <= OUTPUT, "{words:?}");
-                assert_eq!(bag.done.output, 5, "{words:?}");
-                let end = bag.done.output + bag.output.len() as u32;
-                assert_eq!(bag.next.output, end, "{words:?}");
-                assert!(begun || bag.record == Record::default());
-                let bequest = bag.to_bequest();
-                assert_eq!(Bag::from_bequest(&bequest), Some(*bag));
+                let snapshot = connection.snapshot.unwrap();
+                assert!(snapshot.input.len() <= INPUT.min(3), "{words:?}");
+                assert!(snapshot.output.len() <= OUTPUT, "{words:?}");
+                assert_eq!(snapshot.done.output, 5, "{words:?}");
+                let end = snapshot.done.output + snapshot.output.len() as u32;
+                assert_eq!(snapshot.next.output, end, "{words:?}");
+                assert!(begun || snapshot.record == Record::default());
+                let message = snapshot.to_message();
+                assert_eq!(Snapshot::from_message(&message), Some(*snapshot));
             }
         }
     }

@@ -2,7 +2,7 @@
 //! has to know of it, and nothing else.
 
 use super::ledger::{INPUT, OUTPUT, Place, Position, Transfer, Words};
-use crate::ipc::message::Bequest;
+use crate::ipc::message;
 
 /// What a client is told whose request was lost. No length but 0 fits every
 /// method, HEAD among them.
@@ -26,7 +26,7 @@ const MOST_TRIES: u8 = 3;
 
 /// See the [module](self).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Bag {
+pub(crate) struct Snapshot {
     pub(crate) done: Position,
     /// Beyond `done` when `output` is the rest of an answer.
     pub(crate) next: Position,
@@ -64,32 +64,32 @@ impl Record {
     }
 }
 
-impl Bag {
+impl Snapshot {
     /// What a transfer speaks of, with the bytes that it names.
     pub(crate) fn of(
         transfer: &Transfer,
         input: Vec<u8>,
         output: Vec<u8>,
-    ) -> Bag {
+    ) -> Snapshot {
         let Transfer { done, next, closing, .. } = *transfer;
         let record = Record::default();
-        Bag { done, next, input, output, closing, record }
+        Snapshot { done, next, input, output, closing, record }
     }
 
     /// What a client gets instead of an answer to what was lost.
-    pub(crate) fn apology(done: Position) -> Bag {
-        Bag {
+    pub(crate) fn apology(done: Position) -> Snapshot {
+        Snapshot {
             done,
             next: done.plus(BAD_GATEWAY.len(), 0),
             output: BAD_GATEWAY.to_vec(),
             closing: true,
-            ..Bag::default()
+            ..Snapshot::default()
         }
     }
 
     /// In the words in which one master tells another.
-    pub(crate) fn to_bequest(&self) -> Bequest<'static> {
-        Bequest {
+    pub(crate) fn to_message(&self) -> message::Snapshot<'static> {
+        message::Snapshot {
             done: self.done.to_word(),
             next: self.next.to_word(),
             input: to_hex(&self.input).into(),
@@ -100,17 +100,19 @@ impl Bag {
     }
 
     /// `None`: it is not what a master says, or more than a sheet holds.
-    pub(crate) fn from_bequest(bequest: &Bequest<'_>) -> Option<Bag> {
-        let input = from_hex(&bequest.input)?;
-        let output = from_hex(&bequest.output)?;
-        let (replays, tries) = bequest.record;
+    pub(crate) fn from_message(
+        message: &message::Snapshot<'_>,
+    ) -> Option<Snapshot> {
+        let input = from_hex(&message.input)?;
+        let output = from_hex(&message.output)?;
+        let (replays, tries) = message.record;
         let fits = input.len() <= INPUT && output.len() <= OUTPUT;
-        fits.then_some(Bag {
-            done: Position::from_word(bequest.done),
-            next: Position::from_word(bequest.next),
+        fits.then_some(Snapshot {
+            done: Position::from_word(message.done),
+            next: Position::from_word(message.next),
             input,
             output,
-            closing: bequest.closing,
+            closing: message.closing,
             record: Record { replays, tries },
         })
     }
@@ -152,7 +154,7 @@ fn from_hex(text: &str) -> Option<Vec<u8>> {
     text.as_bytes().chunks(2).map(pair).collect()
 }
 
-/// The lengths of a bag's two parts in one word.
+/// The lengths of a snapshot's two parts in one word.
 fn lengths_to_word(input: usize, output: usize) -> u64 {
     (output as u64) << 32 | input as u64
 }
@@ -169,16 +171,16 @@ mod tests {
     #[test]
     fn an_apology_is_an_answer_like_any_other() {
         let done = Position { output: u32::MAX, input: 7 };
-        let bag = Bag::apology(done);
-        assert!(bag.closing);
-        let length = bag.next.output.wrapping_sub(bag.done.output);
-        assert_eq!(length as usize, bag.output.len());
-        assert_eq!(bag.next.input, 7);
+        let snapshot = Snapshot::apology(done);
+        assert!(snapshot.closing);
+        let length = snapshot.next.output.wrapping_sub(snapshot.done.output);
+        assert_eq!(length as usize, snapshot.output.len());
+        assert_eq!(snapshot.next.input, 7);
     }
 
     #[test]
-    fn a_bag_survives_the_way_to_another_master() {
-        let bag = Bag {
+    fn a_snapshot_survives_the_way_to_another_master() {
+        let snapshot = Snapshot {
             done: Position { output: 1, input: 2 },
             next: Position { output: 4, input: 2 },
             input: (0..=255).collect(),
@@ -186,15 +188,20 @@ mod tests {
             closing: true,
             record: Record { replays: 3, tries: 1 },
         };
-        assert_eq!(Bag::from_bequest(&bag.to_bequest()), Some(bag));
+        assert_eq!(
+            Snapshot::from_message(&snapshot.to_message()),
+            Some(snapshot)
+        );
         for odd in ["0", "0g", "é0", "000"] {
             let input = odd.into();
-            let bequest = Bequest { input, ..Bequest::default() };
-            assert_eq!(Bag::from_bequest(&bequest), None, "{odd}");
+            let message =
+                message::Snapshot { input, ..message::Snapshot::default() };
+            assert_eq!(Snapshot::from_message(&message), None, "{odd}");
         }
         let output = "00".repeat(OUTPUT + 1).into();
-        let large = Bequest { output, ..Bequest::default() };
-        assert_eq!(Bag::from_bequest(&large), None);
+        let large =
+            message::Snapshot { output, ..message::Snapshot::default() };
+        assert_eq!(Snapshot::from_message(&large), None);
     }
 
     #[test]
