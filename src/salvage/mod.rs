@@ -14,11 +14,11 @@
 //!                                └────▶ or the end: Reset, End, Gone
 //! ```
 //!
-//! Words and counters go in, verdicts come out. [`ledger`] judges, [`custody`]
-//! knows which slot is whose, [`quarantine`] hears those apart of whom one may
-//! have killed a worker.
+//! Words and counters go in, verdicts come out. [`recovery`] judges,
+//! [`slot_table`] knows which slot is whose, [`quarantine`] hears those apart
+//! of whom one may have killed a worker.
 
-pub(crate) mod custody;
-pub(crate) mod ledger;
 pub(crate) mod quarantine;
+pub(crate) mod recovery;
+pub(crate) mod slot_table;
 pub(crate) mod snapshot;

@@ -1,7 +1,7 @@
 //! A connection on its way from one worker to another: all that the next one
 //! has to know of it, and nothing else.
 
-use super::ledger::{INPUT, OUTPUT, Place, Position, Transfer, Words};
+use super::recovery::{INPUT, OUTPUT, Place, Position, Transfer, Words};
 use crate::ipc::message;
 
 /// What a client is told whose request was lost. No length but 0 fits every

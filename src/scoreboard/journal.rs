@@ -3,7 +3,7 @@
 //!
 //! ```text
 //!   a page     the counters, and the head of the list of slots given back
-//!   slots      four words each (`salvage::ledger`)
+//!   slots      four words each (`salvage::recovery`)
 //!   gifts      sheets that the master fills before it sends a connection
 //!   read       a word for each sheet: how much of it was read from a client
 //!   sheets     those of connections with something in hand: 8 KiB of what
@@ -24,7 +24,7 @@ use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 use std::sync::atomic::compiler_fence;
 
 use super::Scoreboard;
-use crate::salvage::ledger::{INPUT, OUTPUT, Stretch, Transfer, Words};
+use crate::salvage::recovery::{INPUT, OUTPUT, Stretch, Transfer, Words};
 use crate::salvage::snapshot::Snapshot;
 use crate::sys::memory::{self, Carver};
 

@@ -1,5 +1,5 @@
 //! What a worker writes down of one client's work, and when, so that another
-//! can go on with it at any moment (`salvage::ledger`).
+//! can go on with it at any moment (`salvage::recovery`).
 //!
 //! ```text
 //!   open    before anything is read     place
@@ -13,9 +13,9 @@
 //!
 //! Each is one store, and nothing is ever taken back. What is not noted as
 //! read only the kernel knows of, which must not be believed in everything
-//! ([`Transfer::is_sound`](crate::salvage::ledger::Transfer)). A connection that is to
-//! be closed is not settled: were it, its worker could die before it closes,
-//! and the next would take it for an idle one.
+//! ([`Transfer::is_sound`](crate::salvage::recovery::Transfer)). A connection
+//! that is to be closed is not settled: were it, its worker could die before
+//! it closes, and the next would take it for an idle one.
 //!
 //! What is special about an answer, that it is the last or on no sheet, is
 //! said in `place` before `next` tells of the answer. Between the two, `next`
@@ -23,7 +23,7 @@
 //! Therefore such an answer is not written down before the others are settled.
 
 use crate::http::{Closing, Witness};
-use crate::salvage::ledger::{Begun, OUTPUT, Place, Position};
+use crate::salvage::recovery::{Begun, OUTPUT, Place, Position};
 use crate::scoreboard::{Scoreboard, Word};
 
 /// See the [module](self).

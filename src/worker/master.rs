@@ -15,7 +15,7 @@ use crate::channel::Heard;
 use crate::config::Serve;
 use crate::error::Error;
 use crate::ipc::message::{Act, Cluster, Listen, Message, Seat};
-use crate::salvage::ledger::{Place, Position};
+use crate::salvage::recovery::{Place, Position};
 use crate::salvage::snapshot::{self, Snapshot};
 use crate::scoreboard::{Piece, Requests, Return, SLOTS, Scoreboard, Word};
 use crate::slab::Key;

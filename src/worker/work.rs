@@ -14,7 +14,7 @@ use crate::http::{
     Answer, Closing, Connection, Delayed, Expects, Flow, Input, Output,
     Refusal, Service, Witness,
 };
-use crate::salvage::ledger::INPUT;
+use crate::salvage::recovery::INPUT;
 use crate::salvage::snapshot::Snapshot;
 use crate::scoreboard::{Sheet, Sheets};
 use crate::slab::Key;

@@ -21,7 +21,7 @@ use crate::control::Salvage;
 use crate::error::Error;
 use crate::master::dispatcher::{Dispatcher, Fault};
 use crate::master::workers::Sample;
-use crate::salvage::custody::Custody;
+use crate::salvage::slot_table::SlotTable;
 use crate::scoreboard::{GIFTS, Requests, SLOTS, Scoreboard};
 use crate::sys::poll;
 
@@ -38,7 +38,7 @@ pub(super) struct Handoff {
     pub(super) slot: usize,
     pub(super) scoreboard: Scoreboard,
     /// The connections that it has, if they are guarded.
-    pub(super) custody: Custody<Retained>,
+    pub(super) slot_table: SlotTable<Retained>,
     /// Most connections that it can have open, as it said itself.
     pub(super) capacity: Option<u64>,
     /// The connection that it could not take when it last ran out of
@@ -83,7 +83,7 @@ impl Account {
     /// How many connections of which a copy is to be kept are on their way.
     pub(super) fn on_their_way(&self) -> usize {
         match self {
-            Account::Handoff(ours) => ours.custody.on_their_way(),
+            Account::Handoff(ours) => ours.slot_table.on_their_way(),
             Account::Node(_) => 0,
         }
     }
@@ -112,15 +112,15 @@ impl Account {
 impl Handoff {
     fn new(slot: usize, scoreboard: Scoreboard) -> Handoff {
         let slots = if scoreboard.is_guarded() { SLOTS } else { 0 };
-        let custody = Custody::new(slots, GIFTS);
+        let slot_table = SlotTable::new(slots, GIFTS);
         let (capacity, missed) = (None, None);
-        Handoff { slot, scoreboard, custody, capacity, missed }
+        Handoff { slot, scoreboard, slot_table, capacity, missed }
     }
 
     /// One of its clients has sent something, or has something in hand. We
     /// only see clients of which we have copies.
     fn has_something_to_do(&self) -> bool {
-        let lent = || self.custody.lent();
+        let lent = || self.slot_table.lent();
         lent().any(|(slot, _)| self.scoreboard.words(slot).place != 0)
             || poll::any_readable(
                 lent().map(|(_, retained)| retained.socket.as_fd()),
@@ -133,7 +133,7 @@ impl Handoff {
         // Read anew, so it may be any number again.
         let received = self.scoreboard.received();
         let before = first.saturating_sub(received.saturating_add(1));
-        self.custody.keep_sent(before as usize);
+        self.slot_table.keep_sent(before as usize);
         self.missed.replace(first) != Some(first)
     }
 
@@ -149,7 +149,7 @@ impl Handoff {
         tally: &mut Salvage,
         seen: &mut Seen,
     ) -> Result<(), Error> {
-        let Handoff { scoreboard, custody, .. } = self;
+        let Handoff { scoreboard, slot_table, .. } = self;
         // In this order: it counts what it received before what it closed,
         // and gives back only what it has received.
         let mut list = scoreboard.take_returned();
@@ -158,18 +158,18 @@ impl Handoff {
         let faulty = |fault: Fault| Error::protocol(&fault.to_string());
         let copies = dispatcher.received(worker, received).map_err(faulty)?;
         for copy in copies {
-            if !custody.is_there() {
+            if !slot_table.is_there() {
                 seen.over.push(copy.socket);
                 continue;
             }
-            match custody.received(copy.retain()) {
+            match slot_table.received(copy.retain()) {
                 None => budget.count += 1,
                 Some(unguarded) => seen.over.push(unguarded.socket),
             }
         }
         dispatcher.closed(worker, closed).map_err(faulty)?;
         while let Some(back) = scoreboard.next_returned(&mut list) {
-            let Some(retained) = custody.released(back.slot) else {
+            let Some(retained) = slot_table.released(back.slot) else {
                 return Err(Error::protocol("it gives back what it has not"));
             };
             budget.count -= 1;

@@ -11,7 +11,7 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use super::connection::{Connection, Retained};
 use crate::control::Salvage;
-use crate::salvage::ledger::{Kernel, Place, Verdict, judge};
+use crate::salvage::recovery::{Kernel, Place, Verdict, judge};
 use crate::salvage::snapshot::{Record, Snapshot};
 use crate::scoreboard::Scoreboard;
 use crate::sys::socket::{self, Direction};

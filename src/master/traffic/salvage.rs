@@ -47,8 +47,8 @@ impl Traffic {
         let sound = !is_wild(death.how) && !death.broken;
         let mut ended = Vec::new();
         let mut moved = Vec::new();
-        let Handoff { scoreboard, custody, .. } = account;
-        for (slot, left) in custody.take_all() {
+        let Handoff { scoreboard, slot_table, .. } = account;
+        for (slot, left) in slot_table.take_all() {
             match assess(scoreboard, slot, left, sound, &mut self.tally) {
                 Fate::Moves { connection, begun } => {
                     moved.push((connection, begun));

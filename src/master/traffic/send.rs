@@ -16,7 +16,7 @@ use crate::ipc::Message;
 use crate::ipc::message::{Act, HandleKind, Seat};
 use crate::master::dispatcher::Dispatcher;
 use crate::master::workers::Line;
-use crate::salvage::custody::{Custody, UNGUARDED};
+use crate::salvage::slot_table::{SlotTable, UNGUARDED};
 use crate::scoreboard::{Piece, Scoreboard};
 use crate::sys;
 
@@ -35,10 +35,11 @@ impl Handoff {
             let first = batch.first;
             let mut count = batch.connections().len();
             let mut entries = Vec::new();
-            if self.custody.is_there() {
-                let (board, custody) = (&self.scoreboard, &mut self.custody);
+            if self.slot_table.is_there() {
+                let (board, slot_table) =
+                    (&self.scoreboard, &mut self.slot_table);
                 entries =
-                    find_entries(batch.connections(), board, custody, room);
+                    find_entries(batch.connections(), board, slot_table, room);
                 count = entries.len();
             }
             if count == 0 {
@@ -65,12 +66,12 @@ impl Handoff {
     fn book(&mut self, entries: &[Entry], sent: bool) {
         if sent {
             for Entry { seat, gift } in entries {
-                self.custody.sent(seat.slot, *gift);
+                self.slot_table.sent(seat.slot, *gift);
             }
         } else {
             // Backwards, so that the next finds them in this order.
             for Entry { seat, gift } in entries.iter().rev() {
-                self.custody.unused(seat.slot, *gift);
+                self.slot_table.unused(seat.slot, *gift);
             }
         }
     }
@@ -113,14 +114,14 @@ struct Entry {
 fn find_entries<'a>(
     connections: impl Iterator<Item = &'a Connection>,
     scoreboard: &Scoreboard,
-    custody: &mut Custody<Retained>,
+    slot_table: &mut SlotTable<Retained>,
     room: &mut usize,
 ) -> Vec<Entry> {
     let mut entries = Vec::new();
     for connection in connections {
         let heavy = connection.is_heavy();
         let slot = match heavy || (connection.guarded && *room > 0) {
-            true => custody.take(),
+            true => slot_table.take(),
             false => UNGUARDED,
         };
         let left = match &connection.snapshot {
@@ -133,11 +134,11 @@ fn find_entries<'a>(
             }
         };
         let gift = match heavy {
-            true => custody.take_gift(),
+            true => slot_table.take_gift(),
             false => None,
         };
         if slot == UNGUARDED || (heavy && gift.is_none()) {
-            custody.unused(slot, gift);
+            slot_table.unused(slot, gift);
             break;
         }
         if let Some(gift) = gift {
@@ -167,8 +168,9 @@ mod tests {
 
     fn seats(all: &[Connection], slots: u32, mut room: usize) -> Vec<Seat> {
         let (board, _) = Scoreboard::create(true).unwrap();
-        let mut custody = Custody::new(slots, 1);
-        let found = find_entries(all.iter(), &board, &mut custody, &mut room);
+        let mut slot_table = SlotTable::new(slots, 1);
+        let found =
+            find_entries(all.iter(), &board, &mut slot_table, &mut room);
         found.into_iter().map(|entry| entry.seat).collect()
     }
 

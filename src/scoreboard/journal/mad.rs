@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering::SeqCst;
 use proptest::prelude::*;
 
 use super::*;
-use crate::salvage::custody::Custody;
+use crate::salvage::slot_table::SlotTable;
 use crate::salvage::snapshot::lengths_from_word;
 
 thread_local! {
@@ -40,21 +40,21 @@ proptest! {
             for (slot, word) in (0..).zip(begun) {
                 board.write(slot, Word::Begun, word);
             }
-            let mut custody = Custody::new(SLOTS, GIFTS);
+            let mut slot_table = SlotTable::new(SLOTS, GIFTS);
             for number in 0..lent {
-                let slot = custody.take();
-                custody.sent(slot, None);
-                custody.received(number);
+                let slot = slot_table.take();
+                slot_table.sent(slot, None);
+                slot_table.received(number);
             }
             let mut list = head;
             let mut found = 0;
             while let Some(back) = board.next_returned(&mut list) {
-                if custody.released(back.slot).is_none() {
+                if slot_table.released(back.slot).is_none() {
                     break;
                 }
                 found += 1;
             }
-            let left = custody.take_all().len();
+            let left = slot_table.take_all().len();
             prop_assert_eq!(found + left, lent as usize);
             Ok(())
         })?;

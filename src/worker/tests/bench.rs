@@ -14,7 +14,7 @@ use super::stage::{Dice, Seen, State, Tally, World};
 use crate::config::Serve;
 use crate::http::{Chunk, Mailbox, Produce, Reply, Request, Response};
 use crate::ipc::message::Seat;
-use crate::salvage::ledger::{INPUT, OUTPUT, Position, Stretch, Verdict};
+use crate::salvage::recovery::{INPUT, OUTPUT, Position, Stretch, Verdict};
 use crate::salvage::snapshot::Snapshot;
 use crate::scoreboard::{GIFTS, Piece, Return, Scoreboard, Sheets};
 use crate::slab::Key;

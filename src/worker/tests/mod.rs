@@ -17,7 +17,7 @@ use proptest::test_runner::TestRunner;
 use self::bench::{Bench, Manner};
 use self::script::{Ask, Body, Course, Last, Method, asks};
 use self::stage::{Dice, Tally};
-use crate::salvage::ledger::Position;
+use crate::salvage::recovery::Position;
 
 thread_local! {
     /// Two, since of one that had too little of something some lasts.

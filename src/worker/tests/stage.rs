@@ -5,7 +5,7 @@ use std::cell::RefCell;
 
 use super::script::{Ask, Course, Method, Reading};
 use crate::http::Later;
-use crate::salvage::ledger::{
+use crate::salvage::recovery::{
     INPUT, Kernel, OUTPUT, Place, Position, Verdict, judge,
 };
 use crate::salvage::snapshot::Snapshot;

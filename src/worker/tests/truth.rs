@@ -3,7 +3,7 @@
 
 use super::script::Method;
 use super::stage::{Seen, State, World};
-use crate::salvage::ledger::{
+use crate::salvage::recovery::{
     Kernel, Place, Position, Transfer, Verdict, Words, judge,
 };
 use crate::salvage::snapshot::Snapshot;

@@ -9,7 +9,7 @@ use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
 
 use super::*;
-use crate::salvage::ledger::{INPUT, OUTPUT, Position, Words};
+use crate::salvage::recovery::{INPUT, OUTPUT, Position, Words};
 use crate::scoreboard::Word;
 
 /// A connection on which three bytes were read and five written.

@@ -74,14 +74,14 @@ impl Model {
     /// Takes a seat, which must be nobody's; none only if there is none.
     fn seat(
         &self,
-        custody: &mut Custody<u64>,
+        slot_table: &mut SlotTable<u64>,
         heavy: bool,
     ) -> Result<(u32, Option<u32>), TestCaseError> {
-        let slot = custody.take();
+        let slot = slot_table.take();
         prop_assert_eq!(slot != UNGUARDED, self.has_free_slot());
         prop_assert!(slot == UNGUARDED || slot < SLOTS);
         prop_assert!(slot == UNGUARDED || self.slot_is_free(slot));
-        let gift = if heavy { custody.take_gift() } else { None };
+        let gift = if heavy { slot_table.take_gift() } else { None };
         prop_assert_eq!(gift.is_some(), heavy && self.has_free_gift());
         prop_assert!(gift.is_none_or(|gift| self.gift_is_free(gift)));
         Ok((slot, gift))
@@ -89,22 +89,22 @@ impl Model {
 
     fn step(
         &mut self,
-        custody: &mut Custody<u64>,
+        slot_table: &mut SlotTable<u64>,
         step: Step,
     ) -> Result<(), TestCaseError> {
         match step {
             Step::Send { heavy } => {
-                let (slot, gift) = self.seat(custody, heavy)?;
-                custody.sent(slot, gift);
+                let (slot, gift) = self.seat(slot_table, heavy)?;
+                slot_table.sent(slot, gift);
                 self.on_the_way.push((slot, gift));
             }
             Step::Fail { heavy } => {
-                let (slot, gift) = self.seat(custody, heavy)?;
-                custody.unused(slot, gift);
+                let (slot, gift) = self.seat(slot_table, heavy)?;
+                slot_table.unused(slot, gift);
             }
             Step::Receive => {
                 self.copies += 1;
-                let back = custody.received(self.copies);
+                let back = slot_table.received(self.copies);
                 let first = !self.on_the_way.is_empty();
                 let first = first.then(|| self.on_the_way.remove(0));
                 match first.filter(|&(slot, _)| slot != UNGUARDED) {
@@ -116,21 +116,21 @@ impl Model {
                 }
             }
             Step::Keep(count) => {
-                custody.keep_sent(count);
+                slot_table.keep_sent(count);
                 self.on_the_way.truncate(count);
             }
             Step::Release(slot) => {
                 let at = self.has.iter().position(|&(is, _)| is == slot);
                 let expected = at.map(|at| self.has.remove(at).1);
-                prop_assert_eq!(custody.released(slot), expected);
+                prop_assert_eq!(slot_table.released(slot), expected);
             }
             Step::Die => {
-                let mut left = custody.take_all();
+                let mut left = slot_table.take_all();
                 left.sort_unstable();
                 self.has.sort_unstable();
                 prop_assert_eq!(&left, &self.has);
-                prop_assert_eq!(custody.take(), UNGUARDED);
-                prop_assert!(custody.take_all().is_empty());
+                prop_assert_eq!(slot_table.take(), UNGUARDED);
+                prop_assert!(slot_table.take_all().is_empty());
             }
         }
         Ok(())
@@ -142,10 +142,10 @@ proptest! {
 
     #[test]
     fn no_slot_and_no_gift_is_anybodys_twice_or_lost(steps in steps()) {
-        let mut custody = Custody::new(SLOTS, GIFTS);
+        let mut slot_table = SlotTable::new(SLOTS, GIFTS);
         let mut model = Model::default();
         for step in steps {
-            model.step(&mut custody, step)?;
+            model.step(&mut slot_table, step)?;
         }
     }
 }

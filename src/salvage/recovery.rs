@@ -9,10 +9,10 @@
 //!                                which buffers, and what their first byte is
 //! ```
 //!
-//! and what one word of that sheet says: `read`, how many bytes the worker knows
-//! that it has read, from the sheet's first one on. A worker stores all of them in this
-//! order, each store whole or not at all, and a death falls between two of
-//! them:
+//! and what one word of that sheet says: `read`, how many bytes the worker
+//! knows that it has read, from the sheet's first one on. A worker stores all
+//! of them in this order, each store whole or not at all, and a death falls
+//! between two of them:
 //!
 //! | it stores or does | and dies after that: |
 //! |---|---|
@@ -32,8 +32,8 @@
 //! the worker died between the reading and the store. Behind what was read a
 //! sheet is all zeros, since it is wiped before another connection has it; so
 //! bytes of which only the kernel speaks, and of which the last is a zero, may
-//! be none, and others with something else than a zero behind them are not all:
-//! they are not passed on ([`Transfer::is_sound`]).
+//! be none, and others with something else than a zero behind them are not
+//! all: they are not passed on ([`Transfer::is_sound`]).
 //!
 //! Places are counted modulo 2³² as the kernel's counters are, so a connection
 //! may live for ever. To the master the words are a stranger's: [`judge`]

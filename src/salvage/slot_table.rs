@@ -17,11 +17,11 @@ pub(crate) const UNGUARDED: u32 = u32::MAX;
 /// The slots of one worker. `C` is the master's copy of a connection, and
 /// what is known of it.
 #[derive(Debug)]
-pub(crate) struct Custody<C> {
+pub(crate) struct SlotTable<C> {
     /// Slots that exist.
     slots: u32,
     /// By slot, as far as any was ever used.
-    table: Vec<Tenure<C>>,
+    table: Vec<SlotState<C>>,
     /// The last to become free is the first to be taken: it is still in the
     /// cache.
     free: Vec<u32>,
@@ -34,16 +34,16 @@ pub(crate) struct Custody<C> {
 
 /// Who has a slot.
 #[derive(Debug)]
-enum Tenure<C> {
+enum SlotState<C> {
     Free,
     Sent,
     Lent(C),
 }
 
-impl<C> Custody<C> {
+impl<C> SlotTable<C> {
     /// For a worker with so many slots, none if it is not guarded, and gifts.
-    pub(crate) fn new(slots: u32, gifts: u32) -> Custody<C> {
-        Custody {
+    pub(crate) fn new(slots: u32, gifts: u32) -> SlotTable<C> {
+        SlotTable {
             slots,
             // It costs nothing before it is touched, as in `slab`.
             table: Vec::with_capacity(slots as usize),
@@ -69,7 +69,7 @@ impl<C> Custody<C> {
         if next >= self.slots {
             return UNGUARDED;
         }
-        self.table.push(Tenure::Free);
+        self.table.push(SlotState::Free);
         next
     }
 
@@ -80,8 +80,8 @@ impl<C> Custody<C> {
 
     /// The next connection was sent with this slot, and this gift.
     pub(crate) fn sent(&mut self, slot: u32, gift: Option<u32>) {
-        if let Some(tenure) = self.table.get_mut(slot as usize) {
-            *tenure = Tenure::Sent;
+        if let Some(state) = self.table.get_mut(slot as usize) {
+            *state = SlotState::Sent;
         }
         self.sent.push_back((slot, gift));
     }
@@ -94,8 +94,8 @@ impl<C> Custody<C> {
     /// Nothing was sent with these.
     pub(crate) fn unused(&mut self, slot: u32, gift: Option<u32>) {
         self.gifts.extend(gift);
-        if let Some(tenure) = self.table.get_mut(slot as usize) {
-            *tenure = Tenure::Free;
+        if let Some(state) = self.table.get_mut(slot as usize) {
+            *state = SlotState::Free;
             self.free.push(slot);
         }
     }
@@ -108,8 +108,8 @@ impl<C> Custody<C> {
         };
         self.gifts.extend(gift);
         match self.table.get_mut(slot as usize) {
-            Some(tenure) => {
-                *tenure = Tenure::Lent(copy);
+            Some(state) => {
+                *state = SlotState::Lent(copy);
                 None
             }
             None => Some(copy),
@@ -128,25 +128,25 @@ impl<C> Custody<C> {
 
     /// The worker gives a slot back. `None`: it had no such slot, and lies.
     pub(crate) fn released(&mut self, slot: u32) -> Option<C> {
-        let tenure = self.table.get_mut(slot as usize)?;
-        match std::mem::replace(tenure, Tenure::Free) {
-            Tenure::Lent(copy) => {
+        let state = self.table.get_mut(slot as usize)?;
+        match std::mem::replace(state, SlotState::Free) {
+            SlotState::Lent(copy) => {
                 self.free.push(slot);
                 Some(copy)
             }
-            Tenure::Sent => {
-                *tenure = Tenure::Sent;
+            SlotState::Sent => {
+                *state = SlotState::Sent;
                 None
             }
-            Tenure::Free => None,
+            SlotState::Free => None,
         }
     }
 
     /// Our copies of what the worker has, by slot.
     pub(crate) fn lent(&self) -> impl Iterator<Item = (u32, &C)> {
-        (0..).zip(&self.table).filter_map(|(slot, tenure)| match tenure {
-            Tenure::Lent(copy) => Some((slot, copy)),
-            Tenure::Free | Tenure::Sent => None,
+        (0..).zip(&self.table).filter_map(|(slot, state)| match state {
+            SlotState::Lent(copy) => Some((slot, copy)),
+            SlotState::Free | SlotState::Sent => None,
         })
     }
 
@@ -159,9 +159,9 @@ impl<C> Custody<C> {
         self.slots = 0;
         (0..)
             .zip(table)
-            .filter_map(|(slot, tenure)| match tenure {
-                Tenure::Lent(copy) => Some((slot, copy)),
-                Tenure::Free | Tenure::Sent => None,
+            .filter_map(|(slot, state)| match state {
+                SlotState::Lent(copy) => Some((slot, copy)),
+                SlotState::Free | SlotState::Sent => None,
             })
             .collect()
     }
@@ -176,69 +176,69 @@ mod tests {
 
     #[test]
     fn a_slot_is_free_sent_lent_and_free_again() {
-        let mut custody = Custody::new(8, 2);
-        let slot = custody.take();
-        custody.sent(slot, None);
-        assert_eq!(custody.released(slot), None, "not received yet");
-        assert_eq!(custody.received('a'), None);
-        assert_eq!(custody.released(slot), Some('a'));
-        assert_eq!(custody.released(slot), None, "nothing is given twice");
-        assert_eq!(custody.take(), slot);
+        let mut slot_table = SlotTable::new(8, 2);
+        let slot = slot_table.take();
+        slot_table.sent(slot, None);
+        assert_eq!(slot_table.released(slot), None, "not received yet");
+        assert_eq!(slot_table.received('a'), None);
+        assert_eq!(slot_table.released(slot), Some('a'));
+        assert_eq!(slot_table.released(slot), None, "nothing is given twice");
+        assert_eq!(slot_table.take(), slot);
     }
 
     #[test]
     fn without_a_slot_a_connection_is_not_guarded() {
-        let mut custody = Custody::new(1, 2);
-        let (first, second) = (custody.take(), custody.take());
+        let mut slot_table = SlotTable::new(1, 2);
+        let (first, second) = (slot_table.take(), slot_table.take());
         assert_eq!(second, UNGUARDED);
-        custody.sent(first, None);
-        custody.sent(second, None);
-        assert_eq!(custody.received('a'), None);
-        assert_eq!(custody.received('b'), Some('b'));
-        assert_eq!(custody.released(UNGUARDED), None);
+        slot_table.sent(first, None);
+        slot_table.sent(second, None);
+        assert_eq!(slot_table.received('a'), None);
+        assert_eq!(slot_table.received('b'), Some('b'));
+        assert_eq!(slot_table.released(UNGUARDED), None);
     }
 
     #[test]
     fn what_the_worker_will_not_look_at_frees_its_slots() {
-        let mut custody = Custody::<char>::new(8, 2);
-        let slots: Vec<u32> = (0..4).map(|_| custody.take()).collect();
-        slots.iter().for_each(|&slot| custody.sent(slot, None));
-        custody.keep_sent(1);
-        assert_eq!(custody.received('a'), None);
-        assert_eq!(custody.received('b'), Some('b'), "on no list");
-        let again: Vec<u32> = (0..3).map(|_| custody.take()).collect();
+        let mut slot_table = SlotTable::<char>::new(8, 2);
+        let slots: Vec<u32> = (0..4).map(|_| slot_table.take()).collect();
+        slots.iter().for_each(|&slot| slot_table.sent(slot, None));
+        slot_table.keep_sent(1);
+        assert_eq!(slot_table.received('a'), None);
+        assert_eq!(slot_table.received('b'), Some('b'), "on no list");
+        let again: Vec<u32> = (0..3).map(|_| slot_table.take()).collect();
         assert_eq!(again, [1, 2, 3]);
     }
 
     #[test]
     fn a_gift_comes_back_with_its_connection() {
-        let mut custody = Custody::<char>::new(8, 1);
-        let slot = custody.take();
-        let gift = custody.take_gift();
-        assert!(gift.is_some() && custody.take_gift().is_none());
-        custody.unused(slot, gift);
-        let (slot, gift) = (custody.take(), custody.take_gift());
-        custody.sent(slot, gift);
-        assert!(custody.take_gift().is_none());
-        custody.received('a');
-        assert_eq!(custody.take_gift(), gift);
-        custody.sent(custody.slots, gift);
-        custody.keep_sent(0);
-        assert_eq!(custody.take_gift(), gift);
+        let mut slot_table = SlotTable::<char>::new(8, 1);
+        let slot = slot_table.take();
+        let gift = slot_table.take_gift();
+        assert!(gift.is_some() && slot_table.take_gift().is_none());
+        slot_table.unused(slot, gift);
+        let (slot, gift) = (slot_table.take(), slot_table.take_gift());
+        slot_table.sent(slot, gift);
+        assert!(slot_table.take_gift().is_none());
+        slot_table.received('a');
+        assert_eq!(slot_table.take_gift(), gift);
+        slot_table.sent(slot_table.slots, gift);
+        slot_table.keep_sent(0);
+        assert_eq!(slot_table.take_gift(), gift);
     }
 
     #[test]
     fn a_dead_worker_leaves_what_it_had_and_no_more() {
-        let mut custody = Custody::new(8, 2);
+        let mut slot_table = SlotTable::new(8, 2);
         for copy in ['a', 'b', 'c'] {
-            let slot = custody.take();
-            custody.sent(slot, None);
-            custody.received(copy);
+            let slot = slot_table.take();
+            slot_table.sent(slot, None);
+            slot_table.received(copy);
         }
-        let slot = custody.take();
-        custody.sent(slot, None);
-        custody.released(1);
-        assert_eq!(custody.take_all(), [(0, 'a'), (2, 'c')]);
-        assert_eq!(custody.take(), UNGUARDED);
+        let slot = slot_table.take();
+        slot_table.sent(slot, None);
+        slot_table.released(1);
+        assert_eq!(slot_table.take_all(), [(0, 'a'), (2, 'c')]);
+        assert_eq!(slot_table.take(), UNGUARDED);
     }
 }
