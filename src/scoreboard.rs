@@ -36,7 +36,9 @@ mod journal;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 
-pub(crate) use journal::{GIFTS, Piece, Return, SLOTS, Sheet, Sheets, Word};
+pub(crate) use journal::{
+    Half, INBOUND_BUFFERS, Return, SLOTS, SharedBuffer, SharedBuffers, Word,
+};
 
 use crate::sys;
 use crate::sys::memory::Region;

@@ -139,7 +139,7 @@ pub struct Seat {
 }
 
 /// A connection that changes its master: numbers and bytes as in the slot and
-/// on the sheet of a worker.
+/// in the shared buffer of a worker.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Snapshot<'a> {
     /// What is answered.

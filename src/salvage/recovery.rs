@@ -5,21 +5,21 @@
 //!   next    output:32 input:32   ≠ done: the bytes up to here are the answer
 //!                                to the request bytes up to here
 //!   begun   flags:32  input:32   a handler has seen the request there
-//!   place   flags:8 sheet:24 base:32
+//!   place   flags:8 buffer:24 base:32
 //!                                which buffers, and what their first byte is
 //! ```
 //!
-//! and what one word of that sheet says: `read`, how many bytes the worker
-//! knows that it has read, from the sheet's first one on. A worker stores all
-//! of them in this order, each store whole or not at all, and a death falls
-//! between two of them:
+//! and what one word of that shared buffer says: `read`, how many bytes the
+//! worker knows that it has read, from the shared buffer's first one on. A
+//! worker stores all of them in this order, each store whole or not at all,
+//! and a death falls between two of them:
 //!
 //! | it stores or does | and dies after that: |
 //! |---|---|
 //! | `place`, then reads | idle, or in hand: the kernel knows how many bytes |
 //! | `read` | in hand, as many bytes as it says |
 //! | `begun`, then calls the handler | asked again, or 502 |
-//! | the answer into the sheet, `next` | the next worker writes it |
+//! | the answer into the shared buffer, `next` | the next worker writes it |
 //! | writes some of it | the next worker writes the rest |
 //! | `done` = `next` | idle |
 //! | to close: no `done`; shutdown, close | the end |
@@ -30,20 +30,20 @@
 //! on which that happened is not to bring anybody a byte that its client has
 //! not sent. Fewer than `read` cannot be: [`Verdict::Reset`]. More may be, if
 //! the worker died between the reading and the store. Behind what was read a
-//! sheet is all zeros, since it is wiped before another connection has it; so
-//! bytes of which only the kernel speaks, and of which the last is a zero, may
-//! be none, and others with something else than a zero behind them are not
-//! all: they are not passed on ([`Transfer::is_sound`]).
+//! shared buffer is all zeros, since it is wiped before another connection has
+//! it; so bytes of which only the kernel speaks, and of which the last is a
+//! zero, may be none, and others with something else than a zero behind them
+//! are not all: they are not passed on ([`Transfer::is_sound`]).
 //!
 //! Places are counted modulo 2³² as the kernel's counters are, so a connection
 //! may live for ever. To the master the words are a stranger's: [`judge`]
 //! takes any, and what is not possible is [`Verdict::Reset`].
 
-/// Bytes of requests that a sheet holds: those of a connection that are not
-/// answered.
+/// Bytes of requests that a shared buffer holds: those of a connection that
+/// are not answered.
 pub(crate) const INPUT: usize = 8 << 10;
 
-/// Bytes of answers that a sheet holds: one batch of them.
+/// Bytes of answers that a shared buffer holds: one batch of them.
 pub(crate) const OUTPUT: usize = 24 << 10;
 
 /// A place in both streams of a connection: bytes sent to the client, and
@@ -101,12 +101,13 @@ impl Begun {
 /// Where the bytes of a connection are, and what is special about them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Place {
-    /// Of this worker's sheets.
-    pub(crate) sheet: Option<u32>,
-    /// Where in the stream the first byte of the sheet's input stands; if
-    /// there is no sheet, up to where the worker has read.
+    /// Of this worker's shared buffers.
+    pub(crate) buffer: Option<u32>,
+    /// Where in the stream the first byte of the shared buffer's input stands;
+    /// if there is no shared buffer, up to where the worker has read.
     pub(crate) base: u32,
-    /// The request outgrew the sheet: what was read is in no shared memory.
+    /// The request outgrew the shared buffer: what was read is in no shared
+    /// memory.
     pub(crate) spilled: bool,
     /// The same of the answer; its length is in `next` all the same.
     pub(crate) unbacked: bool,
@@ -126,7 +127,7 @@ impl Place {
     pub(crate) fn from_word(word: u64) -> Place {
         let number = (word >> 32 & Self::NUMBER) as u32;
         Place {
-            sheet: number.checked_sub(1),
+            buffer: number.checked_sub(1),
             base: word as u32,
             spilled: word & Self::SPILLED != 0,
             unbacked: word & Self::UNBACKED != 0,
@@ -137,7 +138,7 @@ impl Place {
 
     pub(crate) fn to_word(self) -> u64 {
         let flag = |is: bool, bit: u64| if is { bit } else { 0 };
-        let number = self.sheet.map_or(0, |sheet| u64::from(sheet) + 1);
+        let number = self.buffer.map_or(0, |buffer| u64::from(buffer) + 1);
         u64::from(self.base)
             | (number & Self::NUMBER) << 32
             | flag(self.spilled, Self::SPILLED)
@@ -205,11 +206,11 @@ impl Stretch {
 pub(crate) struct Transfer {
     pub(crate) done: Position,
     pub(crate) next: Position,
-    /// What was read and is not answered, in the input of the sheet.
+    /// What was read and is not answered, in the input of the shared buffer.
     pub(crate) input: Stretch,
     /// The last of it is the kernel's word alone.
     pub(crate) doubtful: bool,
-    /// What is to be written first, in the output of the sheet.
+    /// What is to be written first, in the output of the shared buffer.
     pub(crate) output: Stretch,
     /// After that the connection ends.
     pub(crate) closing: bool,
@@ -236,18 +237,18 @@ impl Transfer {
 
     /// Whether these bytes, which stand where `input` says, are the client's,
     /// and all that was read: a zero at the end of what nobody knows to have
-    /// been read may be what the wiping of the sheet has left, and what is no
-    /// zero behind it was read as well.
+    /// been read may be what the wiping of the shared buffer has left, and
+    /// what is no zero behind it was read as well.
     pub(crate) fn is_sound(&self, input: &[u8], behind: &[u8]) -> bool {
         let may_be_none = self.doubtful && input.last() == Some(&0);
         !may_be_none && behind.first().is_none_or(|&byte| byte == 0)
     }
 }
 
-/// Says where the connection stands. `read`: what the sheet that `place` names
-/// says of itself, 0 if it names none. `sound`: its worker did not die of an
-/// access to memory that was not its own, so that an answer nobody has seen
-/// anything of yet is what the handler made it.
+/// Says where the connection stands. `read`: what the shared buffer that
+/// `place` names says of itself, 0 if it names none. `sound`: its worker did
+/// not die of an access to memory that was not its own, so that an answer
+/// nobody has seen anything of yet is what the handler made it.
 pub(crate) fn judge(
     words: Words,
     read: u64,
@@ -270,7 +271,7 @@ pub(crate) fn judge(
 
 /// Where something is that was read.
 enum Input {
-    /// On the sheet.
+    /// In the shared buffer.
     On(Stretch),
     /// In memory of the worker's own.
     Lost,
@@ -312,7 +313,7 @@ impl Case {
             return Verdict::End;
         }
         let backed =
-            place.sheet.is_some() && !place.unbacked && length <= OUTPUT;
+            place.buffer.is_some() && !place.unbacked && length <= OUTPUT;
         let may_be_remade = !sound
             && written == 0
             && self
@@ -348,11 +349,11 @@ impl Case {
     }
 
     /// How many bytes behind `done` the worker knows that it has read, on the
-    /// sheet or not. Of one that was just wiped it knows less than was
+    /// shared buffer or not. Of one that was just wiped it knows less than was
     /// answered.
     fn known(&self) -> usize {
         let Case { done, place, read, .. } = *self;
-        match place.sheet {
+        match place.buffer {
             Some(_) => usize::try_from(read)
                 .unwrap_or(usize::MAX)
                 .saturating_sub(distance(place.base, done.input)),
@@ -364,7 +365,7 @@ impl Case {
     /// Where the bytes lie that were read from a place in the stream on.
     fn input(&self, from: u32, length: usize) -> Input {
         let place = self.place;
-        if length == 0 && (place.spilled || place.sheet.is_none()) {
+        if length == 0 && (place.spilled || place.buffer.is_none()) {
             return Input::On(Stretch::default());
         }
         if place.spilled {
@@ -372,7 +373,7 @@ impl Case {
         }
         let start = distance(place.base, from);
         let end = start.checked_add(length).filter(|&end| end <= INPUT);
-        match place.sheet.and(end) {
+        match place.buffer.and(end) {
             Some(_) => Input::On(Stretch { start, length }),
             None => Input::Nowhere,
         }
@@ -404,7 +405,7 @@ impl Case {
     /// Without counters nobody knows what was read, nor what was written.
     fn uncounted(&self) -> Verdict {
         let Case { done, next, place, .. } = *self;
-        if place.sheet.is_none() && !place.spilled {
+        if place.buffer.is_none() && !place.spilled {
             return Verdict::Moves(Transfer::at(done));
         }
         let behind = 1 << 31;

@@ -26,10 +26,10 @@ pub(crate) struct SlotTable<C> {
     /// cache.
     free: Vec<u32>,
     /// Of the connections that are on their way, the oldest first: the slot,
-    /// and the gift that comes with it.
+    /// and the inbound buffer that comes with it.
     sent: VecDeque<(u32, Option<u32>)>,
-    /// Gifts that are not on their way.
-    gifts: Vec<u32>,
+    /// Inbound buffers that are not on their way.
+    inbound: Vec<u32>,
 }
 
 /// Who has a slot.
@@ -41,15 +41,16 @@ enum SlotState<C> {
 }
 
 impl<C> SlotTable<C> {
-    /// For a worker with so many slots, none if it is not guarded, and gifts.
-    pub(crate) fn new(slots: u32, gifts: u32) -> SlotTable<C> {
+    /// For a worker with so many slots, none if it is not guarded, and inbound
+    /// buffers.
+    pub(crate) fn new(slots: u32, inbound: u32) -> SlotTable<C> {
         SlotTable {
             slots,
             // It costs nothing before it is touched, as in `slab`.
             table: Vec::with_capacity(slots as usize),
             free: Vec::new(),
             sent: VecDeque::new(),
-            gifts: (0..gifts).rev().collect(),
+            inbound: (0..inbound).rev().collect(),
         }
     }
 
@@ -73,17 +74,17 @@ impl<C> SlotTable<C> {
         next
     }
 
-    /// A gift to go with it.
-    pub(crate) fn take_gift(&mut self) -> Option<u32> {
-        self.gifts.pop()
+    /// An inbound buffer to go with it.
+    pub(crate) fn take_inbound(&mut self) -> Option<u32> {
+        self.inbound.pop()
     }
 
-    /// The next connection was sent with this slot, and this gift.
-    pub(crate) fn sent(&mut self, slot: u32, gift: Option<u32>) {
+    /// The next connection was sent with this slot, and this inbound buffer.
+    pub(crate) fn sent(&mut self, slot: u32, inbound: Option<u32>) {
         if let Some(state) = self.table.get_mut(slot as usize) {
             *state = SlotState::Sent;
         }
-        self.sent.push_back((slot, gift));
+        self.sent.push_back((slot, inbound));
     }
 
     /// How many are on their way, slots or not.
@@ -92,8 +93,8 @@ impl<C> SlotTable<C> {
     }
 
     /// Nothing was sent with these.
-    pub(crate) fn unused(&mut self, slot: u32, gift: Option<u32>) {
-        self.gifts.extend(gift);
+    pub(crate) fn unused(&mut self, slot: u32, inbound: Option<u32>) {
+        self.inbound.extend(inbound);
         if let Some(state) = self.table.get_mut(slot as usize) {
             *state = SlotState::Free;
             self.free.push(slot);
@@ -103,10 +104,10 @@ impl<C> SlotTable<C> {
     /// The worker has the oldest that was on its way, of which this is the
     /// copy. Gives back a copy that is not needed.
     pub(crate) fn received(&mut self, copy: C) -> Option<C> {
-        let Some((slot, gift)) = self.sent.pop_front() else {
+        let Some((slot, inbound)) = self.sent.pop_front() else {
             return Some(copy);
         };
-        self.gifts.extend(gift);
+        self.inbound.extend(inbound);
         match self.table.get_mut(slot as usize) {
             Some(state) => {
                 *state = SlotState::Lent(copy);
@@ -120,8 +121,8 @@ impl<C> SlotTable<C> {
     /// look at the others.
     pub(crate) fn keep_sent(&mut self, count: usize) {
         while self.sent.len() > count {
-            if let Some((slot, gift)) = self.sent.pop_back() {
-                self.unused(slot, gift);
+            if let Some((slot, inbound)) = self.sent.pop_back() {
+                self.unused(slot, inbound);
             }
         }
     }
@@ -211,20 +212,20 @@ mod tests {
     }
 
     #[test]
-    fn a_gift_comes_back_with_its_connection() {
+    fn an_inbound_buffer_comes_back_with_its_connection() {
         let mut slot_table = SlotTable::<char>::new(8, 1);
         let slot = slot_table.take();
-        let gift = slot_table.take_gift();
-        assert!(gift.is_some() && slot_table.take_gift().is_none());
-        slot_table.unused(slot, gift);
-        let (slot, gift) = (slot_table.take(), slot_table.take_gift());
-        slot_table.sent(slot, gift);
-        assert!(slot_table.take_gift().is_none());
+        let inbound = slot_table.take_inbound();
+        assert!(inbound.is_some() && slot_table.take_inbound().is_none());
+        slot_table.unused(slot, inbound);
+        let (slot, inbound) = (slot_table.take(), slot_table.take_inbound());
+        slot_table.sent(slot, inbound);
+        assert!(slot_table.take_inbound().is_none());
         slot_table.received('a');
-        assert_eq!(slot_table.take_gift(), gift);
-        slot_table.sent(slot_table.slots, gift);
+        assert_eq!(slot_table.take_inbound(), inbound);
+        slot_table.sent(slot_table.slots, inbound);
         slot_table.keep_sent(0);
-        assert_eq!(slot_table.take_gift(), gift);
+        assert_eq!(slot_table.take_inbound(), inbound);
     }
 
     #[test]

@@ -99,7 +99,8 @@ impl Snapshot {
         }
     }
 
-    /// `None`: it is not what a master says, or more than a sheet holds.
+    /// `None`: it is not what a master says, or more than a shared buffer
+    /// holds.
     pub(crate) fn from_message(
         message: &message::Snapshot<'_>,
     ) -> Option<Snapshot> {
@@ -122,21 +123,21 @@ impl Snapshot {
         self.input.is_empty() && self.output.is_empty()
     }
 
-    /// The words of its slot, for the worker that is to have it; `gift` is
+    /// The words of its slot, for the worker that is to have it; `inbound` is
     /// where its bytes are. In place of a mark there are the lengths.
-    pub(crate) fn words(&self, gift: Option<u32>) -> Words {
+    pub(crate) fn words(&self, inbound: Option<u32>) -> Words {
         let (input, output) = (self.input.len(), self.output.len());
         Words {
             done: self.done.to_word(),
             next: self.next.to_word(),
             begun: lengths_to_word(input, output),
-            place: self.place(gift).to_word(),
+            place: self.place(inbound).to_word(),
         }
     }
 
-    fn place(&self, sheet: Option<u32>) -> Place {
+    fn place(&self, buffer: Option<u32>) -> Place {
         let (base, closing) = (self.done.input, self.closing);
-        Place { sheet, base, closing, ..Place::default() }
+        Place { buffer, base, closing, ..Place::default() }
     }
 }
 

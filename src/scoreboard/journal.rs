@@ -4,16 +4,16 @@
 //! ```text
 //!   a page     the counters, and the head of the list of slots given back
 //!   slots      four words each (`salvage::recovery`)
-//!   gifts      sheets that the master fills before it sends a connection
-//!   read       a word for each sheet: how much of it was read from a client
-//!   sheets     those of connections with something in hand: 8 KiB of what
+//!   inbound    buffers that the master fills before it sends a connection
+//!   read       a word for each shared buffer: how much a client sent into it
+//!   shared     buffers of those with something in hand: 8 KiB of what
 //!              was read, 24 KiB of what is to be written
 //! ```
 //!
-//! No sheet belongs to an idle connection, and what nobody has touched does
-//! not exist. A sheet that is in nobody's use is all zeros, and its word is 0:
-//! whoever has used one wipes it, so that no byte of one client stands in what
-//! another gets.
+//! No shared buffer belongs to an idle connection, and what nobody has touched
+//! does not exist. A shared buffer that is in nobody's use is all zeros, and
+//! its word is 0: whoever has used one wipes it, so that no byte of one client
+//! stands in what another gets.
 //!
 //! *Giving back.* A worker that has ended a connection, or wants another to
 //! have it, puts the slot on a list, whose links are the slots themselves.
@@ -26,30 +26,30 @@ use std::sync::atomic::compiler_fence;
 use super::Scoreboard;
 use crate::salvage::recovery::{INPUT, OUTPUT, Stretch, Transfer, Words};
 use crate::salvage::snapshot::Snapshot;
-use crate::sys::memory::{self, Carver};
+use crate::sys::memory::{self, Arena};
 
 /// Connections of one worker that can be guarded at a time.
 pub(crate) const SLOTS: u32 = 1 << 16;
 
 /// Snapshots with bytes in them that can be on their way to one worker.
-pub(crate) const GIFTS: u32 = 64;
+pub(crate) const INBOUND_BUFFERS: u32 = 64;
 
 /// Connections of one worker that can be guarded while they have something in
 /// hand.
-const SHEETS: usize = 16 << 10;
+const BUFFERS: usize = 16 << 10;
 
 const WORD: usize = size_of::<u64>();
-const SHEET: usize = (INPUT + OUTPUT) / WORD;
+const BUFFER: usize = (INPUT + OUTPUT) / WORD;
 
 /// The head of the list of slots that were given back. In a line of its own:
 /// both sides write it.
 const RETURNED: usize = 24;
 
 const FIRST_SLOT: usize = 4096 / WORD;
-const FIRST_GIFT: usize = FIRST_SLOT + 4 * SLOTS as usize;
-const FIRST_READ: usize = FIRST_GIFT + GIFTS as usize * SHEET;
-const FIRST_SHEET: usize = FIRST_READ + SHEETS;
-pub(super) const END: usize = FIRST_SHEET + SHEETS * SHEET;
+const FIRST_INBOUND: usize = FIRST_SLOT + 4 * SLOTS as usize;
+const FIRST_READ: usize = FIRST_INBOUND + INBOUND_BUFFERS as usize * BUFFER;
+const FIRST_BUFFER: usize = FIRST_READ + BUFFERS;
+pub(super) const END: usize = FIRST_BUFFER + BUFFERS * BUFFER;
 
 /// One of the words of a slot.
 #[derive(Clone, Copy, Debug)]
@@ -98,10 +98,10 @@ impl Scoreboard {
         self.store(word.index(slot), value);
     }
 
-    /// So many bytes were read from a client since the first one of a sheet's
-    /// input. As [`write`](Self::write).
-    pub(crate) fn note_read(&self, sheet: u32, bytes: usize) {
-        self.store(FIRST_READ + sheet as usize, bytes as u64);
+    /// So many bytes were read from a client since the first one of a shared
+    /// buffer's input. As [`write`](Self::write).
+    pub(crate) fn note_read(&self, buffer: u32, bytes: usize) {
+        self.store(FIRST_READ + buffer as usize, bytes as u64);
     }
 
     fn store(&self, index: usize, value: u64) {
@@ -121,14 +121,14 @@ impl Scoreboard {
     }
 
     /// What the master sends along with a connection. It is taken out: the
-    /// gift is for another connection then.
-    pub(crate) fn open_gift(
+    /// inbound buffer is for another connection then.
+    pub(crate) fn open_inbound(
         &self,
-        gift: u32,
-        piece: Piece,
+        inbound: u32,
+        half: Half,
         length: usize,
     ) -> Vec<u8> {
-        let (first, most) = piece.of(FIRST_GIFT, gift % GIFTS);
+        let (first, most) = half.of(FIRST_INBOUND, inbound % INBOUND_BUFFERS);
         let bytes = self.region.copy_out(first, length.min(most));
         self.region.wipe(first, bytes.len());
         bytes
@@ -155,10 +155,10 @@ impl Scoreboard {
         }
     }
 
-    /// The sheets, for the one process that uses them.
-    pub(crate) fn sheets(&'static self) -> Sheets {
-        let carver = self.region.carve(FIRST_SHEET, SHEET);
-        Sheets { carver, made: 0, free: Vec::new() }
+    /// The shared buffers, for the one process that uses them.
+    pub(crate) fn buffers(&'static self) -> SharedBuffers {
+        let arena = self.region.arena(FIRST_BUFFER, BUFFER);
+        SharedBuffers { arena, made: 0, free: Vec::new() }
     }
 }
 
@@ -175,13 +175,13 @@ impl Scoreboard {
         }
     }
 
-    /// How many bytes from a sheet's first one on its worker knows that it has
-    /// read. That is the worker's word; there is none for a sheet that is
-    /// none.
-    pub(crate) fn read_so_far(&self, sheet: u32) -> u64 {
-        match (sheet as usize) < SHEETS {
+    /// How many bytes from a shared buffer's first one on its worker knows
+    /// that it has read. That is the worker's word; there is none for a shared
+    /// buffer that is none.
+    pub(crate) fn read_so_far(&self, buffer: u32) -> u64 {
+        match (buffer as usize) < BUFFERS {
             true => {
-                self.region.word(FIRST_READ + sheet as usize).load(Acquire)
+                self.region.word(FIRST_READ + buffer as usize).load(Acquire)
             }
             false => 0,
         }
@@ -198,46 +198,47 @@ impl Scoreboard {
         write(Word::Place, words.place);
     }
 
-    /// Fills a gift that is the master's.
-    pub(crate) fn fill_gift(&self, gift: u32, piece: Piece, bytes: &[u8]) {
-        let (first, most) = piece.of(FIRST_GIFT, gift);
+    /// Fills an inbound buffer that is the master's.
+    pub(crate) fn fill_inbound(&self, inbound: u32, half: Half, bytes: &[u8]) {
+        let (first, most) = half.of(FIRST_INBOUND, inbound);
         self.region.copy_in(first, &bytes[..bytes.len().min(most)]);
     }
 
-    /// What a verdict moves, with the bytes that stand on a sheet for it.
-    /// `None`: there is no such place, or what stands there is not what the
-    /// client has sent.
+    /// What a verdict moves, with the bytes that stand in a shared buffer for
+    /// it. `None`: there is no such place, or what stands there is not what
+    /// the client has sent.
     pub(crate) fn pack(
         &self,
-        sheet: Option<u32>,
+        buffer: Option<u32>,
         transfer: &Transfer,
     ) -> Option<Snapshot> {
-        let read = |piece, stretch: Stretch| match stretch.length {
+        let read = |half, stretch: Stretch| match stretch.length {
             0 => Some(Vec::new()),
-            _ => self.read_sheet(sheet?, piece, stretch),
+            _ => self.read_buffer(buffer?, half, stretch),
         };
-        let input = read(Piece::Input, transfer.input)?;
-        let output = read(Piece::Output, transfer.output)?;
+        let input = read(Half::Input, transfer.input)?;
+        let output = read(Half::Output, transfer.output)?;
         let end = transfer.input.start + transfer.input.length;
         let behind = Stretch { start: end, length: 1 };
-        let behind = sheet
+        let behind = buffer
             .filter(|_| end < INPUT && !transfer.closing)
-            .and_then(|sheet| self.read_sheet(sheet, Piece::Input, behind));
+            .and_then(|buffer| self.read_buffer(buffer, Half::Input, behind));
         let sound = transfer.is_sound(&input, &behind.unwrap_or_default());
         sound.then(|| Snapshot::of(transfer, input, output))
     }
 
-    /// A copy of what stands on a sheet; `None` if there is no such place.
-    pub(crate) fn read_sheet(
+    /// A copy of what stands in a shared buffer; `None` if there is no such
+    /// place.
+    pub(crate) fn read_buffer(
         &self,
-        sheet: u32,
-        piece: Piece,
+        buffer: u32,
+        half: Half,
         stretch: Stretch,
     ) -> Option<Vec<u8>> {
-        let (first, most) = piece.of(FIRST_SHEET, sheet);
+        let (first, most) = half.of(FIRST_BUFFER, buffer);
         let Stretch { start, length } = stretch;
         let end = start.checked_add(length).filter(|&end| end <= most)?;
-        if sheet as usize >= SHEETS {
+        if buffer as usize >= BUFFERS {
             return None;
         }
         let mut bytes = self.region.copy_out(first, end);
@@ -270,62 +271,62 @@ impl Scoreboard {
     }
 }
 
-/// One of the two parts of a sheet.
+/// One of the two halves of a shared buffer.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Piece {
+pub(crate) enum Half {
     Input,
     Output,
 }
 
-impl Piece {
+impl Half {
     /// Its first word, and how many bytes it has.
-    fn of(self, first_sheet: usize, number: u32) -> (usize, usize) {
-        let start = first_sheet + number as usize * SHEET;
+    fn of(self, first_buffer: usize, number: u32) -> (usize, usize) {
+        let start = first_buffer + number as usize * BUFFER;
         match self {
-            Piece::Input => (start, INPUT),
-            Piece::Output => (start + INPUT / WORD, OUTPUT),
+            Half::Input => (start, INPUT),
+            Half::Output => (start + INPUT / WORD, OUTPUT),
         }
     }
 }
 
 /// Two buffers of the worker's that the master can read.
 #[derive(Debug)]
-pub(crate) struct Sheet {
+pub(crate) struct SharedBuffer {
     pub(crate) number: u32,
     pub(crate) input: &'static mut [u8],
     pub(crate) output: &'static mut [u8],
 }
 
-/// The sheets that are not in use.
+/// The shared buffers that are not in use.
 #[derive(Debug)]
-pub(crate) struct Sheets {
-    carver: Carver,
+pub(crate) struct SharedBuffers {
+    arena: Arena,
     made: u32,
-    free: Vec<Sheet>,
+    free: Vec<SharedBuffer>,
 }
 
-impl Sheets {
+impl SharedBuffers {
     /// One of them, if there is another.
-    pub(crate) fn take(&mut self) -> Option<Sheet> {
-        if let Some(sheet) = self.free.pop() {
-            return Some(sheet);
+    pub(crate) fn take(&mut self) -> Option<SharedBuffer> {
+        if let Some(buffer) = self.free.pop() {
+            return Some(buffer);
         }
-        let (input, output) = self.carver.carve()?.split_at_mut(INPUT);
+        let (input, output) = self.arena.allocate()?.split_at_mut(INPUT);
         let number = self.made;
         self.made += 1;
-        Some(Sheet { number, input, output })
+        Some(SharedBuffer { number, input, output })
     }
 
     /// It is not in use any more; its memory goes back to the system, if the
     /// system takes it. Either way nothing is left on it.
-    pub(crate) fn put_away(&mut self, sheet: Sheet) {
-        for part in [&mut *sheet.input, &mut *sheet.output] {
+    pub(crate) fn put_away(&mut self, buffer: SharedBuffer) {
+        for part in [&mut *buffer.input, &mut *buffer.output] {
             if let Err(error) = memory::discard(part) {
                 log::debug!("memory is kept: {error}");
                 part.fill(0);
             }
         }
-        self.free.push(sheet);
+        self.free.push(buffer);
     }
 }
 
@@ -397,37 +398,37 @@ mod tests {
     }
 
     #[test]
-    fn a_sheet_is_read_within_its_bounds_only() {
+    fn a_shared_buffer_is_read_within_its_bounds_only() {
         let (master, worker) = pair();
-        let mut sheets = worker.sheets();
-        let sheet = sheets.take().unwrap();
-        sheet.input[1..4].copy_from_slice(b"abc");
-        sheet.output[OUTPUT - 1] = b'z';
-        let read = |piece, start, length| {
-            master.read_sheet(0, piece, Stretch { start, length })
+        let mut buffers = worker.buffers();
+        let buffer = buffers.take().unwrap();
+        buffer.input[1..4].copy_from_slice(b"abc");
+        buffer.output[OUTPUT - 1] = b'z';
+        let read = |half, start, length| {
+            master.read_buffer(0, half, Stretch { start, length })
         };
-        assert_eq!(read(Piece::Input, 1, 3).unwrap(), b"abc");
-        assert_eq!(read(Piece::Output, OUTPUT - 1, 1).unwrap(), b"z");
-        assert_eq!(read(Piece::Output, OUTPUT - 1, 2), None);
-        assert_eq!(read(Piece::Input, usize::MAX, 2), None);
+        assert_eq!(read(Half::Input, 1, 3).unwrap(), b"abc");
+        assert_eq!(read(Half::Output, OUTPUT - 1, 1).unwrap(), b"z");
+        assert_eq!(read(Half::Output, OUTPUT - 1, 2), None);
+        assert_eq!(read(Half::Input, usize::MAX, 2), None);
         let far = Stretch { start: 0, length: 1 };
-        let beyond = SHEETS as u32;
-        assert_eq!(master.read_sheet(beyond, Piece::Input, far), None);
-        sheets.put_away(sheet);
-        assert_eq!(read(Piece::Input, 1, 3).unwrap(), [0; 3]);
-        assert_eq!(sheets.take().unwrap().number, 0);
-        assert_eq!(sheets.take().unwrap().number, 1);
+        let beyond = BUFFERS as u32;
+        assert_eq!(master.read_buffer(beyond, Half::Input, far), None);
+        buffers.put_away(buffer);
+        assert_eq!(read(Half::Input, 1, 3).unwrap(), [0; 3]);
+        assert_eq!(buffers.take().unwrap().number, 0);
+        assert_eq!(buffers.take().unwrap().number, 1);
     }
 
     #[test]
-    fn a_gift_arrives() {
+    fn an_inbound_buffer_arrives() {
         let (master, worker) = pair();
-        let last = GIFTS - 1;
-        master.fill_gift(last, Piece::Input, b"GET / HTTP/1.1\r\n");
-        master.fill_gift(last, Piece::Output, b"rest");
-        let input = worker.open_gift(last, Piece::Input, 3);
+        let last = INBOUND_BUFFERS - 1;
+        master.fill_inbound(last, Half::Input, b"GET / HTTP/1.1\r\n");
+        master.fill_inbound(last, Half::Output, b"rest");
+        let input = worker.open_inbound(last, Half::Input, 3);
         assert_eq!(input, b"GET");
-        let output = worker.open_gift(last, Piece::Output, usize::MAX);
+        let output = worker.open_inbound(last, Half::Output, usize::MAX);
         assert_eq!(&output[..5], b"rest\0");
     }
 }

@@ -4,8 +4,8 @@
 //! worker that went mad cannot shrink it and have the master killed by
 //! SIGBUS. It is reached through atomics and checked copies: to each side the
 //! other is a stranger, and a reference to plain memory would promise the
-//! compiler that nobody else writes. The one exception is a [`Carver`]'s: the
-//! process whose memory it is works in its pieces as in any other.
+//! compiler that nobody else writes. The one exception is an [`Arena`]'s: the
+//! process whose memory it is works in its blocks as in any other.
 //!
 //! A page that nobody has touched does not exist, so a region may be far
 //! larger than what will be used of it.
@@ -32,12 +32,12 @@ const WORD: usize = size_of::<u64>();
 pub(crate) struct Region {
     start: NonNull<AtomicU64>,
     words: usize,
-    /// Words that are reached as such: all, or those that were not carved.
+    /// Words that are reached as such: all, or those that are no arena.
     shared: AtomicUsize,
 }
 
-// SAFETY: all access is by atomics, or by the one owner of a carved piece, and
-// the mapping lives until drop.
+// SAFETY: all access is by atomics, or by the one owner of a block of an
+// arena, and the mapping lives until drop.
 unsafe impl Send for Region {}
 // SAFETY: as above.
 unsafe impl Sync for Region {}
@@ -98,7 +98,7 @@ impl Region {
         }
     }
 
-    /// Word number `index`; panics beyond the end, and in what was carved.
+    /// Word number `index`; panics beyond the end, and in what is an arena.
     pub(crate) fn word(&self, index: usize) -> &AtomicU64 {
         let shared = self.shared.load(Relaxed);
         assert!(index < shared, "word {index} of {shared}");
@@ -147,14 +147,14 @@ impl Region {
         }
     }
 
-    /// The pieces of `piece` words each that the words from `first` on make,
+    /// The blocks of `block` words each that the words from `first` on make,
     /// for the process that uses them as its own memory. The other may look
     /// at them when this one is dead. Panics when there is one already.
-    pub(crate) fn carve(&'static self, first: usize, piece: usize) -> Carver {
-        assert!(first <= self.words && piece > 0);
+    pub(crate) fn arena(&'static self, first: usize, block: usize) -> Arena {
+        assert!(first <= self.words && block > 0);
         let shared = self.shared.swap(first, SeqCst);
-        assert_eq!(shared, self.words, "carved already");
-        Carver { region: self, next: first, piece }
+        assert_eq!(shared, self.words, "there is an arena already");
+        Arena { region: self, next: first, block }
     }
 }
 
@@ -205,18 +205,18 @@ fn unsealed(size: usize) -> Option<OwnedFd> {
     })
 }
 
-/// Hands out pieces of a region, each once and for ever.
+/// Hands out blocks of a region, each once and for ever.
 #[derive(Debug)]
-pub(crate) struct Carver {
+pub(crate) struct Arena {
     region: &'static Region,
     next: usize,
-    piece: usize,
+    block: usize,
 }
 
-impl Carver {
+impl Arena {
     /// The next one, if there is another.
-    pub(crate) fn carve(&mut self) -> Option<&'static mut [u8]> {
-        let (start, end) = (self.next, self.next + self.piece);
+    pub(crate) fn allocate(&mut self) -> Option<&'static mut [u8]> {
+        let (start, end) = (self.next, self.next + self.block);
         if end > self.region.words {
             return None;
         }
@@ -224,9 +224,9 @@ impl Carver {
         // SAFETY: within the mapping, which lives for ever: the region is
         // borrowed for so long.
         let start = unsafe { self.region.start.add(start) };
-        let length = self.piece * WORD;
+        let length = self.block * WORD;
         // SAFETY: as above; and nobody else in this process has these bytes:
-        // there is one carver, which never goes back, and `Region::word`
+        // there is one arena, which never goes back, and `Region::word`
         // refuses what it was made of. All bit patterns are values of `u8`.
         Some(unsafe {
             std::slice::from_raw_parts_mut(start.as_ptr().cast(), length)
@@ -234,10 +234,10 @@ impl Carver {
     }
 }
 
-/// Gives the memory of carved pieces back to the system, as far as they are
+/// Gives the memory of such blocks back to the system, as far as they are
 /// whole pages; they read as zeros from then on (MADV_REMOVE).
-pub(crate) fn discard(piece: &mut [u8]) -> Result<()> {
-    let (start, length) = (piece.as_mut_ptr(), piece.len());
+pub(crate) fn discard(block: &mut [u8]) -> Result<()> {
+    let (start, length) = (block.as_mut_ptr(), block.len());
     // SAFETY: the bytes are the caller's alone, and zeros are values of them.
     // The kernel refuses what is no page of shared memory.
     unsafe { syscall!(madvise(start.cast(), length, libc::MADV_REMOVE)) }?;
@@ -320,12 +320,12 @@ mod tests {
     }
 
     #[test]
-    fn pieces_are_handed_out_once_and_seen_from_the_other_side() {
+    fn blocks_are_handed_out_once_and_seen_from_the_other_side() {
         let (ours, fd) = Region::create(1024 + 2 * 512).unwrap();
         let region = Region::open(fd.as_fd(), ours.words()).unwrap();
-        let mut carver = Box::leak(Box::new(region)).carve(1024, 512);
-        let (a, b) = (carver.carve().unwrap(), carver.carve().unwrap());
-        assert!(carver.carve().is_none());
+        let mut arena = Box::leak(Box::new(region)).arena(1024, 512);
+        let (a, b) = (arena.allocate().unwrap(), arena.allocate().unwrap());
+        assert!(arena.allocate().is_none());
         a[..3].copy_from_slice(b"abc");
         b[4095] = b'z';
         assert_eq!(ours.copy_out(1024, 3), b"abc");

@@ -151,7 +151,7 @@ impl Client {
     }
 
     /// Closes our copy of the connection, which goes on. What was in hand
-    /// stays written down, on a sheet that is not used again.
+    /// stays written down, in a shared buffer that is not used again.
     pub(super) fn let_go(self, host: &mut Host, epoll: &Epoll) {
         if let Some(work) = &self.work {
             self.count(work, host);
@@ -229,7 +229,7 @@ impl Client {
                 return self.watch(work, turn);
             }
         }
-        match work.read(self.socket.as_fd(), &mut turn.pool.sheets) {
+        match work.read(self.socket.as_fd(), &mut turn.pool.buffers) {
             Ok(None) => self.watch(work, turn),
             Ok(Some(0)) => self.go_on(work, Some(Step::EndOfInput), turn),
             Ok(Some(_)) => self.go_on(work, Some(Step::GoOn), turn),

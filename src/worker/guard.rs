@@ -3,12 +3,12 @@
 //!
 //! ```text
 //!   open    before anything is read     place
-//!   read    when something was read     the sheet's word
+//!   read    when something was read     the shared buffer's word
 //!   begins  before a handler sees it    begun
-//!   answer  before anything is written  the answer on the sheet, next
+//!   answer  before anything is written  the answer in the shared buffer, next
 //!   settle  when all is written         done
-//!   close   when nothing is in hand, and the sheet is wiped
-//!                                       the sheet's word, place
+//!   close   when nothing is in hand, and the shared buffer is wiped
+//!                                       the shared buffer's word, place
 //! ```
 //!
 //! Each is one store, and nothing is ever taken back. What is not noted as
@@ -17,10 +17,11 @@
 //! that is to be closed is not settled: were it, its worker could die before
 //! it closes, and the next would take it for an idle one.
 //!
-//! What is special about an answer, that it is the last or on no sheet, is
-//! said in `place` before `next` tells of the answer. Between the two, `next`
-//! tells of the one before, if that is not settled, of which it is not so.
-//! Therefore such an answer is not written down before the others are settled.
+//! What is special about an answer, that it is the last or in no shared
+//! buffer, is said in `place` before `next` tells of the answer. Between the
+//! two, `next` tells of the one before, if that is not settled, of which it is
+//! not so. Therefore such an answer is not written down before the others are
+//! settled.
 
 use crate::http::{Closing, Witness};
 use crate::salvage::recovery::{Begun, OUTPUT, Place, Position};
@@ -33,7 +34,7 @@ pub(super) struct Guard {
     slot: u32,
     done: Position,
     place: Place,
-    /// Bytes that were read since the first one of the sheet.
+    /// Bytes that were read since the first one of the shared buffer.
     read: usize,
     /// Bytes of answers since `done`, ...
     made: usize,
@@ -42,41 +43,43 @@ pub(super) struct Guard {
     /// Bytes of requests that those answer, and `next` says so; `None`: there
     /// are none, or the last is not whole yet.
     answered: Option<usize>,
-    /// Some were written down before their answer was whole: on no sheet.
+    /// Some were written down before their answer was whole: in no shared
+    /// buffer.
     partial: bool,
 }
 
 impl Guard {
-    /// Something is about to be in hand, on this sheet if there is one.
+    /// Something is about to be in hand, in this shared buffer if there is
+    /// one.
     pub(super) fn open(
         board: &'static Scoreboard,
         slot: u32,
-        sheet: Option<u32>,
+        buffer: Option<u32>,
     ) -> Guard {
-        let guard = Guard::new(board, slot, sheet);
+        let guard = Guard::new(board, slot, buffer);
         guard.store_place();
         guard
     }
 
-    /// The same, with so many bytes of input on the sheet that somebody else
-    /// has read, and of an answer that somebody else has made.
+    /// The same, with so many bytes of input in the shared buffer that
+    /// somebody else has read, and of an answer that somebody else has made.
     pub(super) fn take_over(
         board: &'static Scoreboard,
         slot: u32,
-        sheet: Option<u32>,
+        buffer: Option<u32>,
         (input, output): (usize, usize),
         closing: bool,
     ) -> Guard {
         board.write(slot, Word::Begun, 0);
-        let mut guard = Guard::new(board, slot, sheet);
-        match sheet {
+        let mut guard = Guard::new(board, slot, buffer);
+        match buffer {
             Some(_) => guard.note_read(input),
             None => guard.place.base = guard.done.plus(0, input).input,
         }
         guard.made = output;
         guard.answered = (output > 0).then_some(0);
         guard.place.closing = closing;
-        guard.place.rest = output > 0 && sheet.is_none();
+        guard.place.rest = output > 0 && buffer.is_none();
         guard.store_place();
         guard
     }
@@ -84,12 +87,12 @@ impl Guard {
     fn new(
         board: &'static Scoreboard,
         slot: u32,
-        sheet: Option<u32>,
+        buffer: Option<u32>,
     ) -> Guard {
         let done = Position::from_word(board.read(slot, Word::Done));
-        let spilled = sheet.is_none();
+        let spilled = buffer.is_none();
         let base = done.input;
-        let place = Place { sheet, base, spilled, ..Place::default() };
+        let place = Place { buffer, base, spilled, ..Place::default() };
         Guard {
             board,
             slot,
@@ -105,7 +108,7 @@ impl Guard {
 
     /// So many bytes more have been read.
     pub(super) fn read(&mut self, bytes: usize) {
-        if self.place.sheet.is_some() {
+        if self.place.buffer.is_some() {
             return self.note_read(self.read + bytes);
         }
         self.place.base = self.place.base.wrapping_add(bytes as u32);
@@ -114,15 +117,15 @@ impl Guard {
 
     fn note_read(&mut self, bytes: usize) {
         self.read = bytes;
-        if let Some(sheet) = self.place.sheet {
-            self.board.note_read(sheet, bytes);
+        if let Some(buffer) = self.place.buffer {
+            self.board.note_read(buffer, bytes);
         }
     }
 
-    /// What is in hand is on another sheet, so many bytes from what is not
-    /// settled on; the one before it is not in use any more.
-    pub(super) fn move_to(&mut self, sheet: u32, bytes: usize) {
-        let before = self.place.sheet.replace(sheet);
+    /// What is in hand is in another shared buffer, so many bytes from what is
+    /// not settled on; the one before it is not in use any more.
+    pub(super) fn move_to(&mut self, buffer: u32, bytes: usize) {
+        let before = self.place.buffer.replace(buffer);
         self.note_read(bytes);
         self.place.base = self.done.input;
         self.store_place();
@@ -131,14 +134,14 @@ impl Guard {
         }
     }
 
-    /// What is read from here on is on no sheet.
+    /// What is read from here on is in no shared buffer.
     pub(super) fn spill(&mut self) {
         self.place.spilled = true;
         self.store_place();
     }
 
-    /// What was read and is not settled is at the beginning of the sheet, so
-    /// many bytes.
+    /// What was read and is not settled is at the beginning of the shared
+    /// buffer, so many bytes.
     pub(super) fn unspill(&mut self, bytes: usize) {
         self.note_read(bytes);
         self.place.spilled = false;
@@ -159,7 +162,7 @@ impl Guard {
         &mut self,
         pending: &[u8],
         answered: usize,
-        sheet: Option<&mut [u8]>,
+        buffer: Option<&mut [u8]>,
         partial: bool,
         end: Option<Closing>,
     ) -> usize {
@@ -175,10 +178,10 @@ impl Guard {
         let made = self.made + new.len();
         let in_part = self.partial || partial;
         let fits = made <= OUTPUT && !self.place.unbacked && !in_part;
-        let sheet = sheet.filter(|_| fits);
+        let buffer = buffer.filter(|_| fits);
         let mut place = self.place;
         place.closing = end.is_some();
-        place.unbacked |= sheet.is_none();
+        place.unbacked |= buffer.is_none();
         if place != self.place {
             // `next` speaks of what is known already, for which the place is
             // as it should be: that goes first.
@@ -188,8 +191,8 @@ impl Guard {
             self.place = place;
             self.store_place();
         }
-        if let Some(sheet) = sheet {
-            sheet[self.made..made].copy_from_slice(new);
+        if let Some(buffer) = buffer {
+            buffer[self.made..made].copy_from_slice(new);
         }
         self.partial = in_part;
         self.made = made;
@@ -200,8 +203,8 @@ impl Guard {
         pending.len()
     }
 
-    /// Bytes of answers that stand on the sheet.
-    pub(super) fn on_sheet(&self) -> usize {
+    /// Bytes of answers that stand in the shared buffer.
+    pub(super) fn in_buffer(&self) -> usize {
         if self.place.unbacked { 0 } else { self.made }
     }
 
@@ -239,7 +242,7 @@ impl Guard {
         self.store_place();
     }
 
-    /// Nothing is in hand any more, and the sheet is somebody else's.
+    /// Nothing is in hand any more, and the shared buffer is somebody else's.
     pub(super) fn close(&mut self) {
         self.note_read(0);
         self.place = Place::default();

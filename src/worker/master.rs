@@ -17,7 +17,7 @@ use crate::error::Error;
 use crate::ipc::message::{Act, Cluster, Listen, Message, Seat};
 use crate::salvage::recovery::{Place, Position};
 use crate::salvage::snapshot::{self, Snapshot};
-use crate::scoreboard::{Piece, Requests, Return, SLOTS, Scoreboard, Word};
+use crate::scoreboard::{Half, Requests, Return, SLOTS, Scoreboard, Word};
 use crate::slab::Key;
 use crate::sys::epoll::{Epoll, Event};
 
@@ -254,15 +254,15 @@ pub(super) fn find_seat(
     let place = Place::from_word(board.read(slot, Word::Place));
     let lengths = board.read(slot, Word::Begun);
     let (input, output) = snapshot::lengths_from_word(lengths);
-    let open = |piece, length| match place.sheet {
-        Some(gift) => board.open_gift(gift, piece, length),
+    let open = |half, length| match place.buffer {
+        Some(inbound) => board.open_inbound(inbound, half, length),
         None => Vec::new(),
     };
     arrival.snapshot = Some(Box::new(Snapshot {
         done: Position::from_word(board.read(slot, Word::Done)),
         next: Position::from_word(board.read(slot, Word::Next)),
-        input: open(Piece::Input, input),
-        output: open(Piece::Output, output),
+        input: open(Half::Input, input),
+        output: open(Half::Output, output),
         closing: place.closing,
         ..Snapshot::default()
     }));

@@ -4,7 +4,7 @@
 use super::guard::Guard;
 use super::work::Work;
 use crate::salvage::snapshot::Snapshot;
-use crate::scoreboard::{Scoreboard, Sheets};
+use crate::scoreboard::{Scoreboard, SharedBuffers};
 
 /// Most pairs of buffers that are kept for the next requests.
 const KEPT: usize = 64;
@@ -16,13 +16,13 @@ pub(super) struct Pool {
     works: Vec<Box<Work>>,
     board: &'static Scoreboard,
     /// If connections are guarded.
-    pub(super) sheets: Option<Sheets>,
+    pub(super) buffers: Option<SharedBuffers>,
 }
 
 impl Pool {
     pub(super) fn new(board: &'static Scoreboard) -> Pool {
-        let sheets = board.is_guarded().then(|| board.sheets());
-        Pool { works: Vec::new(), board, sheets }
+        let buffers = board.is_guarded().then(|| board.buffers());
+        Pool { works: Vec::new(), board, buffers }
     }
 
     /// Buffers for a client on whose connection so many requests have been
@@ -35,7 +35,7 @@ impl Pool {
         let mut work = self.new_work();
         work.begin(served);
         if let Some(slot) = slot {
-            work.guard(Guard::open(self.board, slot, work.sheet()));
+            work.guard(Guard::open(self.board, slot, work.buffer()));
         }
         work
     }
@@ -48,12 +48,12 @@ impl Pool {
     ) -> Box<Work> {
         let mut work = self.new_work();
         work.begin(0);
-        let sheet = work.sheet();
+        let buffer = work.buffer();
         work.unpack(snapshot);
         work.guard(Guard::take_over(
             self.board,
             slot,
-            sheet,
+            buffer,
             (snapshot.input.len(), snapshot.output.len()),
             snapshot.closing,
         ));
@@ -62,21 +62,21 @@ impl Pool {
 
     fn new_work(&mut self) -> Box<Work> {
         self.works.pop().unwrap_or_else(|| {
-            let sheet = self.sheets.as_mut().and_then(Sheets::take);
-            Box::new(Work::new(sheet))
+            let buffer = self.buffers.as_mut().and_then(SharedBuffers::take);
+            Box::new(Work::new(buffer))
         })
     }
 
     /// Nothing is in hand any more of the client.
     pub(super) fn put_away(&mut self, mut work: Box<Work>) {
         work.clear();
-        let is_whole = work.sheet().is_some() == self.sheets.is_some();
+        let is_whole = work.buffer().is_some() == self.buffers.is_some();
         if self.works.len() < KEPT && is_whole && work.is_worth_keeping() {
             self.works.push(work);
-        } else if let Some(sheet) = work.into_sheet()
-            && let Some(sheets) = &mut self.sheets
+        } else if let Some(buffer) = work.into_buffer()
+            && let Some(buffers) = &mut self.buffers
         {
-            sheets.put_away(sheet);
+            buffers.put_away(buffer);
         }
     }
 }

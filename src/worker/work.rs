@@ -1,9 +1,9 @@
 //! What a client has while something of it is in hand: two buffers, and where
 //! its conversation stands.
 //!
-//! If the connection is guarded, the input's buffer is the sheet's, so that
-//! what is read stands there from the first instant. Answers are copied to it
-//! when they are whole: they are short, and most are never looked at.
+//! If the connection is guarded, the input's buffer is the shared buffer's, so
+//! that what is read stands there from the first instant. Answers are copied
+//! to it when they are whole: they are short, and most are never looked at.
 
 use std::os::fd::BorrowedFd;
 use std::time::Instant;
@@ -16,7 +16,7 @@ use crate::http::{
 };
 use crate::salvage::recovery::INPUT;
 use crate::salvage::snapshot::Snapshot;
-use crate::scoreboard::{Sheet, Sheets};
+use crate::scoreboard::{SharedBuffer, SharedBuffers};
 use crate::slab::Key;
 use crate::sys;
 use crate::sys::socket;
@@ -40,13 +40,13 @@ pub(super) struct Work {
     /// When the conversation goes on by itself. It goes with the client.
     pub(super) alarm: Option<Alarm>,
     /// Buffers that the master can read, in as far as there are any.
-    paper: Option<Paper>,
+    binding: Option<Binding>,
     guard: Option<Guard>,
 }
 
-/// A sheet of which the input has one half.
+/// A shared buffer of which the input has one half.
 #[derive(Debug)]
-struct Paper {
+struct Binding {
     number: u32,
     output: &'static mut [u8],
     /// No byte behind this one was ever filled.
@@ -55,7 +55,7 @@ struct Paper {
     spare: Option<&'static mut [u8]>,
 }
 
-impl Paper {
+impl Binding {
     /// The input is in memory of its own from now on.
     fn keep_apart(&mut self, input: Option<&'static mut [u8]>) {
         self.spare = input;
@@ -104,12 +104,14 @@ pub(super) enum Step {
 
 /// Its beginning and its end.
 impl Work {
-    /// A work whose buffers are the sheet's, or its own if there is none.
-    pub(super) fn new(sheet: Option<Sheet>) -> Work {
+    /// A work whose buffers are the shared buffer's, or its own if there is
+    /// none.
+    pub(super) fn new(buffer: Option<SharedBuffer>) -> Work {
         let mut work = Work::default();
-        if let Some(Sheet { number, input, output }) = sheet {
+        if let Some(SharedBuffer { number, input, output }) = buffer {
             work.input = Input::lent(input);
-            work.paper = Some(Paper { number, output, used: 0, spare: None });
+            work.binding =
+                Some(Binding { number, output, used: 0, spare: None });
         }
         work
     }
@@ -120,9 +122,9 @@ impl Work {
         self.next = Next::Read;
     }
 
-    /// Which sheet it is on.
-    pub(super) fn sheet(&self) -> Option<u32> {
-        self.paper.as_ref().map(|paper| paper.number)
+    /// Which shared buffer it is in.
+    pub(super) fn buffer(&self) -> Option<u32> {
+        self.binding.as_ref().map(|binding| binding.number)
     }
 
     /// From now on all is written down.
@@ -147,12 +149,12 @@ impl Work {
             self.http.answer_singly();
         }
         self.output.put(&snapshot.output);
-        if let Some(paper) = &mut self.paper
-            && snapshot.output.len() <= paper.output.len()
+        if let Some(binding) = &mut self.binding
+            && snapshot.output.len() <= binding.output.len()
         {
-            paper.output[..snapshot.output.len()]
+            binding.output[..snapshot.output.len()]
                 .copy_from_slice(&snapshot.output);
-            paper.used = snapshot.output.len();
+            binding.used = snapshot.output.len();
         }
         self.next = match snapshot.closing {
             true => Next::Close(Closing::Staged),
@@ -180,23 +182,24 @@ impl Work {
         }
     }
 
-    /// Nothing is left on the sheet, which is another connection's next.
+    /// Nothing is left in the shared buffer, which is another connection's
+    /// next.
     fn wipe(&mut self) {
-        if let Some(paper) = &mut self.paper {
-            if let Some(input) = paper.spare.take() {
+        if let Some(binding) = &mut self.binding {
+            if let Some(input) = binding.spare.take() {
                 self.input = Input::lent(input);
             }
-            paper.output[..paper.used].fill(0);
-            paper.used = 0;
+            binding.output[..binding.used].fill(0);
+            binding.used = 0;
         }
         self.input.wipe();
     }
 
-    /// The sheet that it was on, after [`clear`](Work::clear).
-    pub(super) fn into_sheet(self) -> Option<Sheet> {
-        let Paper { number, output, .. } = self.paper?;
+    /// The shared buffer that it was in, after [`clear`](Work::clear).
+    pub(super) fn into_buffer(self) -> Option<SharedBuffer> {
+        let Binding { number, output, .. } = self.binding?;
         let input = self.input.reclaim()?;
-        Some(Sheet { number, input, output })
+        Some(SharedBuffer { number, input, output })
     }
 
     /// Its buffers have not grown.
@@ -261,10 +264,10 @@ impl Work {
     pub(super) fn read(
         &mut self,
         socket: BorrowedFd<'_>,
-        sheets: &mut Option<Sheets>,
+        buffers: &mut Option<SharedBuffers>,
     ) -> sys::Result<Option<usize>> {
         if self.input.is_full() {
-            self.make_room(sheets);
+            self.make_room(buffers);
         }
         let most = self.most();
         let space = self.input.space();
@@ -280,8 +283,8 @@ impl Work {
         Ok(count)
     }
 
-    /// How much to read. Behind a request that is on no sheet not more than
-    /// fits on one: what follows is to be there when a handler has it.
+    /// How much to read. Behind a request that is in no shared buffer not more
+    /// than fits on one: what follows is to be there when a handler has it.
     fn most(&self) -> usize {
         match &self.guard {
             Some(guard) if !guard.is_whole() => {
@@ -291,15 +294,15 @@ impl Work {
         }
     }
 
-    /// What is kept goes to the beginning of another sheet, or, if it is too
-    /// much for one, to where nobody else can read it. It is never moved
-    /// within its sheet: half moved, it would be nothing.
-    fn make_room(&mut self, sheets: &mut Option<Sheets>) {
-        let Some(paper) = &mut self.paper else { return };
+    /// What is kept goes to the beginning of another shared buffer, or, if it
+    /// is too much for one, to where nobody else can read it. It is never
+    /// moved within its shared buffer: half moved, it would be nothing.
+    fn make_room(&mut self, buffers: &mut Option<SharedBuffers>) {
+        let Some(binding) = &mut self.binding else { return };
         let Some(guard) = &mut self.guard else {
-            // Nobody reads its sheet, but that is not to get lost.
-            if paper.spare.is_none() && !self.input.has_settled() {
-                paper.keep_apart(self.input.spill());
+            // Nobody reads its shared buffer, but that is not to get lost.
+            if binding.spare.is_none() && !self.input.has_settled() {
+                binding.keep_apart(self.input.spill());
             }
             return;
         };
@@ -307,21 +310,21 @@ impl Work {
             return;
         }
         let other = match self.input.has_settled() {
-            true => sheets.as_mut().and_then(Sheets::take),
+            true => buffers.as_mut().and_then(SharedBuffers::take),
             false => None,
         };
         let Some(other) = other else {
             guard.spill();
-            paper.keep_apart(self.input.spill());
+            binding.keep_apart(self.input.spill());
             return;
         };
         let input = self.input.move_to(other.input);
-        let output = std::mem::replace(&mut paper.output, other.output);
-        let number = std::mem::replace(&mut paper.number, other.number);
-        paper.used = 0;
-        guard.move_to(paper.number, self.input.end());
-        if let (Some(sheets), Some(input)) = (sheets, input) {
-            sheets.put_away(Sheet { number, input, output });
+        let output = std::mem::replace(&mut binding.output, other.output);
+        let number = std::mem::replace(&mut binding.number, other.number);
+        binding.used = 0;
+        guard.move_to(binding.number, self.input.end());
+        if let (Some(buffers), Some(input)) = (buffers, input) {
+            buffers.put_away(SharedBuffer { number, input, output });
         }
     }
 
@@ -394,12 +397,12 @@ impl Work {
         };
         let partial = self.http.expects() == Expects::Stream;
         let answered = self.input.consumed() - self.http.unanswered();
-        let Some(paper) = &mut self.paper else {
+        let Some(binding) = &mut self.binding else {
             return guard.answer(pending, answered, None, partial, end);
         };
-        let sheet = Some(&mut *paper.output);
-        let known = guard.answer(pending, answered, sheet, partial, end);
-        paper.used = paper.used.max(guard.on_sheet());
+        let buffer = Some(&mut *binding.output);
+        let known = guard.answer(pending, answered, buffer, partial, end);
+        binding.used = binding.used.max(guard.in_buffer());
         known
     }
 
@@ -416,17 +419,18 @@ impl Work {
         }
     }
 
-    /// A request that was too large for the sheet is answered: what stands
-    /// behind it goes to the sheet, where another worker can find it.
+    /// A request that was too large for the shared buffer is answered: what
+    /// stands behind it goes to the shared buffer, where another worker can
+    /// find it.
     fn unspill(&mut self) {
         if let Some(guard) = &mut self.guard
             && !guard.is_whole()
-            && let Some(paper) = &mut self.paper
-            && let Some(spare) = paper.spare.take()
+            && let Some(binding) = &mut self.binding
+            && let Some(spare) = binding.spare.take()
         {
             match self.input.unspill(spare) {
                 Ok(()) => guard.unspill(self.input.end()),
-                Err(spare) => paper.spare = Some(spare),
+                Err(spare) => binding.spare = Some(spare),
             }
         }
     }

@@ -77,7 +77,7 @@ fn a_storm_of_deaths_loses_nothing_and_leaves_nothing() {
 }
 
 #[test]
-fn a_long_life_uses_the_same_slots_and_sheets_again() {
+fn a_long_life_uses_the_same_slots_and_shared_buffers_again() {
     let mortals = Mortals::start("long-life", "");
     let worker = mortals.server.workers()[0];
     let live = |count: usize| {
@@ -216,11 +216,11 @@ fn a_worker_without_descriptors_is_helped_out_and_dies_in_peace() {
     expect_rest(server.pid());
 }
 
-/// There are 64 gifts for a worker, and more than that have something in
-/// hand.
+/// There are 64 inbound buffers for a worker, and more than that have
+/// something in hand.
 #[test]
-fn more_snapshots_than_there_are_gifts_arrive_in_turns() {
-    let mortals = Mortals::start("gifts", "");
+fn more_snapshots_than_there_are_inbound_buffers_arrive_in_turns() {
+    let mortals = Mortals::start("inbound", "");
     let mut clients: Vec<(Client, String)> = (0..300)
         .map(|at| (mortals.client(), format!("snapshot-{at}")))
         .collect();

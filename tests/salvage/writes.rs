@@ -55,7 +55,8 @@ fn wait_until_stuck(mortals: &Mortals, count: usize) {
 
 #[test]
 fn what_a_slow_reader_has_not_taken_is_finished_to_the_byte() {
-    // The largest that a sheet holds, with its head, is the last of these.
+    // The largest that a shared buffer holds, with its head, is the last of
+    // these.
     for (name, count, size) in [
         ("slow-s", 1000, 8_000),
         ("slow-m", 400, 20_000),

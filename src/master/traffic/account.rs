@@ -22,7 +22,7 @@ use crate::error::Error;
 use crate::master::dispatcher::{Dispatcher, Fault};
 use crate::master::workers::Sample;
 use crate::salvage::slot_table::SlotTable;
-use crate::scoreboard::{GIFTS, Requests, SLOTS, Scoreboard};
+use crate::scoreboard::{INBOUND_BUFFERS, Requests, SLOTS, Scoreboard};
 use crate::sys::poll;
 
 /// See the [module](self).
@@ -112,7 +112,7 @@ impl Account {
 impl Handoff {
     fn new(slot: usize, scoreboard: Scoreboard) -> Handoff {
         let slots = if scoreboard.is_guarded() { SLOTS } else { 0 };
-        let slot_table = SlotTable::new(slots, GIFTS);
+        let slot_table = SlotTable::new(slots, INBOUND_BUFFERS);
         let (capacity, missed) = (None, None);
         Handoff { slot, scoreboard, slot_table, capacity, missed }
     }

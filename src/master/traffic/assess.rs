@@ -50,8 +50,8 @@ pub(super) fn assess(
 ) -> Fate {
     let Retained { socket, at, record } = retained;
     let words = scoreboard.words(slot);
-    let sheet = Place::from_word(words.place).sheet;
-    let read = sheet.map_or(0, |sheet| scoreboard.read_so_far(sheet));
+    let buffer = Place::from_word(words.place).buffer;
+    let read = buffer.map_or(0, |buffer| scoreboard.read_so_far(buffer));
     let kernel = match tcp::counters(socket.as_fd()) {
         Ok(Counters::Open { given, taken }) => Kernel::Open { given, taken },
         Ok(Counters::None) => Kernel::Uncounted,
@@ -59,7 +59,7 @@ pub(super) fn assess(
     };
     match judge(words, read, kernel, sound) {
         Verdict::Moves(transfer) => {
-            let Some(mut snapshot) = scoreboard.pack(sheet, &transfer) else {
+            let Some(mut snapshot) = scoreboard.pack(buffer, &transfer) else {
                 return reset(socket, tally);
             };
             // What is held against a request is its own.

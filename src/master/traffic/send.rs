@@ -17,7 +17,7 @@ use crate::ipc::message::{Act, HandleKind, Seat};
 use crate::master::dispatcher::Dispatcher;
 use crate::master::workers::Line;
 use crate::salvage::slot_table::{SlotTable, UNGUARDED};
-use crate::scoreboard::{Piece, Scoreboard};
+use crate::scoreboard::{Half, Scoreboard};
 use crate::sys;
 
 impl Handoff {
@@ -65,13 +65,13 @@ impl Handoff {
     /// Notes what became of the entries of a message.
     fn book(&mut self, entries: &[Entry], sent: bool) {
         if sent {
-            for Entry { seat, gift } in entries {
-                self.slot_table.sent(seat.slot, *gift);
+            for Entry { seat, inbound } in entries {
+                self.slot_table.sent(seat.slot, *inbound);
             }
         } else {
             // Backwards, so that the next finds them in this order.
-            for Entry { seat, gift } in entries.iter().rev() {
-                self.slot_table.unused(seat.slot, *gift);
+            for Entry { seat, inbound } in entries.iter().rev() {
+                self.slot_table.unused(seat.slot, *inbound);
             }
         }
     }
@@ -104,7 +104,7 @@ pub(super) fn send_to_node(
 /// An entry for a connection that is to be sent.
 struct Entry {
     seat: Seat,
-    gift: Option<u32>,
+    inbound: Option<u32>,
 }
 
 /// Finds an entry for each, and puts there what another worker has left: for
@@ -129,26 +129,26 @@ fn find_entries<'a>(
             Some(_) | None => {
                 *room = room.saturating_sub(1);
                 let seat = Seat { slot, moved: false };
-                entries.push(Entry { seat, gift: None });
+                entries.push(Entry { seat, inbound: None });
                 continue;
             }
         };
-        let gift = match heavy {
-            true => slot_table.take_gift(),
+        let inbound = match heavy {
+            true => slot_table.take_inbound(),
             false => None,
         };
-        if slot == UNGUARDED || (heavy && gift.is_none()) {
-            slot_table.unused(slot, gift);
+        if slot == UNGUARDED || (heavy && inbound.is_none()) {
+            slot_table.unused(slot, inbound);
             break;
         }
-        if let Some(gift) = gift {
-            scoreboard.fill_gift(gift, Piece::Input, &left.input);
-            scoreboard.fill_gift(gift, Piece::Output, &left.output);
+        if let Some(inbound) = inbound {
+            scoreboard.fill_inbound(inbound, Half::Input, &left.input);
+            scoreboard.fill_inbound(inbound, Half::Output, &left.output);
         }
-        scoreboard.set_words(slot, left.words(gift));
+        scoreboard.set_words(slot, left.words(inbound));
         *room = room.saturating_sub(1);
         let seat = Seat { slot, moved: true };
-        entries.push(Entry { seat, gift });
+        entries.push(Entry { seat, inbound });
     }
     entries
 }
@@ -194,10 +194,14 @@ mod tests {
     }
 
     #[test]
-    fn one_with_something_in_hand_waits_for_a_slot_and_a_gift() {
+    fn one_with_something_in_hand_waits_for_a_slot_and_an_inbound_buffer() {
         let all = [moved(b"GET"), moved(b"GET")];
         let guarded = Seat { slot: 0, moved: true };
         assert_eq!(seats(&all, 1, 0), [guarded]);
-        assert_eq!(seats(&all, 9, 9), [guarded], "there is one gift");
+        assert_eq!(
+            seats(&all, 9, 9),
+            [guarded],
+            "there is one inbound buffer"
+        );
     }
 }

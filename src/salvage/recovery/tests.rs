@@ -25,7 +25,7 @@ struct Slot {
 fn opened() -> Slot {
     let base = FROM.plus(0, 0).input.wrapping_sub(20);
     Slot {
-        place: Place { sheet: Some(3), base, ..Place::default() },
+        place: Place { buffer: Some(3), base, ..Place::default() },
         begun: None,
         next: FROM,
         written: 0,
@@ -45,8 +45,9 @@ impl Slot {
         Slot { noted, ..self }
     }
 
-    /// What the sheet says, whose first byte is 20 bytes before `FROM`.
-    fn sheet(&self) -> u64 {
+    /// What the shared buffer says, whose first byte is 20 bytes before
+    /// `FROM`.
+    fn buffer(&self) -> u64 {
         20 + self.noted as u64
     }
 
@@ -81,7 +82,7 @@ impl Slot {
     fn judged(self) -> Verdict {
         let Position { output, input } = FROM.plus(self.written, self.read);
         let kernel = Kernel::Open { given: output, taken: input };
-        judge(self.words(), self.sheet(), kernel, self.sound)
+        judge(self.words(), self.buffer(), kernel, self.sound)
     }
 
     fn moves(self) -> Transfer {
@@ -92,7 +93,7 @@ impl Slot {
     }
 
     fn uncounted(self) -> Verdict {
-        judge(self.words(), self.sheet(), Kernel::Uncounted, self.sound)
+        judge(self.words(), self.buffer(), Kernel::Uncounted, self.sound)
     }
 }
 
@@ -145,7 +146,7 @@ fn less_than_the_worker_has_read_cannot_have_been_taken() {
         assert_eq!(slot.judged(), Verdict::Reset);
         assert_eq!(slot.answer(5, 0).judged(), Verdict::Reset);
     }
-    // Of what was settled before the sheet is as good as wiped.
+    // Of what was settled before the shared buffer is as good as wiped.
     let wiped = Slot { read: 0, ..opened() };
     let Position { output, input } = FROM;
     let kernel = Kernel::Open { given: output, taken: input };
@@ -250,7 +251,8 @@ fn that_an_answer_would_be_the_last_says_nothing_until_it_exists() {
 }
 
 #[test]
-fn what_is_on_no_sheet_is_asked_again_while_nothing_of_it_is_written() {
+fn what_is_in_no_shared_buffer_is_asked_again_while_nothing_of_it_is_written()
+{
     let slot = opened().read(30).answer(150, 30).place(|p| p.unbacked = true);
     assert_eq!(slot.moves(), opened().read(30).moves());
     assert!(slot.begun(0, true).moves().begun);
@@ -281,7 +283,7 @@ fn a_stream_that_is_half_out_is_reset() {
 }
 
 #[test]
-fn a_request_that_is_on_no_sheet_is_lost_but_not_what_follows_it() {
+fn a_request_that_is_in_no_shared_buffer_is_lost_but_not_what_follows_it() {
     let spilled = opened().place(|place| place.spilled = true);
     assert_eq!(spilled.judged(), Verdict::Moves(Transfer::at(FROM)));
     assert_eq!(spilled.read(1).judged(), LOST);
@@ -382,7 +384,7 @@ proptest! {
     /// What a worker writes that has gone mad: whatever is done with it stays
     /// within what there is, and goes on where the kernel has stopped.
     #[test]
-    fn no_words_lead_out_of_a_sheet(
+    fn no_words_lead_out_of_a_shared_buffer(
         words in words(),
         given in near(),
         taken in near(),
@@ -398,7 +400,7 @@ proptest! {
                 prop_assert!(input.start + input.length <= INPUT);
                 prop_assert!(output.start + output.length <= OUTPUT);
                 let bytes = input.length + output.length;
-                prop_assert!(bytes == 0 || place.sheet.is_some());
+                prop_assert!(bytes == 0 || place.buffer.is_some());
                 prop_assert_eq!(transfer.done.output, given);
                 let end = given.wrapping_add(output.length as u32);
                 prop_assert_eq!(transfer.next.output, end);
@@ -421,7 +423,7 @@ proptest! {
         word in any::<u64>(),
         input in any::<u32>(),
         replayable in any::<bool>(),
-        sheet in prop::option::of(0..(1_u32 << 24) - 1),
+        buffer in prop::option::of(0..(1_u32 << 24) - 1),
         flags in any::<[bool; 4]>(),
     ) {
         prop_assert_eq!(Position::from_word(word).to_word(), word);
@@ -429,7 +431,7 @@ proptest! {
         prop_assert_eq!(Begun::from_word(begun.to_word()), Some(begun));
         let [spilled, unbacked, closing, rest] = flags;
         let place = Place {
-            sheet,
+            buffer,
             base: input,
             spilled,
             unbacked,

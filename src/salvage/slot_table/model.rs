@@ -7,11 +7,11 @@ use super::*;
 
 /// Few, so that there are none left often.
 const SLOTS: u32 = 6;
-const GIFTS: u32 = 3;
+const INBOUND_BUFFERS: u32 = 3;
 
 #[derive(Clone, Copy, Debug)]
 enum Step {
-    /// One is sent, with a gift if it is heavy and there is one.
+    /// One is sent, with an inbound buffer if it is heavy and there is one.
     Send {
         heavy: bool,
     },
@@ -46,7 +46,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 /// What is known of the worker, without a thought of how.
 #[derive(Default)]
 struct Model {
-    /// Slot, gift, in the order of sending.
+    /// Slot, inbound buffer, in the order of sending.
     on_the_way: Vec<(u32, Option<u32>)>,
     /// Slot and copy.
     has: Vec<(u32, u64)>,
@@ -59,16 +59,16 @@ impl Model {
         !sent && !self.has.iter().any(|&(other, _)| other == slot)
     }
 
-    fn gift_is_free(&self, gift: u32) -> bool {
-        !self.on_the_way.iter().any(|&(_, other)| other == Some(gift))
+    fn inbound_is_free(&self, inbound: u32) -> bool {
+        !self.on_the_way.iter().any(|&(_, other)| other == Some(inbound))
     }
 
     fn has_free_slot(&self) -> bool {
         (0..SLOTS).any(|slot| self.slot_is_free(slot))
     }
 
-    fn has_free_gift(&self) -> bool {
-        (0..GIFTS).any(|gift| self.gift_is_free(gift))
+    fn has_free_inbound(&self) -> bool {
+        (0..INBOUND_BUFFERS).any(|inbound| self.inbound_is_free(inbound))
     }
 
     /// Takes a seat, which must be nobody's; none only if there is none.
@@ -81,10 +81,12 @@ impl Model {
         prop_assert_eq!(slot != UNGUARDED, self.has_free_slot());
         prop_assert!(slot == UNGUARDED || slot < SLOTS);
         prop_assert!(slot == UNGUARDED || self.slot_is_free(slot));
-        let gift = if heavy { slot_table.take_gift() } else { None };
-        prop_assert_eq!(gift.is_some(), heavy && self.has_free_gift());
-        prop_assert!(gift.is_none_or(|gift| self.gift_is_free(gift)));
-        Ok((slot, gift))
+        let inbound = if heavy { slot_table.take_inbound() } else { None };
+        prop_assert_eq!(inbound.is_some(), heavy && self.has_free_inbound());
+        prop_assert!(
+            inbound.is_none_or(|inbound| self.inbound_is_free(inbound))
+        );
+        Ok((slot, inbound))
     }
 
     fn step(
@@ -94,13 +96,13 @@ impl Model {
     ) -> Result<(), TestCaseError> {
         match step {
             Step::Send { heavy } => {
-                let (slot, gift) = self.seat(slot_table, heavy)?;
-                slot_table.sent(slot, gift);
-                self.on_the_way.push((slot, gift));
+                let (slot, inbound) = self.seat(slot_table, heavy)?;
+                slot_table.sent(slot, inbound);
+                self.on_the_way.push((slot, inbound));
             }
             Step::Fail { heavy } => {
-                let (slot, gift) = self.seat(slot_table, heavy)?;
-                slot_table.unused(slot, gift);
+                let (slot, inbound) = self.seat(slot_table, heavy)?;
+                slot_table.unused(slot, inbound);
             }
             Step::Receive => {
                 self.copies += 1;
@@ -141,8 +143,8 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(300))]
 
     #[test]
-    fn no_slot_and_no_gift_is_anybodys_twice_or_lost(steps in steps()) {
-        let mut slot_table = SlotTable::new(SLOTS, GIFTS);
+    fn no_slot_and_no_inbound_buffer_is_anybodys_twice_or_lost(steps in steps()) {
+        let mut slot_table = SlotTable::new(SLOTS, INBOUND_BUFFERS);
         let mut model = Model::default();
         for step in steps {
             model.step(&mut slot_table, step)?;

@@ -40,7 +40,7 @@ proptest! {
             for (slot, word) in (0..).zip(begun) {
                 board.write(slot, Word::Begun, word);
             }
-            let mut slot_table = SlotTable::new(SLOTS, GIFTS);
+            let mut slot_table = SlotTable::new(SLOTS, INBOUND_BUFFERS);
             for number in 0..lent {
                 let slot = slot_table.take();
                 slot_table.sent(slot, None);
@@ -61,19 +61,19 @@ proptest! {
     }
 
     #[test]
-    fn no_number_leads_out_of_the_sheets(
-        sheet in prop_oneof![any::<u32>(), 0..SHEETS as u32 + 2],
+    fn no_number_leads_out_of_the_shared_buffers(
+        buffer in prop_oneof![any::<u32>(), 0..BUFFERS as u32 + 2],
         start in prop_oneof![any::<usize>(), 0..OUTPUT + 9],
         length in prop_oneof![any::<usize>(), 0..OUTPUT + 9],
     ) {
         BOARD.with(|board| {
             let stretch = Stretch { start, length };
-            for (piece, most) in
-                [(Piece::Input, INPUT), (Piece::Output, OUTPUT)]
+            for (half, most) in
+                [(Half::Input, INPUT), (Half::Output, OUTPUT)]
             {
-                let there = (sheet as usize) < SHEETS
+                let there = (buffer as usize) < BUFFERS
                     && start.checked_add(length).is_some_and(|e| e <= most);
-                let bytes = board.read_sheet(sheet, piece, stretch);
+                let bytes = board.read_buffer(buffer, half, stretch);
                 let read = bytes.map(|bytes| bytes.len());
                 prop_assert_eq!(read, there.then_some(length));
             }
@@ -82,15 +82,15 @@ proptest! {
     }
 
     #[test]
-    fn no_number_leads_out_of_the_gifts(
-        gift in any::<u32>(),
+    fn no_number_leads_out_of_the_inbound_buffers(
+        inbound in any::<u32>(),
         lengths in any::<u64>(),
     ) {
         BOARD.with(|board| {
             let (input, output) = lengths_from_word(lengths);
-            let bytes = board.open_gift(gift, Piece::Input, input);
+            let bytes = board.open_inbound(inbound, Half::Input, input);
             prop_assert_eq!(bytes.len(), input.min(INPUT));
-            let bytes = board.open_gift(gift, Piece::Output, output);
+            let bytes = board.open_inbound(inbound, Half::Output, output);
             prop_assert_eq!(bytes.len(), output.min(OUTPUT));
             Ok(())
         })?;

@@ -16,7 +16,9 @@ use crate::http::{Chunk, Mailbox, Produce, Reply, Request, Response};
 use crate::ipc::message::Seat;
 use crate::salvage::recovery::{INPUT, OUTPUT, Position, Stretch, Verdict};
 use crate::salvage::snapshot::Snapshot;
-use crate::scoreboard::{GIFTS, Piece, Return, Scoreboard, Sheets};
+use crate::scoreboard::{
+    Half, INBOUND_BUFFERS, Return, Scoreboard, SharedBuffers,
+};
 use crate::slab::Key;
 use crate::sys::epoll::{Epoll, Events};
 use crate::sys::{rehearsal, socket, unix};
@@ -38,13 +40,13 @@ pub(super) struct Manner {
     /// The worker dies at this instant, counted from the first.
     pub(super) doom: Option<u64>,
     /// One in so many with giving the connection back; 0: none.
-    pub(super) gifts: usize,
+    pub(super) inbound: usize,
     pub(super) half_closes: bool,
     /// All that the client sends is there from the first.
     pub(super) at_once: bool,
     /// The client is late now and then.
     pub(super) late: bool,
-    /// Now and then a worker has no sheet left.
+    /// Now and then a worker has no shared buffer left.
     pub(super) scarce: bool,
 }
 
@@ -54,13 +56,14 @@ pub(super) struct Bench {
     board: &'static Scoreboard,
     host: Host,
     pool: Pool,
-    /// Sheets that the present worker is not to have.
-    hidden: Option<Sheets>,
+    /// Shared buffers that the present worker is not to have.
+    hidden: Option<SharedBuffers>,
     epoll: Epoll,
     events: Events,
     lives: u32,
     start: Moment,
-    /// One was: what was on its sheet is there still, and of no further use.
+    /// One was: what was in its shared buffer is there still, and of no
+    /// further use.
     let_go: bool,
 }
 
@@ -148,16 +151,17 @@ impl Bench {
             .is_some_and(|snapshot| !snapshot.output.is_empty());
         if let Some(snapshot) = snapshot {
             let master = &self.world.master;
-            let gift = (!snapshot.is_light()).then_some(self.lives % GIFTS);
-            if let Some(gift) = gift {
-                master.fill_gift(gift, Piece::Input, &snapshot.input);
-                master.fill_gift(gift, Piece::Output, &snapshot.output);
+            let inbound =
+                (!snapshot.is_light()).then_some(self.lives % INBOUND_BUFFERS);
+            if let Some(inbound) = inbound {
+                master.fill_inbound(inbound, Half::Input, &snapshot.input);
+                master.fill_inbound(inbound, Half::Output, &snapshot.output);
             }
-            master.set_words(slot, snapshot.words(gift));
+            master.set_words(slot, snapshot.words(inbound));
         }
-        self.pool.sheets = self.pool.sheets.take().or(self.hidden.take());
+        self.pool.buffers = self.pool.buffers.take().or(self.hidden.take());
         if self.dice(|dice| dice.one_in(3)) && self.is_scarce() {
-            self.hidden = self.pool.sheets.take();
+            self.hidden = self.pool.buffers.take();
         }
         let (ours, theirs) = unix::pair().unwrap();
         let mut arrival = Arrival::from(ours);
@@ -197,7 +201,7 @@ impl Bench {
             }
         };
         self.world.look();
-        let Manner { deaths, gifts, .. } = manner;
+        let Manner { deaths, inbound, .. } = manner;
         let doomed = self.world.state.borrow().doomed;
         if doomed || (deaths > 0 && self.dice(|dice| dice.one_in(deaths))) {
             return self.die(life);
@@ -206,9 +210,9 @@ impl Bench {
             self.check_end();
             return None;
         };
-        if gifts > 0
+        if inbound > 0
             && life.client.can_be_given()
-            && self.dice(|dice| dice.one_in(gifts))
+            && self.dice(|dice| dice.one_in(inbound))
         {
             return Some(self.give(life));
         }
@@ -282,18 +286,18 @@ impl Bench {
         }
     }
 
-    /// No sheet has anything left for the next connection.
+    /// No shared buffer has anything left for the next connection.
     fn check_wiped(&self) {
-        for sheet in 0..2 {
-            for (piece, length) in
-                [(Piece::Input, INPUT), (Piece::Output, OUTPUT)]
+        for buffer in 0..2 {
+            for (half, length) in
+                [(Half::Input, INPUT), (Half::Output, OUTPUT)]
             {
                 let all = Stretch { start: 0, length };
-                let bytes = self.world.master.read_sheet(sheet, piece, all);
+                let bytes = self.world.master.read_buffer(buffer, half, all);
                 let wiped = bytes.unwrap().iter().all(|&byte| byte == 0);
-                assert!(wiped, "{piece:?} of {sheet} goes to the next");
+                assert!(wiped, "{half:?} of {buffer} goes to the next");
             }
-            assert_eq!(self.world.master.read_so_far(sheet), 0);
+            assert_eq!(self.world.master.read_so_far(buffer), 0);
         }
     }
 

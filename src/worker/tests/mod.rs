@@ -46,7 +46,7 @@ fn calm(seed: u64) -> Manner {
         origin: Position { output: near(), input: near() },
         deaths: 0,
         doom: None,
-        gifts: 0,
+        inbound: 0,
         half_closes: false,
         at_once: false,
         late: false,
@@ -64,7 +64,7 @@ fn any_manner(seed: u64) -> Manner {
     Manner {
         origin,
         deaths: [0, 2, 5, 20][dice.below(4)],
-        gifts: [0, 3][dice.below(2)],
+        inbound: [0, 3][dice.below(2)],
         half_closes: dice.one_in(3),
         at_once: dice.one_in(4),
         late: dice.one_in(5),
@@ -175,9 +175,9 @@ fn a_worker_dies_at_each_instant_of_bodies() {
     die_at_each_instant(&[body(Body::Expected(9)), body(Body::Sized(9))]);
 }
 
-/// They go from sheet to sheet: nothing is moved within one.
+/// They go from shared buffer to shared buffer: nothing is moved within one.
 #[test]
-fn a_worker_dies_at_each_instant_of_more_than_a_sheet() {
+fn a_worker_dies_at_each_instant_of_more_than_a_shared_buffer() {
     let half = Ask { body: Body::Sized(5000), ..Ask::get(9) };
     die_at_each_instant(&[half, half, half]);
     // What is left of the second would not fit beside itself.
@@ -186,7 +186,7 @@ fn a_worker_dies_at_each_instant_of_more_than_a_sheet() {
 }
 
 #[test]
-fn a_request_that_no_sheet_holds_leaves_a_connection_that_one_does() {
+fn a_request_that_no_shared_buffer_holds_leaves_a_connection_that_one_does() {
     let large = Ask { body: Body::Sized(9000), ..Ask::get(9) };
     die_at_each_instant(&[Ask::get(5), large]);
     die_at_each_instant(&[large, Ask::get(5)]);
@@ -196,12 +196,13 @@ fn a_request_that_no_sheet_holds_leaves_a_connection_that_one_does() {
 }
 
 #[test]
-fn an_answer_that_no_sheet_holds_is_whole_or_the_connection_is_reset() {
+fn an_answer_that_no_shared_buffer_holds_is_whole_or_the_connection_is_reset()
+{
     die_at_each_instant(&[Ask::get(30_000), Ask::get(5)]);
 }
 
 /// The answer before is half out when the last one comes, which closes, is on
-/// no sheet, or has no end yet.
+/// no shared buffer, or has no end yet.
 #[test]
 fn what_one_answer_is_says_nothing_of_the_one_before() {
     let (first, later) = (Ask::get(4000), |ask| with(Course::Later, ask));

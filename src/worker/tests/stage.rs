@@ -124,7 +124,7 @@ pub(super) struct State {
     held: bool,
     /// The client was told, or not, that it is too slow.
     pub(super) late: bool,
-    /// There are workers without sheets.
+    /// There are workers without shared buffers.
     pub(super) scarce: bool,
     /// The worker got the rest of an answer, or all of it.
     pub(super) brought: bool,
@@ -139,9 +139,9 @@ pub(super) struct State {
     pub(super) calls: Vec<u32>,
     pub(super) runs: u32,
     /// What goes out together: from where on, how much, whether any of it
-    /// may be on no sheet.
+    /// may be in no shared buffer.
     pub(super) batch: (usize, usize, bool),
-    /// More was in hand than a sheet holds.
+    /// More was in hand than a shared buffer holds.
     pub(super) spilled: bool,
     /// And what was behind that is lost: the connection is to end.
     pub(super) cut: bool,
@@ -358,7 +358,7 @@ impl World {
         let behind = state.taken.saturating_sub(from);
         let words = self.master.words(state.slot);
         let place = Place::from_word(words.place);
-        // What follows a large request is on the sheet again.
+        // What follows a large request is in the shared buffer again.
         state.spilled &= place.spilled;
         state.spilled |= behind >= INPUT;
         state.spilled |= state.scarce && place.spilled;
@@ -376,18 +376,18 @@ impl World {
             judge(words, self.read_so_far(words), state.kernel(), false);
         let verdict = self.judge(state);
         self.check_uncounted(state, judge(words, 0, Kernel::Uncounted, true));
-        let sheet = place.sheet;
+        let buffer = place.buffer;
         if wild != verdict {
-            self.check(state, wild, sheet, false);
+            self.check(state, wild, buffer, false);
         }
-        let calm = self.check(state, verdict, sheet, true);
+        let calm = self.check(state, verdict, buffer, true);
         self.check_lies(state, words);
         state.secured = calm.1;
         if due || (lot && !state.doomed) {
             state.doomed |= due;
             let unsound = wild != verdict && state.dice.one_in(2);
             let (verdict, (snapshot, secured)) = match unsound {
-                true => (wild, self.check(state, wild, sheet, false)),
+                true => (wild, self.check(state, wild, buffer, false)),
                 false => (verdict, calm),
             };
             state.chosen = Some(Instant {

@@ -9,10 +9,10 @@ use crate::salvage::recovery::{
 use crate::salvage::snapshot::Snapshot;
 
 impl World {
-    /// What the sheet says that the words name.
+    /// What the shared buffer says that the words name.
     pub(super) fn read_so_far(&self, words: Words) -> u64 {
-        let sheet = Place::from_word(words.place).sheet;
-        sheet.map_or(0, |sheet| self.master.read_so_far(sheet))
+        let buffer = Place::from_word(words.place).buffer;
+        buffer.map_or(0, |buffer| self.master.read_so_far(buffer))
     }
 
     /// The snapshot that the verdict leaves, and how many answers exist.
@@ -20,7 +20,7 @@ impl World {
         &self,
         state: &mut State,
         verdict: Verdict,
-        sheet: Option<u32>,
+        buffer: Option<u32>,
         sound: bool,
     ) -> (Option<Snapshot>, usize) {
         let now = state.reading();
@@ -34,7 +34,7 @@ impl World {
                 return (None, secured);
             }
             Verdict::Moves(transfer) => {
-                let snapshot = self.master.pack(sheet, &transfer);
+                let snapshot = self.master.pack(buffer, &transfer);
                 let snapshot = snapshot.expect("what the client has sent");
                 self.check_snapshot(state, &transfer, &snapshot);
                 let bytes = [&state.got[now.end..], &snapshot.output].concat();
@@ -109,13 +109,14 @@ impl World {
     /// The kernel counts too much, or too little: nothing moves then, or what
     /// was read all the same.
     pub(super) fn check_lies(&self, state: &State, words: Words) {
-        let Place { sheet, base, spilled, .. } = Place::from_word(words.place);
+        let Place { buffer, base, spilled, .. } =
+            Place::from_word(words.place);
         let read = self.read_so_far(words);
         let Position { output: given, input } =
             state.origin.plus(state.got.len(), state.taken);
-        // On no sheet nothing shows that something was read but the word that
-        // says so.
-        let unseen = sheet.is_none() && spilled && base != input;
+        // In no shared buffer nothing shows that something was read but the
+        // word that says so.
+        let unseen = buffer.is_none() && spilled && base != input;
         if state.over || unseen {
             return;
         }
@@ -124,7 +125,7 @@ impl World {
             let kernel = Kernel::Open { given, taken };
             let verdict = judge(words, read, kernel, true);
             let Verdict::Moves(transfer) = verdict else { continue };
-            let snapshot = self.master.pack(sheet, &transfer);
+            let snapshot = self.master.pack(buffer, &transfer);
             let believed = snapshot.is_some_and(|snapshot| !snapshot.closing);
             assert!(!believed, "a lie of {lie}: {transfer:?}");
         }

@@ -34,8 +34,8 @@ fn position(output: std::ops::Range<u32>) -> impl Strategy<Value = u64> {
 fn words() -> impl Strategy<Value = Words> {
     let place = prop_oneof![
         8 => (0..2_u64, 0..64_u64, 0..4_u64).prop_map(
-            |(base, flags, sheet)| (flags & flags >> 2) << 56
-                | sheet << 32
+            |(base, flags, buffer)| (flags & flags >> 2) << 56
+                | buffer << 32
                 | base
         ),
         1 => any::<u64>(),
@@ -58,9 +58,9 @@ fn whatever_a_worker_has_written_every_connection_has_a_fate() {
     let (board, fd) = Scoreboard::create(true).unwrap();
     let worker = Scoreboard::open(fd.as_fd()).unwrap().unwrap();
     let worker: &'static Scoreboard = Box::leak(Box::new(worker));
-    let mut sheets = worker.sheets();
+    let mut buffers = worker.buffers();
     for _ in 0..4 {
-        sheets.take().unwrap().input[..2].fill(b'x');
+        buffers.take().unwrap().input[..2].fill(b'x');
     }
     let mut runner = TestRunner::deterministic();
     let strategy = (words(), any::<bool>());
@@ -81,8 +81,8 @@ fn whatever_a_worker_has_written_every_connection_has_a_fate() {
         let base = Place::from_word(words.place).base;
         let read =
             if round % 5 == 0 { round } else { 3_u32.wrapping_sub(base) };
-        for sheet in 0..4 {
-            worker.note_read(sheet, read as usize);
+        for buffer in 0..4 {
+            worker.note_read(buffer, read as usize);
         }
         let record = Record { replays: 1, tries: 1 };
         let socket = pair.1.try_clone().unwrap().into();
