@@ -88,7 +88,7 @@ fn answer(bencher: Bencher<'_, '_>, size: usize) {
             peer: &|| None,
             leaving: false,
             panicked: false,
-            witness: None,
+            request_log: None,
         };
         connection.receive(&mut input, &mut output, &mut service);
         let count = black_box(output.pending()).len();

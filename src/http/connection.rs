@@ -241,7 +241,7 @@ impl Connection {
         let rest = bytes.len() - head;
         // One that nobody else could read again is not to draw another with
         // it: its answer is out before that is in a handler's hands.
-        let apart = service.witness.is_some()
+        let apart = service.request_log.is_some()
             && (self.alone || !terms.method.is_idempotent() || !input.keeps());
         if (self.singly || apart) && !output.is_empty() {
             self.state = State::Head;
@@ -316,12 +316,12 @@ impl Connection {
 
         let body = input.body(whole.head, whole.length);
         let Service { handler, reply, mailbox, ticket, .. } = service;
-        let (peer, witness) = (service.peer, service.witness);
-        if let Some(witness) = witness {
+        let (peer, request_log) = (service.peer, service.request_log);
+        if let Some(request_log) = request_log {
             self.alone = !method.is_idempotent();
-            witness.begins(input.consumed(), !self.alone);
+            request_log.begins(input.consumed(), !self.alone);
         }
-        let request = Request::new(input, method, body, peer, witness);
+        let request = Request::new(input, method, body, peer, request_log);
         let mut response = Response::new(reply, mailbox, *ticket);
         let call = || handler.handle(&request, &mut response);
         let result = catch_unwind(AssertUnwindSafe(call));

@@ -1,6 +1,6 @@
 //! A request as the handler sees it: borrowed from the buffer it arrived in.
 
-use super::{Head, Input, Version, Witness, target::Form};
+use super::{Head, Input, RequestLog, Version, target::Form};
 use std::{fmt, net::SocketAddr};
 
 /// The methods that are known here; any other is answered with 501.
@@ -105,7 +105,7 @@ pub struct Request<'a> {
     body: &'a [u8],
     peer: &'a dyn Fn() -> Option<SocketAddr>,
     /// Where it begins, and who wants to know of it.
-    witness: (usize, Option<&'a dyn Witness>),
+    request_log: (usize, Option<&'a dyn RequestLog>),
 }
 
 impl<'a> Request<'a> {
@@ -115,11 +115,11 @@ impl<'a> Request<'a> {
         method: Method,
         body: &'a [u8],
         peer: &'a dyn Fn() -> Option<SocketAddr>,
-        witness: Option<&'a dyn Witness>,
+        request_log: Option<&'a dyn RequestLog>,
     ) -> Self {
         let (bytes, head) = (input.data(), input.head());
-        let witness = (input.consumed(), witness);
-        Request { bytes, head, method, body, peer, witness }
+        let request_log = (input.consumed(), request_log);
+        Request { bytes, head, method, body, peer, request_log }
     }
 
     /// Lets another worker answer this request again, should this one be
@@ -128,8 +128,8 @@ impl<'a> Request<'a> {
     /// anything is done that must not be done twice. Without it the client of
     /// a killed worker is told 502.
     pub fn replayable(&self) {
-        if let (at, Some(witness)) = self.witness {
-            witness.begins(at, true);
+        if let (at, Some(request_log)) = self.request_log {
+            request_log.begins(at, true);
         }
     }
 

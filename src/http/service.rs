@@ -1,6 +1,6 @@
 //! What a connection finds at the worker: the handler, the limits, the date.
 
-use super::{Limits, Mailbox, Preamble, Reply, Request, Response, Witness};
+use super::{Limits, Mailbox, Preamble, Reply, Request, RequestLog, Response};
 use std::{fmt, net::SocketAddr, sync::Arc};
 
 /// Answers requests. Every `FnMut(&Request<'_>, &mut Response<'_>)` is one.
@@ -40,7 +40,7 @@ pub struct Service<'a> {
     /// Who is told of requests that are in hand. With one, a request that
     /// must not be repeated is answered apart from those before and behind
     /// it.
-    pub witness: Option<&'a dyn Witness>,
+    pub request_log: Option<&'a dyn RequestLog>,
     /// The worker is going: every answer is the last of its connection.
     pub leaving: bool,
     /// Set when a handler panicked. Its client has been told (500), and the

@@ -1,7 +1,7 @@
 //! The buffers of a worker: lent to a client as long as something of it is in
 //! hand, so an idle one has none.
 
-use super::guard::Guard;
+use super::intent_log::IntentLog;
 use super::work::Work;
 use crate::salvage::snapshot::Snapshot;
 use crate::scoreboard::{Scoreboard, SharedBuffers};
@@ -35,7 +35,7 @@ impl Pool {
         let mut work = self.new_work();
         work.begin(served);
         if let Some(slot) = slot {
-            work.guard(Guard::open(self.board, slot, work.buffer()));
+            work.log_to(IntentLog::open(self.board, slot, work.buffer()));
         }
         work
     }
@@ -50,7 +50,7 @@ impl Pool {
         work.begin(0);
         let buffer = work.buffer();
         work.unpack(snapshot);
-        work.guard(Guard::take_over(
+        work.log_to(IntentLog::take_over(
             self.board,
             slot,
             buffer,

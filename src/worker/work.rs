@@ -8,11 +8,11 @@
 use std::os::fd::BorrowedFd;
 use std::time::Instant;
 
-use super::guard::Guard;
 use super::host::Host;
+use super::intent_log::IntentLog;
 use crate::http::{
     Answer, Closing, Connection, Delayed, Expects, Flow, Input, Output,
-    Refusal, Service, Witness,
+    Refusal, RequestLog, Service,
 };
 use crate::salvage::recovery::INPUT;
 use crate::salvage::snapshot::Snapshot;
@@ -41,7 +41,7 @@ pub(super) struct Work {
     pub(super) alarm: Option<Alarm>,
     /// Buffers that the master can read, in as far as there are any.
     binding: Option<Binding>,
-    guard: Option<Guard>,
+    intents: Option<IntentLog>,
 }
 
 /// A shared buffer of which the input has one half.
@@ -128,11 +128,11 @@ impl Work {
     }
 
     /// From now on all is written down.
-    pub(super) fn guard(&mut self, guard: Guard) {
-        if guard.is_whole() {
+    pub(super) fn log_to(&mut self, intents: IntentLog) {
+        if intents.is_whole() {
             self.input.keep();
         }
-        self.guard = Some(guard);
+        self.intents = Some(intents);
     }
 
     /// Goes on where another worker stopped.
@@ -168,8 +168,8 @@ impl Work {
         self.http = Connection::new();
         self.alarm = None;
         self.wipe();
-        if let Some(mut guard) = self.guard.take() {
-            guard.end();
+        if let Some(mut intents) = self.intents.take() {
+            intents.end();
         }
         self.output.clear();
     }
@@ -177,8 +177,8 @@ impl Work {
     /// Nothing is in hand, and it is written down.
     pub(super) fn close(&mut self) {
         self.wipe();
-        if let Some(mut guard) = self.guard.take() {
-            guard.close();
+        if let Some(mut intents) = self.intents.take() {
+            intents.close();
         }
     }
 
@@ -217,7 +217,7 @@ impl Work {
             && waits_for_bytes
             && !self.http.has_ended()
             && self.output.is_empty()
-            && self.guard.as_ref().is_some_and(Guard::is_whole)
+            && self.intents.as_ref().is_some_and(IntentLog::is_whole)
     }
 }
 
@@ -276,8 +276,8 @@ impl Work {
         self.filled = count == Some(room);
         if let Some(count) = count {
             self.input.filled(count);
-            if let Some(guard) = &mut self.guard {
-                guard.read(count);
+            if let Some(intents) = &mut self.intents {
+                intents.read(count);
             }
         }
         Ok(count)
@@ -286,8 +286,8 @@ impl Work {
     /// How much to read. Behind a request that is in no shared buffer not more
     /// than fits on one: what follows is to be there when a handler has it.
     fn most(&self) -> usize {
-        match &self.guard {
-            Some(guard) if !guard.is_whole() => {
+        match &self.intents {
+            Some(intents) if !intents.is_whole() => {
                 self.http.lacks(&self.input).saturating_add(INPUT)
             }
             Some(_) | None => usize::MAX,
@@ -299,14 +299,14 @@ impl Work {
     /// moved within its shared buffer: half moved, it would be nothing.
     fn make_room(&mut self, buffers: &mut Option<SharedBuffers>) {
         let Some(binding) = &mut self.binding else { return };
-        let Some(guard) = &mut self.guard else {
+        let Some(intents) = &mut self.intents else {
             // Nobody reads its shared buffer, but that is not to get lost.
             if binding.spare.is_none() && !self.input.has_settled() {
                 binding.keep_apart(self.input.spill());
             }
             return;
         };
-        if !guard.is_whole() {
+        if !intents.is_whole() {
             return;
         }
         let other = match self.input.has_settled() {
@@ -314,7 +314,7 @@ impl Work {
             false => None,
         };
         let Some(other) = other else {
-            guard.spill();
+            intents.spill();
             binding.keep_apart(self.input.spill());
             return;
         };
@@ -322,7 +322,7 @@ impl Work {
         let output = std::mem::replace(&mut binding.output, other.output);
         let number = std::mem::replace(&mut binding.number, other.number);
         binding.used = 0;
-        guard.move_to(binding.number, self.input.end());
+        intents.move_to(binding.number, self.input.end());
         if let (Some(buffers), Some(input)) = (buffers, input) {
             buffers.put_away(SharedBuffer { number, input, output });
         }
@@ -376,8 +376,8 @@ impl Work {
                 };
                 left -= count;
                 self.output.written(count);
-                if let Some(guard) = &mut self.guard {
-                    guard.wrote(count);
+                if let Some(intents) = &mut self.intents {
+                    intents.wrote(count);
                 }
             }
             self.settle();
@@ -390,7 +390,7 @@ impl Work {
     /// Writes down what is about to be written: so many bytes.
     fn announce(&mut self) -> usize {
         let pending = self.output.pending();
-        let Some(guard) = &mut self.guard else { return pending.len() };
+        let Some(intents) = &mut self.intents else { return pending.len() };
         let end = match self.next {
             Next::Close(closing) => Some(closing),
             Next::Read | Next::GoOn | Next::Wait | Next::Drain(_) => None,
@@ -398,18 +398,18 @@ impl Work {
         let partial = self.http.expects() == Expects::Stream;
         let answered = self.input.consumed() - self.http.unanswered();
         let Some(binding) = &mut self.binding else {
-            return guard.answer(pending, answered, None, partial, end);
+            return intents.answer(pending, answered, None, partial, end);
         };
         let buffer = Some(&mut *binding.output);
-        let known = guard.answer(pending, answered, buffer, partial, end);
-        binding.used = binding.used.max(guard.in_buffer());
+        let known = intents.answer(pending, answered, buffer, partial, end);
+        binding.used = binding.used.max(intents.in_buffer());
         known
     }
 
     /// Writes down that it is written, if those were whole answers.
     fn settle(&mut self) {
-        let Some(guard) = &mut self.guard else { return };
-        if let Some(answered) = guard.settle() {
+        let Some(intents) = &mut self.intents else { return };
+        if let Some(answered) = intents.settle() {
             // An input that was dropped, for the end, has nothing waiting.
             let waiting = self.input.consumed().saturating_sub(answered);
             self.input.settle(waiting);
@@ -423,13 +423,13 @@ impl Work {
     /// stands behind it goes to the shared buffer, where another worker can
     /// find it.
     fn unspill(&mut self) {
-        if let Some(guard) = &mut self.guard
-            && !guard.is_whole()
+        if let Some(intents) = &mut self.intents
+            && !intents.is_whole()
             && let Some(binding) = &mut self.binding
             && let Some(spare) = binding.spare.take()
         {
             match self.input.unspill(spare) {
-                Ok(()) => guard.unspill(self.input.end()),
+                Ok(()) => intents.unspill(self.input.end()),
                 Err(spare) => binding.spare = Some(spare),
             }
         }
@@ -464,9 +464,12 @@ impl Work {
             reply: &mut host.reply,
             ticket: key.bits(),
             peer: &peer,
-            leaving: host.parting.closes(self.guard.is_some()),
+            leaving: host.parting.closes(self.intents.is_some()),
             panicked: false,
-            witness: self.guard.as_ref().map(|guard| guard as &dyn Witness),
+            request_log: self
+                .intents
+                .as_ref()
+                .map(|intents| intents as &dyn RequestLog),
         };
         let (http, service_) = (&mut self.http, &mut service);
         let (input, output) = (&mut self.input, &mut self.output);

@@ -129,7 +129,7 @@ impl Worker {
             peer: &|| None,
             leaving: false,
             panicked: false,
-            witness: None,
+            request_log: None,
         };
         let (input, output) = (&mut self.input, &mut self.output);
         let flow = act(&mut self.connection, input, output, &mut service);

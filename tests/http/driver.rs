@@ -95,7 +95,7 @@ impl<H: Handler> Driver<H> {
             peer: &|| None,
             leaving: self.leaving,
             panicked: false,
-            witness: None,
+            request_log: None,
         };
         let value = act(
             &mut self.connection,

@@ -21,7 +21,7 @@ struct Slot {
     sound: bool,
 }
 
-/// A worker has opened its guard, and done nothing else.
+/// A worker has opened its log of intents, and done nothing else.
 fn opened() -> Slot {
     let base = FROM.plus(0, 0).input.wrapping_sub(20);
     Slot {

@@ -1,5 +1,5 @@
 //! One worker after the other on the [stage](super::stage), each with the
-//! one connection: the real clients, buffers, guards and HTTP, and a loop
+//! one connection: the real clients, buffers, intent logs and HTTP, and a loop
 //! around them in the place of the worker's.
 
 use std::cell::RefCell;

@@ -1,7 +1,7 @@
 //! A worker dies at any instant, over and over, and the client notices
-//! nothing: real clients, buffers, guards and HTTP on a [stage], against what
-//! the [script] says is right. At every instant of every life the judge is
-//! asked what would be if it were the last.
+//! nothing: real clients, buffers, intent logs and HTTP on a [stage], against
+//! what the [script] says is right. At every instant of every life the judge
+//! is asked what would be if it were the last.
 
 mod bench;
 mod script;

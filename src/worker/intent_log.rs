@@ -23,13 +23,13 @@
 //! not so. Therefore such an answer is not written down before the others are
 //! settled.
 
-use crate::http::{Closing, Witness};
+use crate::http::{Closing, RequestLog};
 use crate::salvage::recovery::{Begun, OUTPUT, Place, Position};
 use crate::scoreboard::{Scoreboard, Word};
 
 /// See the [module](self).
 #[derive(Debug)]
-pub(super) struct Guard {
+pub(super) struct IntentLog {
     board: &'static Scoreboard,
     slot: u32,
     done: Position,
@@ -48,17 +48,17 @@ pub(super) struct Guard {
     partial: bool,
 }
 
-impl Guard {
+impl IntentLog {
     /// Something is about to be in hand, in this shared buffer if there is
     /// one.
     pub(super) fn open(
         board: &'static Scoreboard,
         slot: u32,
         buffer: Option<u32>,
-    ) -> Guard {
-        let guard = Guard::new(board, slot, buffer);
-        guard.store_place();
-        guard
+    ) -> IntentLog {
+        let intents = IntentLog::new(board, slot, buffer);
+        intents.store_place();
+        intents
     }
 
     /// The same, with so many bytes of input in the shared buffer that
@@ -69,31 +69,31 @@ impl Guard {
         buffer: Option<u32>,
         (input, output): (usize, usize),
         closing: bool,
-    ) -> Guard {
+    ) -> IntentLog {
         board.write(slot, Word::Begun, 0);
-        let mut guard = Guard::new(board, slot, buffer);
+        let mut intents = IntentLog::new(board, slot, buffer);
         match buffer {
-            Some(_) => guard.note_read(input),
-            None => guard.place.base = guard.done.plus(0, input).input,
+            Some(_) => intents.note_read(input),
+            None => intents.place.base = intents.done.plus(0, input).input,
         }
-        guard.made = output;
-        guard.answered = (output > 0).then_some(0);
-        guard.place.closing = closing;
-        guard.place.rest = output > 0 && buffer.is_none();
-        guard.store_place();
-        guard
+        intents.made = output;
+        intents.answered = (output > 0).then_some(0);
+        intents.place.closing = closing;
+        intents.place.rest = output > 0 && buffer.is_none();
+        intents.store_place();
+        intents
     }
 
     fn new(
         board: &'static Scoreboard,
         slot: u32,
         buffer: Option<u32>,
-    ) -> Guard {
+    ) -> IntentLog {
         let done = Position::from_word(board.read(slot, Word::Done));
         let spilled = buffer.is_none();
         let base = done.input;
         let place = Place { buffer, base, spilled, ..Place::default() };
-        Guard {
+        IntentLog {
             board,
             slot,
             done,
@@ -258,7 +258,7 @@ impl Guard {
     }
 }
 
-impl Witness for Guard {
+impl RequestLog for IntentLog {
     fn begins(&self, at: usize, replayable: bool) {
         let input = self.done.plus(0, at).input;
         let begun = Begun { input, replayable };
