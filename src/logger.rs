@@ -50,7 +50,7 @@ impl Guarded {
     }
 
     /// Says how many lines are missing, before the next one.
-    fn own_up(&self) {
+    fn report_dropped(&self) {
         let dropped = self.dropped.swap(0, Relaxed);
         if dropped == 0 {
             return;
@@ -79,7 +79,7 @@ impl Log for Guarded {
         if !self.enabled(record.metadata()) {
             return;
         }
-        self.own_up();
+        self.report_dropped();
         let ours = record.target().starts_with(env!("CARGO_PKG_NAME"));
         let target = if ours { &self.role } else { record.target() };
         let record = Record::builder()

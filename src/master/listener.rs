@@ -241,7 +241,7 @@ impl Listener {
 
     /// Somebody else listens here too, and goes on: whoever of the two ends
     /// first leaves everything as it is.
-    pub(crate) fn bequeath(&mut self) {
+    pub(crate) fn share(&mut self) {
         if let Place::Unix(_, made) = &mut self.place {
             *made = None;
         }

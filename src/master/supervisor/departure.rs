@@ -30,12 +30,12 @@ pub(super) struct Departed {
     pub(super) worker: Worker,
     pub(super) slot: usize,
     pub(super) since: Duration,
-    pub(super) doom: Doom,
+    pub(super) termination: Termination,
 }
 
 /// What comes next for a [`Departed`].
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Doom {
+pub(super) enum Termination {
     /// It may finish what it has until then.
     Grace { deadline: Duration },
     /// It got SIGTERM, and until then its chance to heed it.
@@ -44,40 +44,41 @@ pub(super) enum Doom {
     Killed,
 }
 
-impl Doom {
+impl Termination {
     pub(super) fn deadline(self) -> Option<Duration> {
         match self {
-            Doom::Grace { deadline } | Doom::Terminated { deadline } => {
-                Some(deadline)
-            }
-            Doom::Killed => None,
+            Termination::Grace { deadline }
+            | Termination::Terminated { deadline } => Some(deadline),
+            Termination::Killed => None,
         }
     }
 
     pub(super) fn is_killed(self) -> bool {
-        matches!(self, Doom::Killed)
+        matches!(self, Termination::Killed)
     }
 }
 
 impl Supervisor {
     pub(super) fn expire_departed(&mut self, index: usize) {
-        let Departed { worker, doom, .. } = self.departed[index];
-        let due = doom.deadline().is_some_and(|deadline| deadline <= self.now);
-        self.departed[index].doom = match doom {
-            Doom::Grace { .. } if due => {
+        let Departed { worker, termination, .. } = self.departed[index];
+        let due = termination
+            .deadline()
+            .is_some_and(|deadline| deadline <= self.now);
+        self.departed[index].termination = match termination {
+            Termination::Grace { .. } if due => {
                 self.sign_off(worker.id, Reason::GraceOver)
             }
-            Doom::Terminated { .. } if due => {
+            Termination::Terminated { .. } if due => {
                 kill(worker.id, Reason::TerminateIgnored, &mut self.out)
             }
-            Doom::Grace { .. } | Doom::Terminated { .. } | Doom::Killed => {
-                doom
-            }
+            Termination::Grace { .. }
+            | Termination::Terminated { .. }
+            | Termination::Killed => termination,
         };
     }
 
     /// Empties a seat: who serves may finish, who does not is ended.
-    pub(super) fn vacate(&mut self, slot: usize, grace: Doom) {
+    pub(super) fn vacate(&mut self, slot: usize, grace: Termination) {
         match std::mem::take(&mut self.slots[slot].seat) {
             Seat::Vacant => {}
             Seat::Starting(new) => self.dismiss(slot, new.worker),
@@ -92,7 +93,12 @@ impl Supervisor {
     }
 
     /// Lets go a worker that was in rotation.
-    pub(super) fn retire(&mut self, slot: usize, worker: Worker, grace: Doom) {
+    pub(super) fn retire(
+        &mut self,
+        slot: usize,
+        worker: Worker,
+        grace: Termination,
+    ) {
         self.out.push(Action::Withdraw { worker: worker.id });
         self.out.push(Action::Disconnect { worker: worker.id });
         self.depart(slot, worker, grace);
@@ -100,35 +106,50 @@ impl Supervisor {
 
     /// Ends a worker that was not in rotation: it has nothing to finish.
     pub(super) fn dismiss(&mut self, slot: usize, worker: Worker) {
-        let doom = self.sign_off(worker.id, Reason::NotNeeded);
-        self.depart(slot, worker, doom);
+        let termination = self.sign_off(worker.id, Reason::NotNeeded);
+        self.depart(slot, worker, termination);
     }
 
-    pub(super) fn depart(&mut self, slot: usize, worker: Worker, doom: Doom) {
-        self.departed.push(Departed { worker, slot, since: self.now, doom });
-        let leaving =
-            |gone: &&mut Departed| gone.slot == slot && !gone.doom.is_killed();
+    pub(super) fn depart(
+        &mut self,
+        slot: usize,
+        worker: Worker,
+        termination: Termination,
+    ) {
+        self.departed.push(Departed {
+            worker,
+            slot,
+            since: self.now,
+            termination,
+        });
+        let leaving = |gone: &&mut Departed| {
+            gone.slot == slot && !gone.termination.is_killed()
+        };
         if self.departed.iter_mut().filter(leaving).count() > LEAVING
             && let Some(oldest) = self.departed.iter_mut().find(leaving)
         {
-            oldest.doom =
+            oldest.termination =
                 kill(oldest.worker.id, Reason::Crowded, &mut self.out);
         }
     }
 
     /// Sends the first signal that this program is to get.
-    fn sign_off(&mut self, id: WorkerId, why: Reason) -> Doom {
+    fn sign_off(&mut self, id: WorkerId, why: Reason) -> Termination {
         match self.policy.terminate_before_kill {
             Some(pause) => {
                 self.out.push(Action::Terminate { worker: id, why });
-                Doom::Terminated { deadline: self.now.saturating_add(pause) }
+                Termination::Terminated {
+                    deadline: self.now.saturating_add(pause),
+                }
             }
             None => kill(id, why, &mut self.out),
         }
     }
 
-    pub(super) fn grace(&self) -> Doom {
-        Doom::Grace { deadline: self.now.saturating_add(self.policy.grace) }
+    pub(super) fn grace(&self) -> Termination {
+        Termination::Grace {
+            deadline: self.now.saturating_add(self.policy.grace),
+        }
     }
 
     pub(super) fn departed_of(&self, slot: usize) -> usize {
@@ -141,7 +162,11 @@ impl Supervisor {
 }
 
 /// SIGKILL.
-pub(super) fn kill(id: WorkerId, why: Reason, out: &mut Vec<Action>) -> Doom {
+pub(super) fn kill(
+    id: WorkerId,
+    why: Reason,
+    out: &mut Vec<Action>,
+) -> Termination {
     out.push(Action::Kill { worker: id, why });
-    Doom::Killed
+    Termination::Killed
 }

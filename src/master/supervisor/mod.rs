@@ -14,7 +14,7 @@
 //! ```
 //!
 //! An event or a timer only notes what *is*: a seat falls vacant, a worker is
-//! worn, a phase begins. `reconcile` alone compares it with
+//! over_limit, a phase begins. `reconcile` alone compares it with
 //! what should be and starts what is missing. So a death and a disconnect of
 //! the same worker cannot both be answered with a replacement: whichever
 //! comes first vacates the seat, and a vacant seat is filled once.
@@ -37,12 +37,12 @@ use std::time::Duration;
 
 use crate::WorkerId;
 
-use departure::{Departed, Doom, kill};
+use departure::{Departed, Termination, kill};
 pub use interface::{
     Abandon, Action, Event, Exit, Failure, Outcome, Policy, Reason, Report,
 };
 use reload::Reload;
-use restart::{Drought, Past};
+use restart::{CrashLoop, Past};
 use slot::{
     Awaited, Backoff, LIVED, Member, Newcomer, Removed, Seat, Slot, Verdict,
     Worker, has_lived,
@@ -64,7 +64,7 @@ pub struct Supervisor {
     generation: u32,
     newest: WorkerId,
     past: Past,
-    drought: Drought,
+    crash_loop: CrashLoop,
     degraded: bool,
     slots: Vec<Slot>,
     /// In the order in which they lost their places.
@@ -85,7 +85,7 @@ impl Supervisor {
             generation: 1,
             newest: WorkerId(0),
             past: Past::NeverReady { failures: 0 },
-            drought: Drought::new(now),
+            crash_loop: CrashLoop::new(now),
             degraded: false,
         }
     }
@@ -113,11 +113,11 @@ impl Supervisor {
                 self.exited(worker, how, proven);
             }
             Event::Hung { worker } => {
-                self.condemn(worker, Reason::Hung, Failure::Hung);
+                self.fail(worker, Reason::Hung, Failure::Hung);
             }
             Event::Broken { worker } => {
                 let (why, failure) = (Reason::Broken, Failure::Broken);
-                self.condemn(worker, why, failure);
+                self.fail(worker, why, failure);
             }
             Event::Recycle { worker } => self.recycle(worker),
             Event::Reload => self.ask_reload(),
@@ -154,8 +154,10 @@ impl Supervisor {
                 .filter(|member| !member.settled)
                 .map(|member| member.ready + LIVED)
         });
-        let departed =
-            self.departed.iter().filter_map(|gone| gone.doom.deadline());
+        let departed = self
+            .departed
+            .iter()
+            .filter_map(|gone| gone.termination.deadline());
         newcomers
             .chain(members)
             .chain(departed)
@@ -167,7 +169,7 @@ impl Supervisor {
 
     /// Compares the workers that are with those that should be.
     fn reconcile(&mut self) {
-        self.promote_heirs();
+        self.promote_successors();
         self.roll();
         self.fill_vacancies();
         self.report_health();
@@ -306,10 +308,10 @@ impl Supervisor {
     }
 
     /// Kills a worker wherever it is.
-    fn condemn(&mut self, id: WorkerId, why: Reason, failure: Failure) {
+    fn fail(&mut self, id: WorkerId, why: Reason, failure: Failure) {
         for gone in &mut self.departed {
-            if gone.worker.id == id && !gone.doom.is_killed() {
-                gone.doom = kill(id, why, &mut self.out);
+            if gone.worker.id == id && !gone.termination.is_killed() {
+                gone.termination = kill(id, why, &mut self.out);
             }
         }
         self.put_down(id, why, failure);
@@ -328,8 +330,8 @@ impl Supervisor {
     /// Kills a worker that holds a seat, and judges it.
     fn put_down(&mut self, id: WorkerId, why: Reason, failure: Failure) {
         let Some((slot, removed)) = self.unseat(id) else { return };
-        let doom = kill(id, why, &mut self.out);
-        self.depart(slot, removed.worker(), doom);
+        let termination = kill(id, why, &mut self.out);
+        self.depart(slot, removed.worker(), termination);
         let lived = match &removed {
             Removed::Member(_) => has_lived(self.now, removed.ready(), false),
             Removed::Newcomer(_) => false,
@@ -345,7 +347,7 @@ impl Supervisor {
     /// seat.
     fn judge(&mut self, slot: usize, worker: Worker, verdict: Verdict) {
         self.slots[slot].backoff.judge(self.now, &verdict);
-        self.judge_drought(worker.id, &verdict);
+        self.judge_crash_loop(worker.id, &verdict);
         let why = match verdict {
             Verdict::Lived => return,
             Verdict::Left => Failure::Left,
@@ -363,8 +365,12 @@ impl Supervisor {
     fn admit(&mut self, slot: usize, worker: Worker, ready: Duration) {
         let slot = &mut self.slots[slot];
         slot.reached = worker.generation;
-        slot.seat =
-            Seat::Ready(Member { worker, ready, settled: false, worn: false });
+        slot.seat = Seat::Ready(Member {
+            worker,
+            ready,
+            settled: false,
+            over_limit: false,
+        });
         self.out.push(Action::Admit { worker: worker.id });
     }
 

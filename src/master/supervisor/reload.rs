@@ -63,7 +63,7 @@ impl Supervisor {
         for slot in &mut self.slots {
             slot.backoff.retry = self.now;
         }
-        self.drought.retry_now(self.now);
+        self.crash_loop.retry_now(self.now);
         let generation = self.generation;
         self.out.push(Action::Report(Report::ReloadBegan { generation }));
     }
@@ -96,7 +96,7 @@ impl Supervisor {
             if let Some(member) = slot.seat.member_mut()
                 && member.worker.id == id
             {
-                member.worn = true;
+                member.over_limit = true;
             }
         }
     }
@@ -139,7 +139,7 @@ impl Supervisor {
             |worker: &Worker| rolling && worker.generation < self.generation;
         (0..self.slots.len())
             .filter(|&at| match &self.slots[at].seat {
-                Seat::Ready(old) => old.worn || outdated(&old.worker),
+                Seat::Ready(old) => old.over_limit || outdated(&old.worker),
                 Seat::Vacant | Seat::Starting(_) | Seat::Replacing { .. } => {
                     false
                 }
@@ -174,7 +174,7 @@ impl Supervisor {
 
     /// A successor that was ready need not wait for anything when the worker
     /// it was to succeed is gone before its time.
-    pub(super) fn promote_heirs(&mut self) {
+    pub(super) fn promote_successors(&mut self) {
         for at in 0..self.slots.len() {
             if let Seat::Starting(new) = self.slots[at].seat
                 && let Awaited::Lived { ready } = new.awaited

@@ -1,15 +1,15 @@
 //! Who is started, and when: replacements, crash loops, giving up.
 //!
 //! A slot whose workers do not live waits 100 ms, 200 ms … 5 s between them.
-//! That bounds one slot, but N slots of a program that cannot live would
-//! still start N at a time. So there is a [`Drought`]: from the first failure
+//! That bounds one slot, but N slots of a program that cannot live would still
+//! start N at a time. So there is a [`CrashLoop`]: from the first failure
 //! while no worker in rotation has lived for a second, until one has, all
-//! slots fail as one. They share one more pause of the same kind, and one
-//! slot at a time, the least failed, tries for all.
+//! slots fail as one. They share one more pause of the same kind, and one slot
+//! at a time, the least failed, tries for all.
 //!
 //! Before that first failure nothing is known against the program, but after
-//! a massacre nothing speaks for it either: at most [`AT_ONCE`] replacements
-//! are untested at a time.
+//! all workers have died at once nothing speaks for it either: at most
+//! [`AT_ONCE`] replacements are untested at a time.
 //!
 //! So if everything dies and nothing can live any more, at most 6 + 6 workers
 //! are started in the next 5 s, and fewer later, whatever N is. First starts
@@ -42,22 +42,22 @@ pub(super) enum Past {
 
 /// What the slots have in common while no worker lives.
 #[derive(Debug)]
-pub(super) struct Drought {
-    /// No failures: it rains.
+pub(super) struct CrashLoop {
+    /// No failures: no crash loop.
     backoff: Backoff,
     /// Who tries for all.
-    trial: Option<WorkerId>,
+    attempt: Option<WorkerId>,
 }
 
-impl Drought {
-    pub(super) fn new(now: Duration) -> Drought {
-        Drought { backoff: Backoff::new(now), trial: None }
+impl CrashLoop {
+    pub(super) fn new(now: Duration) -> CrashLoop {
+        CrashLoop { backoff: Backoff::new(now), attempt: None }
     }
 
     /// Lets the next one try at once.
     pub(super) fn retry_now(&mut self, now: Duration) {
         self.backoff.retry = now;
-        self.trial = None;
+        self.attempt = None;
     }
 }
 
@@ -68,8 +68,8 @@ impl Supervisor {
         {
             let new = self.spawn(slot);
             let slot = &mut self.slots[slot];
-            if slot.starts > 0 && self.drought.backoff.failures > 0 {
-                self.drought.trial = Some(new.worker.id);
+            if slot.starts > 0 && self.crash_loop.backoff.failures > 0 {
+                self.crash_loop.attempt = Some(new.worker.id);
             }
             slot.starts += 1;
             slot.seat = Seat::Starting(new);
@@ -105,12 +105,12 @@ impl Supervisor {
     /// From when on a slot that is not on its first worker may start one, as
     /// far as the others are concerned; `None`: when something has happened.
     fn restart_from(&self) -> Option<Duration> {
-        let Drought { backoff, trial } = &self.drought;
+        let CrashLoop { backoff, attempt } = &self.crash_loop;
         if backoff.failures > 0 {
             let holds = |seat: &Seat| {
                 let old = seat.member().map(|old| old.worker.id);
                 let new = seat.newcomer().map(|new| new.worker.id);
-                trial.is_some() && (old == *trial || new == *trial)
+                attempt.is_some() && (old == *attempt || new == *attempt)
             };
             let trying = self.slots.iter().any(|slot| holds(&slot.seat));
             return if trying { None } else { Some(backoff.retry) };
@@ -133,21 +133,25 @@ impl Supervisor {
         })
     }
 
-    /// A drought begins with a failure while nobody lives, deepens with each
-    /// failure of who tries for all, and ends with the first who lives. Other
-    /// failures meanwhile are those of the wave that it began with.
-    pub(super) fn judge_drought(&mut self, id: WorkerId, verdict: &Verdict) {
+    /// A crash loop begins with a failure while nobody lives, deepens with
+    /// each failure of who tries for all, and ends with the first who lives.
+    /// Other failures meanwhile are those of the wave that it began with.
+    pub(super) fn judge_crash_loop(
+        &mut self,
+        id: WorkerId,
+        verdict: &Verdict,
+    ) {
         let counts = match verdict {
             Verdict::Lived => true,
             Verdict::Left | Verdict::Failed(_) => {
-                let begins = self.drought.backoff.failures == 0;
-                let tried = self.drought.trial == Some(id);
+                let begins = self.crash_loop.backoff.failures == 0;
+                let tried = self.crash_loop.attempt == Some(id);
                 tried || begins && !self.somebody_lives()
             }
         };
         if counts {
-            self.drought.backoff.judge(self.now, verdict);
-            self.drought.trial = None;
+            self.crash_loop.backoff.judge(self.now, verdict);
+            self.crash_loop.attempt = None;
         }
     }
 
@@ -203,7 +207,7 @@ impl Supervisor {
             return;
         }
         let failing = |backoff: &Backoff| backoff.failures >= FAILING;
-        let failing = failing(&self.drought.backoff)
+        let failing = failing(&self.crash_loop.backoff)
             || self.slots.iter().any(|slot| failing(&slot.backoff));
         if failing && !self.degraded {
             let in_rotation = self

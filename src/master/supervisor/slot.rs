@@ -71,7 +71,7 @@ pub(super) struct Member {
     /// It has been ready for [`LIVED`], and the slot knows it.
     pub(super) settled: bool,
     /// It is to be recycled.
-    pub(super) worn: bool,
+    pub(super) over_limit: bool,
 }
 
 /// Who holds a slot.

@@ -4,8 +4,8 @@ use std::fmt;
 use std::time::Duration;
 
 use super::{
-    Awaited, Departed, Doom, Member, Newcomer, Phase, Reload, Seat, Slot,
-    Supervisor, Worker,
+    Awaited, Departed, Member, Newcomer, Phase, Reload, Seat, Slot,
+    Supervisor, Termination, Worker,
 };
 use crate::WorkerId;
 
@@ -159,10 +159,10 @@ impl Supervisor {
     }
 
     fn gone(&self, gone: &Departed) -> Status {
-        let state = match gone.doom {
-            Doom::Grace { .. } => State::Leaving,
-            Doom::Terminated { .. } => State::Terminated,
-            Doom::Killed => State::Killed,
+        let state = match gone.termination {
+            Termination::Grace { .. } => State::Leaving,
+            Termination::Terminated { .. } => State::Terminated,
+            Termination::Killed => State::Killed,
         };
         self.line(gone.slot, gone.worker, state, gone.since)
     }

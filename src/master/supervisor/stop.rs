@@ -20,7 +20,7 @@
 
 use std::time::Duration;
 
-use super::{Abandon, Action, Doom, Outcome, Reason, Supervisor, kill};
+use super::{Abandon, Action, Outcome, Reason, Supervisor, Termination, kill};
 
 /// How far the master is on its way out.
 #[derive(Debug)]
@@ -123,14 +123,16 @@ impl Supervisor {
     fn drain(&mut self, deadline: Duration) {
         self.phase = Phase::Draining { deadline };
         for slot in 0..self.slots.len() {
-            self.vacate(slot, Doom::Grace { deadline });
+            self.vacate(slot, Termination::Grace { deadline });
         }
         for gone in &mut self.departed {
-            gone.doom = match gone.doom {
-                Doom::Grace { deadline: own } => {
-                    Doom::Grace { deadline: own.min(deadline) }
+            gone.termination = match gone.termination {
+                Termination::Grace { deadline: own } => {
+                    Termination::Grace { deadline: own.min(deadline) }
                 }
-                Doom::Terminated { .. } | Doom::Killed => gone.doom,
+                Termination::Terminated { .. } | Termination::Killed => {
+                    gone.termination
+                }
             };
         }
     }
@@ -156,13 +158,13 @@ impl Supervisor {
             .collect();
         for worker in seated {
             if let Some((slot, _)) = self.unseat(worker.id) {
-                let doom = Doom::Grace { deadline: self.now };
-                self.depart(slot, worker, doom);
+                let termination = Termination::Grace { deadline: self.now };
+                self.depart(slot, worker, termination);
             }
         }
         for gone in &mut self.departed {
-            if !gone.doom.is_killed() {
-                gone.doom = kill(gone.worker.id, why, &mut self.out);
+            if !gone.termination.is_killed() {
+                gone.termination = kill(gone.worker.id, why, &mut self.out);
             }
         }
     }

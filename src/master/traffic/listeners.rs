@@ -119,7 +119,7 @@ impl Listeners {
     /// The next master has them too, and goes on.
     pub(super) fn hand_over(&mut self) {
         for (listener, _) in &mut self.listeners {
-            listener.bequeath();
+            listener.share();
         }
     }
 

@@ -38,7 +38,7 @@ pub(super) struct Manner {
     /// One step in so many ends with a death; 0: none does.
     pub(super) deaths: usize,
     /// The worker dies at this instant, counted from the first.
-    pub(super) doom: Option<u64>,
+    pub(super) dies_at: Option<u64>,
     /// One in so many with giving the connection back; 0: none.
     pub(super) inbound: usize,
     pub(super) half_closes: bool,
@@ -118,7 +118,7 @@ impl Bench {
             if manner.at_once {
                 state.arrived = state.sent.len();
             }
-            state.doom = manner.doom;
+            state.dies_at = manner.dies_at;
         }
         let origin = manner.origin;
         let snapshot =
@@ -202,8 +202,8 @@ impl Bench {
         };
         self.world.look();
         let Manner { deaths, inbound, .. } = manner;
-        let doomed = self.world.state.borrow().doomed;
-        if doomed || (deaths > 0 && self.dice(|dice| dice.one_in(deaths))) {
+        let dying = self.world.state.borrow().dying;
+        if dying || (deaths > 0 && self.dice(|dice| dice.one_in(deaths))) {
             return self.die(life);
         }
         let Some(life) = life else {

@@ -45,7 +45,7 @@ fn calm(seed: u64) -> Manner {
         seed,
         origin: Position { output: near(), input: near() },
         deaths: 0,
-        doom: None,
+        dies_at: None,
         inbound: 0,
         half_closes: false,
         at_once: false,
@@ -126,15 +126,15 @@ fn die_at_each_instant(asks: &[Ask]) {
             ..calm(seed)
         };
         run(asks, manner);
-        let mut doom = 1;
+        let mut dies_at = 1;
         loop {
-            let tally = run(asks, Manner { doom: Some(doom), ..manner });
+            let tally = run(asks, Manner { dies_at: Some(dies_at), ..manner });
             if tally.deaths == 0 {
                 break;
             }
-            doom += 1;
+            dies_at += 1;
         }
-        assert!(doom > 12, "there were instants to die at");
+        assert!(dies_at > 12, "there were instants to die at");
     }
 }
 

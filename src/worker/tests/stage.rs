@@ -150,9 +150,9 @@ pub(super) struct State {
     chosen: Option<Instant>,
     candidates: usize,
     /// The one instant at which it is to be, ...
-    pub(super) doom: Option<u64>,
+    pub(super) dies_at: Option<u64>,
     /// ... and that was in this step.
-    pub(super) doomed: bool,
+    pub(super) dying: bool,
     pub(super) tally: Tally,
 }
 
@@ -199,8 +199,8 @@ impl State {
             later: Vec::new(),
             chosen: None,
             candidates: 0,
-            doom: None,
-            doomed: false,
+            dies_at: None,
+            dying: false,
             tally: Tally::default(),
         }
     }
@@ -298,7 +298,7 @@ impl State {
     pub(super) fn forget_instants(&mut self) {
         self.chosen = None;
         self.candidates = 0;
-        self.doomed = false;
+        self.dying = false;
     }
 
     /// The worker has died at one of the instants since: what came after
@@ -367,8 +367,9 @@ impl World {
         state.candidates += 1;
         let candidates = state.candidates;
         let lot = state.dice.one_in(candidates);
-        let due = state.doom == Some(state.tally.instants);
-        if state.doom.is_some_and(|doom| state.tally.instants < doom) {
+        let due = state.dies_at == Some(state.tally.instants);
+        if state.dies_at.is_some_and(|dies_at| state.tally.instants < dies_at)
+        {
             // Looked at when nobody was to die.
             return;
         }
@@ -383,8 +384,8 @@ impl World {
         let calm = self.check(state, verdict, buffer, true);
         self.check_lies(state, words);
         state.secured = calm.1;
-        if due || (lot && !state.doomed) {
-            state.doomed |= due;
+        if due || (lot && !state.dying) {
+            state.dying |= due;
             let unsound = wild != verdict && state.dice.one_in(2);
             let (verdict, (snapshot, secured)) = match unsound {
                 true => (wild, self.check(state, wild, buffer, false)),

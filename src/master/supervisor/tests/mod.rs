@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use super::*;
 
-/// A supervisor on a desk: time stands still until a test moves it.
-struct Desk {
+/// A supervisor on a harness: time stands still until a test moves it.
+struct Harness {
     supervisor: Supervisor,
     now: Duration,
 }
@@ -25,23 +25,23 @@ fn policy(workers: usize) -> Policy {
     Policy { workers, ..Policy::default() }
 }
 
-impl Desk {
+impl Harness {
     /// Before the first worker.
-    fn new(policy: Policy) -> Desk {
+    fn new(policy: Policy) -> Harness {
         let now = ms(7_000_000);
-        Desk { supervisor: Supervisor::new(policy, now), now }
+        Harness { supervisor: Supervisor::new(policy, now), now }
     }
 
     /// All workers, 1 to N, are in rotation and have just lived.
-    fn serving(policy: Policy) -> Desk {
+    fn serving(policy: Policy) -> Harness {
         let workers = u32::try_from(policy.workers).unwrap();
-        let mut desk = Desk::new(policy);
-        desk.pass(0);
+        let mut harness = Harness::new(policy);
+        harness.pass(0);
         for worker in 1..=workers {
-            desk.ready(worker);
+            harness.ready(worker);
         }
-        desk.pass(1000);
-        desk
+        harness.pass(1000);
+        harness
     }
 
     fn tell(&mut self, event: Event) -> Vec<String> {

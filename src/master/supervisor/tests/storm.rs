@@ -27,10 +27,14 @@ fn fate() -> impl Strategy<Value = Fate> {
     ]
 }
 
-fn is_born(desk: &mut Desk, worker: u32, fate: Fate) -> Option<Duration> {
+fn is_born(
+    harness: &mut Harness,
+    worker: u32,
+    fate: Fate,
+) -> Option<Duration> {
     let (ready, after) = match fate {
         Fate::NeverStarts => {
-            desk.spawn_fails(worker);
+            harness.spawn_fails(worker);
             return None;
         }
         Fate::Exits { after } => (false, after),
@@ -39,54 +43,55 @@ fn is_born(desk: &mut Desk, worker: u32, fate: Fate) -> Option<Duration> {
         | Fate::IsReadyAndHangsUp { after } => (true, after),
     };
     if ready {
-        desk.ready(worker);
+        harness.ready(worker);
     }
-    Some(desk.now + ms(after))
+    Some(harness.now + ms(after))
 }
 
-fn dies(desk: &mut Desk, worker: u32, fate: Fate) {
+fn dies(harness: &mut Harness, worker: u32, fate: Fate) {
     match fate {
         Fate::NeverStarts => {}
         Fate::Exits { .. } | Fate::IsReadyAndExits { .. } => {}
         Fate::IsReadyAndLeaves { .. } => {
             let worker = WorkerId(worker);
-            desk.tell(Event::Leaving { worker, proven: false });
+            harness.tell(Event::Leaving { worker, proven: false });
         }
         Fate::IsReadyAndHangsUp { .. } => {
-            desk.hangs_up(worker);
+            harness.hangs_up(worker);
         }
     }
-    desk.exits(worker, 1);
+    harness.exits(worker, 1);
 }
 
 /// Kills all N; `fates` are those of their successors, in turn. Counts the
 /// starts in the worst 5 s.
 fn worst_5_s(workers: usize, fates: &[Fate]) -> usize {
-    let mut desk = Desk::serving(policy(workers));
+    let mut harness = Harness::serving(policy(workers));
     let mut starts = Vec::new();
     let mut deaths: BTreeSet<(Duration, u32)> = BTreeSet::new();
     let mut known = u32::try_from(workers).unwrap();
     let fate_of = |worker: u32| fates[worker as usize % fates.len()];
-    let end = desk.now + ms(15_000);
+    let end = harness.now + ms(15_000);
     for worker in 1..=known {
-        desk.dies(worker, 9);
+        harness.dies(worker, 9);
     }
-    while desk.now < end {
-        while known < desk.supervisor.newest.0 {
+    while harness.now < end {
+        while known < harness.supervisor.newest.0 {
             known += 1;
-            starts.push(desk.now);
-            let death = is_born(&mut desk, known, fate_of(known));
+            starts.push(harness.now);
+            let death = is_born(&mut harness, known, fate_of(known));
             deaths.extend(death.map(|at| (at, known)));
         }
         let death = deaths.first().map(|&(at, _)| at);
-        let next = desk.supervisor.deadline().into_iter().chain(death).min();
-        let pause = next.unwrap().saturating_sub(desk.now);
-        desk.pass(u64::try_from(pause.as_millis()).unwrap());
+        let next =
+            harness.supervisor.deadline().into_iter().chain(death).min();
+        let pause = next.unwrap().saturating_sub(harness.now);
+        harness.pass(u64::try_from(pause.as_millis()).unwrap());
         while let Some(&(at, worker)) = deaths.first()
-            && at <= desk.now
+            && at <= harness.now
         {
             deaths.pop_first();
-            dies(&mut desk, worker, fate_of(worker));
+            dies(&mut harness, worker, fate_of(worker));
         }
     }
     let within = |from: &Duration| {

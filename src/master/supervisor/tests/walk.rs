@@ -94,7 +94,7 @@ struct Process {
     was_in_rotation: bool,
     /// It has announced its leave, or its channel is gone.
     left: bool,
-    worn: bool,
+    over_limit: bool,
     disconnected: bool,
     terminated: bool,
     killed: bool,
@@ -264,7 +264,7 @@ impl World {
             // The step of a reload, or of a recycling.
             [old] => assert!(
                 old.in_rotation
-                    && (old.worn || self.reloads > 0)
+                    && (old.over_limit || self.reloads > 0)
                     && !self.stopping
             ),
             [..] => panic!("three current workers in slot {slot}"),
@@ -361,7 +361,7 @@ impl World {
             Deed::Hang => self.tell_loss(Event::Hung { worker }),
             Deed::Break => self.tell_loss(Event::Broken { worker }),
             Deed::Wear => {
-                process.worn = true;
+                process.over_limit = true;
                 self.tell(Event::Recycle { worker });
             }
         }
