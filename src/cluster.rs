@@ -13,7 +13,9 @@ use log::LevelFilter;
 
 use crate::config::{Address, Control, Schedule, Serve};
 use crate::error::Error;
-use crate::event::{self, Event, Listener, NotAMessage, Observer, Post};
+use crate::event::{
+    self, ClusterEvent, MessageHandler, NotAMessage, Observer, Post,
+};
 use crate::http::Handler;
 use crate::master::Mode;
 use crate::master::scheduler::{
@@ -43,7 +45,7 @@ pub struct Cluster {
     settings: Serve,
     scheduler: Box<dyn Scheduler>,
     observer: Option<Observer>,
-    listener: Option<Listener>,
+    message_handler: Option<MessageHandler>,
     /// The first mistake, told when it is to serve.
     mistake: Option<Error>,
 }
@@ -69,7 +71,7 @@ impl Cluster {
             settings,
             scheduler,
             observer: None,
-            listener: None,
+            message_handler: None,
             mistake: None,
         }
     }
@@ -264,15 +266,15 @@ impl Cluster {
     /// in the master's loop: it must not take long.
     ///
     /// ```no_run
-    /// use handoff::{Cluster, Event, Request, Response};
+    /// use handoff::{Cluster, ClusterEvent, Request, Response};
     ///
     /// # fn main() -> std::process::ExitCode {
     /// Cluster::new("3000")
     ///     .observe(|event, post| match event {
-    ///         Event::Listening { worker } => {
+    ///         ClusterEvent::Listening { worker } => {
     ///             post.send(worker, r#"{"hello":"worker"}"#).expect("JSON");
     ///         }
-    ///         Event::Message { worker, json } => {
+    ///         ClusterEvent::Message { worker, json } => {
     ///             eprintln!("{worker} says {json}");
     ///         }
     ///         _ => {}
@@ -288,19 +290,19 @@ impl Cluster {
     /// ```
     pub fn observe(
         mut self,
-        observer: impl FnMut(Event<'_>, &mut Post) + 'static,
+        observer: impl FnMut(ClusterEvent<'_>, &mut Post) + 'static,
     ) -> Cluster {
         self.observer = Some(Box::new(observer));
         self
     }
 
-    /// Has `listener` hear, in each worker, what its master says to it: one
+    /// Calls `handler`, in each worker, with what its master says to it: one
     /// JSON text at a time.
     pub fn on_message(
         mut self,
-        listener: impl FnMut(&str) + 'static,
+        handler: impl FnMut(&str) + 'static,
     ) -> Cluster {
-        self.listener = Some(Box::new(listener));
+        self.message_handler = Some(Box::new(handler));
         self
     }
 
@@ -322,10 +324,10 @@ impl Cluster {
     /// The process must have one thread: it is going to fork. Signals are
     /// read, not caught: HUP, INT, QUIT, TERM, USR1, USR2 and WINCH are
     /// blocked from now on, also in programs that a handler starts, unless it
-    /// unblocks them (`std::process::Command` passes the mask on). Mistakes and
-    /// refusals are logged in one line; the exit code is 2 for what must be
-    /// written differently, 1 for what the system refused, 0 for a stop that
-    /// was asked for.
+    /// unblocks them (`std::process::Command` passes the mask on). Mistakes
+    /// and refusals are logged in one line; the exit code is 2 for what must
+    /// be written differently, 1 for what the system refused, 0 for a stop
+    /// that was asked for.
     pub fn serve<H>(mut self, handler: impl FnOnce() -> H) -> ExitCode
     where
         H: Handler + 'static,
@@ -364,7 +366,12 @@ impl Cluster {
         let contract = contract?;
         let contract = CONTRACT.get_or_init(|| contract);
         let handler = Box::new(handler());
-        crate::worker::run(&self.settings, contract, handler, self.listener)
+        crate::worker::run(
+            &self.settings,
+            contract,
+            handler,
+            self.message_handler,
+        )
     }
 
     /// Starts a master whose workers are another program: `handoff run`.
@@ -406,7 +413,7 @@ impl Default for Cluster {
             settings,
             scheduler,
             observer: None,
-            listener: None,
+            message_handler: None,
             mistake: None,
         }
     }

@@ -17,7 +17,7 @@ use crate::ipc::Message;
 
 /// What has happened to a worker, told in the master.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Event<'a> {
+pub enum ClusterEvent<'a> {
     /// It was started.
     Fork {
         /// Which.
@@ -63,12 +63,12 @@ pub enum Event<'a> {
 /// Takes the messages of a master to its workers.
 #[derive(Debug, Default)]
 pub struct Post {
-    pub(crate) letters: Vec<(WorkerId, String)>,
+    pub(crate) outgoing: Vec<(WorkerId, String)>,
 }
 
 impl Post {
     /// Sends a message to a worker. One that is gone by then gets nothing, as
-    /// [`Event::Exit`] tells.
+    /// [`ClusterEvent::Exit`] tells.
     ///
     /// # Errors
     /// The text is no JSON, one of the channel's own messages, or longer than
@@ -78,7 +78,7 @@ impl Post {
         worker: WorkerId,
         json: impl Into<String>,
     ) -> Result<(), NotAMessage> {
-        self.letters.push((worker, checked(json.into())?));
+        self.outgoing.push((worker, checked(json.into())?));
         Ok(())
     }
 }
@@ -111,10 +111,10 @@ pub(crate) fn checked(json: String) -> Result<String, NotAMessage> {
 }
 
 /// The program's own, in the master.
-pub(crate) type Observer = Box<dyn FnMut(Event<'_>, &mut Post)>;
+pub(crate) type Observer = Box<dyn FnMut(ClusterEvent<'_>, &mut Post)>;
 
 /// The program's own, in a worker.
-pub(crate) type Listener = Box<dyn FnMut(&str)>;
+pub(crate) type MessageHandler = Box<dyn FnMut(&str)>;
 
 #[cfg(test)]
 mod tests {
@@ -131,6 +131,6 @@ mod tests {
         }
         let large = format!("\"{}\"", "x".repeat(MAX_LINE));
         post.send(WorkerId(1), large).unwrap_err();
-        assert_eq!(post.letters.len(), 4);
+        assert_eq!(post.outgoing.len(), 4);
     }
 }

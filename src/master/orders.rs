@@ -21,7 +21,7 @@ use super::{Master, Shutdown};
 use crate::WorkerId;
 use crate::channel;
 use crate::error::Error;
-use crate::event::{Event as ClusterEvent, Post};
+use crate::event::{ClusterEvent, Post};
 use crate::ipc::Message;
 use crate::ipc::json::Reason as JsonFault;
 use crate::ipc::message::{Act, Cluster, Malformed};
@@ -320,7 +320,7 @@ impl Master {
             error!("the program's observer panicked, and is told no more");
             self.observer = None;
         }
-        for (worker, json) in post.letters {
+        for (worker, json) in post.outgoing {
             if !self.workers.post(worker, &json, &self.poller) {
                 warn!("worker {worker} does not listen: a message is dropped");
             }

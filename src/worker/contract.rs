@@ -1,5 +1,6 @@
-//! How a worker learns that it is one: from the [environment](crate::environment)
-//! that a master of ours or Node's `child_process` gave it.
+//! How a worker learns that it is one: from the
+//! [environment](crate::environment) that a master of ours or Node's
+//! `child_process` gave it.
 //!
 //! | there is | and | so this process is |
 //! |---|---|---|
@@ -54,7 +55,7 @@ pub(crate) struct Contract {
     /// What the program wants said to the parent.
     outgoing: Mutex<Vec<String>>,
     /// Makes the loop look at that.
-    bell: OnceLock<Arc<WakeUp>>,
+    waker: OnceLock<Arc<WakeUp>>,
 }
 
 /// Who is at the other end of the channel.
@@ -130,7 +131,7 @@ impl Contract {
             scoreboard: Arc::new(scoreboard),
             channel: Mutex::new(Some(descriptor(&channel)?)),
             outgoing: Mutex::default(),
-            bell: OnceLock::new(),
+            waker: OnceLock::new(),
         })
     }
 
@@ -142,21 +143,21 @@ impl Contract {
     /// Has the loop say this to the parent; from any thread.
     pub(crate) fn post(&self, json: String) {
         lock(&self.outgoing).push(json);
-        if let Some(bell) = self.bell.get()
-            && let Err(error) = bell.wake()
+        if let Some(waker) = self.waker.get()
+            && let Err(error) = waker.wake()
         {
             log::error!("a message to the parent is late: {error}");
         }
     }
 
     /// The loop is there, and what wakes it.
-    pub(crate) fn hang_bell(&self, bell: Arc<WakeUp>) {
+    pub(crate) fn set_waker(&self, waker: Arc<WakeUp>) {
         // There is one loop in a worker's life.
-        let _ = self.bell.set(Arc::clone(&bell));
+        let _ = self.waker.set(Arc::clone(&waker));
         // What was said before is not to wait for what is said next. Looked
         // at last: another thread may be saying something just now.
         if !lock(&self.outgoing).is_empty()
-            && let Err(error) = bell.wake()
+            && let Err(error) = waker.wake()
         {
             log::error!("a message to the parent is late: {error}");
         }

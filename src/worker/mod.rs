@@ -57,7 +57,7 @@ use self::parent::{Arrival, Leave, News, Parent};
 use self::pool::Pool;
 use crate::config::Serve;
 use crate::error::Error;
-use crate::event::Listener;
+use crate::event::MessageHandler;
 use crate::http::{Handler, Mailbox};
 use crate::scoreboard::{Return, Scoreboard};
 use crate::slab::{Key, Slab};
@@ -87,11 +87,11 @@ pub(crate) fn run(
     settings: &Serve,
     contract: &'static Contract,
     handler: Box<dyn Handler>,
-    listener: Option<Listener>,
+    message_handler: Option<MessageHandler>,
 ) -> Result<ExitCode, Error> {
     process::set_name(&format!("handoff: w{}", contract.worker));
     let mut worker = Worker::new(settings, contract, handler)?;
-    worker.listener = listener;
+    worker.message_handler = message_handler;
     let mut events = Events::with_capacity(EVENTS);
     loop {
         worker.wait(&mut events)?;
@@ -128,7 +128,7 @@ struct Worker {
     contract: &'static Contract,
     parent: Box<dyn Parent>,
     /// Whom the program has listen to the parent.
-    listener: Option<Listener>,
+    message_handler: Option<MessageHandler>,
     phase: Phase,
     /// On the way out: when to be gone, if nobody else sees to that.
     over_at: Option<Instant>,
@@ -170,7 +170,7 @@ impl Worker {
         let wake_up = Arc::new(WakeUp::new()?);
         epoll.add(wake_up.as_fd(), Interest::Read, MAILBOX)?;
         let parent = greet::greet(contract, settings, &epoll)?;
-        contract.hang_bell(Arc::clone(&wake_up));
+        contract.set_waker(Arc::clone(&wake_up));
         let ring = Arc::clone(&wake_up);
         let mailbox = Mailbox::new(move || {
             if let Err(error) = ring.wake() {
@@ -185,7 +185,7 @@ impl Worker {
             signals,
             wake_up,
             contract,
-            listener: None,
+            message_handler: None,
             scoreboard: Arc::clone(&contract.scoreboard),
             parent,
             phase: Phase::Serving,
@@ -336,10 +336,10 @@ impl Worker {
     /// The program hears what its parent says. If that makes it panic, the
     /// worker goes as when a handler does.
     fn hear_message(&mut self, json: &str) {
-        let Some(listener) = &mut self.listener else {
+        let Some(message_handler) = &mut self.message_handler else {
             return debug!("the parent says {json}");
         };
-        let hear = AssertUnwindSafe(|| listener(json));
+        let hear = AssertUnwindSafe(|| message_handler(json));
         self.host.panicked |= catch_unwind(hear).is_err();
     }
 
