@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use log::LevelFilter;
 
-use crate::config::{Address, Control, Schedule, Serve};
+use crate::config::{Address, Control, Schedule, Settings};
 use crate::error::Error;
 use crate::event::{
     self, ClusterEvent, MessageHandler, NotAMessage, Observer, Post,
@@ -42,7 +42,7 @@ use crate::{WorkerId, logger, master, sys};
 /// }
 /// ```
 pub struct Cluster {
-    settings: Serve,
+    settings: Settings,
     scheduler: Box<dyn Scheduler>,
     observer: Option<Observer>,
     message_handler: Option<MessageHandler>,
@@ -61,7 +61,7 @@ impl Cluster {
     }
 
     /// What was typed behind `handoff serve`.
-    pub(crate) fn from_settings(settings: Serve) -> Cluster {
+    pub(crate) fn from_settings(settings: Settings) -> Cluster {
         let scheduler: Box<dyn Scheduler> = match settings.schedule {
             Schedule::RoundRobin => Box::new(RoundRobin),
             Schedule::LeastConnections => Box::new(LeastConnections),
@@ -406,7 +406,7 @@ impl Cluster {
 impl Default for Cluster {
     fn default() -> Cluster {
         let cpus = std::thread::available_parallelism().map_or(1, usize::from);
-        let mut settings = Serve::with_defaults(cpus);
+        let mut settings = Settings::with_defaults(cpus);
         settings.hang_timeout = None;
         let scheduler = Box::new(RoundRobin);
         Cluster {

@@ -21,7 +21,7 @@ pub fn main() -> ExitCode {
         Ok(Command::Run(settings, program)) => {
             Cluster::from_settings(settings).run(program)
         }
-        Ok(Command::Errand(errand)) => client::run(&errand),
+        Ok(Command::Control(command)) => client::run(&command),
         Err(usage) => {
             // Standard error may be closed: the exit code says it as well.
             let _ = writeln!(io::stderr(), "handoff: {usage}");

@@ -5,7 +5,7 @@
 //!        │
 //!        ▼  parse ◀── options: one table of names, bounds, defaults, help
 //!        │                                                          │
-//!        ├─▶ Command::Serve(Serve { workers: 4, listen: [..], .. }) │
+//!        ├─▶ Command::Serve(Settings { workers: 4, listen: [..], .. }) │
 //!        ├─▶ Command::Help(Topic::Serve) ──▶ help ◀─────────────────┘
 //!        └─▶ Usage: `--workers takes a number from 1 to 1024, not "0"`
 //! ```
@@ -15,8 +15,8 @@
 //! is one line for stderr and exit status 2.
 
 mod address;
+mod control_command;
 mod elsewhere;
-mod errand;
 mod help;
 mod options;
 mod settings;
@@ -29,18 +29,18 @@ use std::{
     os::unix::ffi::OsStrExt,
 };
 
-use errand::{ERRANDS, errand};
+use control_command::{CONTROL_COMMANDS, control_command};
 use help::COMMANDS;
 use options::{Fallback, Flag, RUN, SERVE, flags, rows};
 use usage::{did_you_mean, quoted};
 use value::Value;
 
-use crate::control::client::Errand;
+use crate::control::client::ControlCommand;
 
 pub(crate) use address::{Address, AddressError};
 pub(crate) use elsewhere::is_script;
 pub(crate) use help::help;
-pub(crate) use settings::{Control, Schedule, Serve};
+pub(crate) use settings::{Control, Schedule, Settings};
 pub(crate) use usage::Usage;
 pub(crate) use user::User;
 
@@ -56,11 +56,11 @@ pub(crate) enum Command {
     /// Print [`VERSION`].
     Version,
     /// Run the cluster with the built-in application.
-    Serve(Serve),
+    Serve(Settings),
     /// Run the cluster with another program: its name and its arguments.
-    Run(Serve, Vec<OsString>),
+    Run(Settings, Vec<OsString>),
     /// Ask a running master for something.
-    Errand(Errand),
+    Control(ControlCommand),
     /// Run a demo of the article.
     Demo(Demo),
 }
@@ -76,7 +76,7 @@ pub(crate) enum Topic {
     Run,
     /// One of the commands that ask a running master: `status`, `reload`,
     /// `scale` or `stop`.
-    Errand(&'static str),
+    Control(&'static str),
     /// The `demo` command and the demos.
     Demo,
 }
@@ -145,10 +145,13 @@ pub(crate) fn parse(
         Some("demo") => demo(words),
         Some("help" | "--help" | "-h") => explain(words.next()),
         Some("version" | "--version" | "-V") => Ok(Command::Version),
-        name => match ERRANDS.iter().find(|errand| name == Some(errand)) {
-            Some(name) => errand(name, words),
-            None => Err(unknown_command(&first)),
-        },
+        name => {
+            match CONTROL_COMMANDS.iter().find(|command| name == Some(command))
+            {
+                Some(name) => control_command(name, words),
+                None => Err(unknown_command(&first)),
+            }
+        }
     }
 }
 
@@ -161,10 +164,13 @@ fn explain(command: Option<OsString>) -> Result<Command, Usage> {
         Some("serve") => Ok(Command::Help(Topic::Serve)),
         Some("run") => Ok(Command::Help(Topic::Run)),
         Some("demo") => Ok(Command::Help(Topic::Demo)),
-        name => match ERRANDS.iter().find(|errand| name == Some(errand)) {
-            Some(errand) => Ok(Command::Help(Topic::Errand(errand))),
-            None => Err(unknown_command(&command)),
-        },
+        name => {
+            match CONTROL_COMMANDS.iter().find(|command| name == Some(command))
+            {
+                Some(command) => Ok(Command::Help(Topic::Control(command))),
+                None => Err(unknown_command(&command)),
+            }
+        }
     }
 }
 
@@ -183,9 +189,9 @@ fn serve(
 ) -> Result<Command, Usage> {
     match options(&mut words, cpus, false)? {
         Typed::Special(command) => Ok(command),
-        Typed::Options(serve) => match words.next() {
+        Typed::Options(settings) => match words.next() {
             Some(extra) => Err(no_option("serve", &extra)),
-            None => Ok(Command::Serve(serve)),
+            None => Ok(Command::Serve(settings)),
         },
     }
 }
@@ -196,11 +202,11 @@ fn run(
 ) -> Result<Command, Usage> {
     match options(&mut words, cpus, true)? {
         Typed::Special(command) => Ok(command),
-        Typed::Options(serve) => {
+        Typed::Options(settings) => {
             let program: Vec<OsString> = words.collect();
             match program.first() {
                 Some(name) if !name.is_empty() => {
-                    Ok(Command::Run(serve, program))
+                    Ok(Command::Run(settings, program))
                 }
                 _ => Err(Usage::new(
                     "run needs a program: type handoff run -- node app.js"
@@ -213,7 +219,7 @@ fn run(
 
 /// What stood before `--`, or before the end.
 enum Typed {
-    Options(Serve),
+    Options(Settings),
     Special(Command),
 }
 
@@ -222,7 +228,7 @@ fn options(
     cpus: usize,
     run: bool,
 ) -> Result<Typed, Usage> {
-    let mut serve = Serve::new(cpus);
+    let mut settings = Settings::new(cpus);
     let mut given = Vec::new();
     let topic = if run { Topic::Run } else { Topic::Serve };
     while let Some(word) = words.next() {
@@ -244,19 +250,19 @@ fn options(
         let Some(value) = value else {
             return Err(flag.usage(&format!(" needs {}", flag.value)));
         };
-        flag.store(&mut serve, &value)?;
+        flag.store(&mut settings, &value)?;
         given.push(flag.name);
     }
     for flag in flags(SERVE).chain(flags(RUN)) {
         let default = flag.run.as_ref().filter(|_| run);
         match default.unwrap_or(&flag.default) {
             Fallback::Typed(text) if !given.contains(&flag.name) => {
-                flag.store(&mut serve, text.as_ref())?;
+                flag.store(&mut settings, text.as_ref())?;
             }
             Fallback::Typed(_) | Fallback::Found(_) => {}
         }
     }
-    Ok(Typed::Options(serve))
+    Ok(Typed::Options(settings))
 }
 
 /// `--name=value` in its two parts.

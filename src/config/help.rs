@@ -46,7 +46,7 @@ static STATUSES: [(&str, &str); 3] = [
 ];
 
 /// The commands that ask a running master: their own words, and what they do.
-static ERRANDS: [(&str, &str, &str); 4] = [
+static CONTROL_COMMANDS: [(&str, &str, &str); 4] = [
     (
         "status",
         "status [--json]",
@@ -138,9 +138,10 @@ pub(crate) fn help(topic: Topic) -> String {
                  handoff run --workers 4 --schedule ip-hash -- node app.js",
             );
         }
-        Topic::Errand(name) => {
-            let errands = ERRANDS.iter().filter(|(is, ..)| *is == name);
-            for (name, usage, about) in errands {
+        Topic::Control(name) => {
+            let commands =
+                CONTROL_COMMANDS.iter().filter(|(is, ..)| *is == name);
+            for (name, usage, about) in commands {
                 page.text(about);
                 page.text(
                     "It asks over the master's control socket, which only \
@@ -289,10 +290,10 @@ mod tests {
         Topic::Handoff,
         Topic::Serve,
         Topic::Run,
-        Topic::Errand("status"),
-        Topic::Errand("reload"),
-        Topic::Errand("scale"),
-        Topic::Errand("stop"),
+        Topic::Control("status"),
+        Topic::Control("reload"),
+        Topic::Control("scale"),
+        Topic::Control("stop"),
         Topic::Demo,
     ];
 

@@ -41,9 +41,9 @@ proptest! {
                 prop_assert!(!line.contains(char::is_control), "{:?}", line);
                 prop_assert!((10..1000).contains(&line.len()), "{:?}", line);
             }
-            Ok(Command::Serve(serve)) => {
-                prop_assert!((1..=1024).contains(&serve.workers));
-                prop_assert!(!serve.idle_timeout.is_zero());
+            Ok(Command::Serve(settings)) => {
+                prop_assert!((1..=1024).contains(&settings.workers));
+                prop_assert!(!settings.idle_timeout.is_zero());
             }
             Ok(_) => {}
         }
@@ -67,8 +67,8 @@ proptest! {
         if swapped {
             options.reverse();
         }
-        let serve = served(&format!("serve {}", options.join(" ")));
-        prop_assert_eq!(serve, Serve {
+        let settings = served(&format!("serve {}", options.join(" ")));
+        prop_assert_eq!(settings, Settings {
             workers,
             workers_counted: false,
             idle_timeout: Duration::from_millis(millis),

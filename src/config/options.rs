@@ -7,7 +7,7 @@ use std::{ffi::OsStr, num::NonZero, time::Duration};
 use log::LevelFilter;
 
 use super::{
-    Schedule, Serve, Usage,
+    Schedule, Settings, Usage,
     settings::{DAY, TIMEOUT, WINDOW},
     value::Value::{
         self, Address, Control, Count, Seconds, SecondsOrOff, Size, Switch,
@@ -33,10 +33,10 @@ impl Flag {
     /// Puts what was typed where it belongs.
     pub(super) fn store(
         &self,
-        serve: &mut Serve,
+        settings: &mut Settings,
         typed: &OsStr,
     ) -> Result<(), Usage> {
-        self.value.store(serve, typed).map_err(|why| self.usage(&why))
+        self.value.store(settings, typed).map_err(|why| self.usage(&why))
     }
 
     /// What is wrong: goes on from the flag's name.
@@ -50,7 +50,7 @@ impl Flag {
 pub(super) enum Fallback {
     /// As if this had been typed.
     Typed(&'static str),
-    /// What [`Serve::new`] begins with; these are the words for it.
+    /// What [`Settings::new`] begins with; these are the words for it.
     Found(&'static str),
 }
 
@@ -77,7 +77,7 @@ pub(super) static SERVE: &[Section] = &[
         flags: &[
             Flag {
                 name: "--listen",
-                value: Address(|serve| &mut serve.listen),
+                value: Address(|settings| &mut settings.listen),
                 default: Found("127.0.0.1:3000"),
                 run: None,
                 help: "where to accept: PORT (of 127.0.0.1), HOST:PORT, \
@@ -87,7 +87,7 @@ pub(super) static SERVE: &[Section] = &[
             },
             Flag {
                 name: "--workers",
-                value: Count(WORKERS, Serve::set_workers),
+                value: Count(WORKERS, Settings::set_workers),
                 default: Found("the usable CPUs"),
                 run: Some(Found("the usable CPUs")),
                 help: "worker processes",
@@ -95,13 +95,15 @@ pub(super) static SERVE: &[Section] = &[
             Flag {
                 name: "--schedule",
                 value: Word(&[
-                    ("round-robin", |serve| {
-                        serve.schedule = Schedule::RoundRobin
+                    ("round-robin", |settings| {
+                        settings.schedule = Schedule::RoundRobin
                     }),
-                    ("least-connections", |serve| {
-                        serve.schedule = Schedule::LeastConnections
+                    ("least-connections", |settings| {
+                        settings.schedule = Schedule::LeastConnections
                     }),
-                    ("ip-hash", |serve| serve.schedule = Schedule::IpHash),
+                    ("ip-hash", |settings| {
+                        settings.schedule = Schedule::IpHash
+                    }),
                 ]),
                 default: Typed("round-robin"),
                 run: Some(Typed("round-robin")),
@@ -111,7 +113,7 @@ pub(super) static SERVE: &[Section] = &[
             },
             Flag {
                 name: "--window",
-                value: Count(WINDOW, |serve, n| serve.window = n),
+                value: Count(WINDOW, |settings, n| settings.window = n),
                 default: Typed("128"),
                 run: Some(Typed("4")),
                 help: "connections handed to a worker that it has not yet \
@@ -121,8 +123,8 @@ pub(super) static SERVE: &[Section] = &[
             Flag {
                 name: "--defer-accept",
                 value: Word(&[
-                    ("on", |serve| serve.defer_accept = true),
-                    ("off", |serve| serve.defer_accept = false),
+                    ("on", |settings| settings.defer_accept = true),
+                    ("off", |settings| settings.defer_accept = false),
                 ]),
                 default: Typed("on"),
                 run: None,
@@ -131,15 +133,17 @@ pub(super) static SERVE: &[Section] = &[
             },
             Flag {
                 name: "--boot-timeout",
-                value: Seconds(TIMEOUT, |serve, s| serve.boot_timeout = s),
+                value: Seconds(TIMEOUT, |settings, s| {
+                    settings.boot_timeout = s
+                }),
                 default: Typed("30"),
                 run: Some(Typed("30")),
                 help: "how long a new worker may take to be ready",
             },
             Flag {
                 name: "--grace",
-                value: Seconds(Duration::ZERO..=DAY, |serve, s| {
-                    serve.grace = s
+                value: Seconds(Duration::ZERO..=DAY, |settings, s| {
+                    settings.grace = s
                 }),
                 default: Typed("10"),
                 run: Some(Typed("10")),
@@ -148,8 +152,8 @@ pub(super) static SERVE: &[Section] = &[
             },
             Flag {
                 name: "--idle-grace",
-                value: Seconds(Duration::ZERO..=DAY, |serve, s| {
-                    serve.idle_grace = s
+                value: Seconds(Duration::ZERO..=DAY, |settings, s| {
+                    settings.idle_grace = s
                 }),
                 default: Typed("2"),
                 run: None,
@@ -159,8 +163,8 @@ pub(super) static SERVE: &[Section] = &[
             },
             Flag {
                 name: "--hang-timeout",
-                value: SecondsOrOff(TIMEOUT, |serve, s| {
-                    serve.hang_timeout = s
+                value: SecondsOrOff(TIMEOUT, |settings, s| {
+                    settings.hang_timeout = s
                 }),
                 default: Typed("10"),
                 run: Some(Typed("off")),
@@ -170,7 +174,7 @@ pub(super) static SERVE: &[Section] = &[
             },
             Flag {
                 name: "--no-salvage",
-                value: Switch(|serve| serve.salvage = false),
+                value: Switch(|settings| settings.salvage = false),
                 default: Found("they go on with another"),
                 run: None,
                 help: "let the connections of a worker end with it, when it \
@@ -178,8 +182,8 @@ pub(super) static SERVE: &[Section] = &[
             },
             Flag {
                 name: "--max-requests",
-                value: Count(0..=1_000_000_000, |serve, n| {
-                    serve.max_requests = NonZero::new(n);
+                value: Count(0..=1_000_000_000, |settings, n| {
+                    settings.max_requests = NonZero::new(n);
                 }),
                 default: Typed("0"),
                 run: None,
@@ -188,8 +192,8 @@ pub(super) static SERVE: &[Section] = &[
             },
             Flag {
                 name: "--max-rss",
-                value: Size(0..=1 << 40, |serve, n| {
-                    serve.max_rss = NonZero::new(n);
+                value: Size(0..=1 << 40, |settings, n| {
+                    settings.max_rss = NonZero::new(n);
                 }),
                 default: Typed("0"),
                 run: Some(Typed("0")),
@@ -198,7 +202,7 @@ pub(super) static SERVE: &[Section] = &[
             },
             Flag {
                 name: "--control",
-                value: Control(|serve, control| serve.control = control),
+                value: Control(|settings, control| settings.control = control),
                 default: Found("handoff-PID.sock"),
                 run: Some(Found("handoff-PID.sock")),
                 help: "the socket on which handoff status, reload, scale \
@@ -207,7 +211,7 @@ pub(super) static SERVE: &[Section] = &[
             },
             Flag {
                 name: "--user",
-                value: User(|serve, user| serve.user = Some(user)),
+                value: User(|settings, user| settings.user = Some(user)),
                 default: Found("who the master is"),
                 run: Some(Found("who the master is")),
                 help: "who the workers are, by name or number; the master \
@@ -216,12 +220,22 @@ pub(super) static SERVE: &[Section] = &[
             Flag {
                 name: "--log-level",
                 value: Word(&[
-                    ("off", |serve| serve.log_level = LevelFilter::Off),
-                    ("error", |serve| serve.log_level = LevelFilter::Error),
-                    ("warn", |serve| serve.log_level = LevelFilter::Warn),
-                    ("info", |serve| serve.log_level = LevelFilter::Info),
-                    ("debug", |serve| serve.log_level = LevelFilter::Debug),
-                    ("trace", |serve| serve.log_level = LevelFilter::Trace),
+                    ("off", |settings| settings.log_level = LevelFilter::Off),
+                    ("error", |settings| {
+                        settings.log_level = LevelFilter::Error
+                    }),
+                    ("warn", |settings| {
+                        settings.log_level = LevelFilter::Warn
+                    }),
+                    ("info", |settings| {
+                        settings.log_level = LevelFilter::Info
+                    }),
+                    ("debug", |settings| {
+                        settings.log_level = LevelFilter::Debug
+                    }),
+                    ("trace", |settings| {
+                        settings.log_level = LevelFilter::Trace
+                    }),
                 ]),
                 default: Typed("info"),
                 run: Some(Typed("info")),
@@ -234,57 +248,67 @@ pub(super) static SERVE: &[Section] = &[
         flags: &[
             Flag {
                 name: "--header-timeout",
-                value: Seconds(TIMEOUT, |serve, s| serve.header_timeout = s),
+                value: Seconds(TIMEOUT, |settings, s| {
+                    settings.header_timeout = s
+                }),
                 default: Typed("15"),
                 run: None,
                 help: "from a request's first byte to the end of its head",
             },
             Flag {
                 name: "--idle-timeout",
-                value: Seconds(TIMEOUT, |serve, s| serve.idle_timeout = s),
+                value: Seconds(TIMEOUT, |settings, s| {
+                    settings.idle_timeout = s
+                }),
                 default: Typed("60"),
                 run: None,
                 help: "from one request to the next",
             },
             Flag {
                 name: "--body-timeout",
-                value: Seconds(TIMEOUT, |serve, s| serve.body_timeout = s),
+                value: Seconds(TIMEOUT, |settings, s| {
+                    settings.body_timeout = s
+                }),
                 default: Typed("30"),
                 run: None,
                 help: "without a byte of a body that is still to come",
             },
             Flag {
                 name: "--write-timeout",
-                value: Seconds(TIMEOUT, |serve, s| serve.write_timeout = s),
+                value: Seconds(TIMEOUT, |settings, s| {
+                    settings.write_timeout = s
+                }),
                 default: Typed("30"),
                 run: None,
                 help: "without a byte taken of a response",
             },
             Flag {
                 name: "--max-head",
-                value: Size(256..=1 << 20, |serve, n| serve.max_head = n),
+                value: Size(256..=1 << 20, |settings, n| {
+                    settings.max_head = n
+                }),
                 default: Typed("16K"),
                 run: None,
                 help: "request line and fields together",
             },
             Flag {
                 name: "--max-fields",
-                value: Count(1..=1000, |serve, n| serve.max_fields = n),
+                value: Count(1..=1000, |settings, n| settings.max_fields = n),
                 default: Typed("100"),
                 run: None,
                 help: "fields of one request",
             },
             Flag {
                 name: "--max-body",
-                value: Size(0..=1 << 30, |serve, n| serve.max_body = n),
+                value: Size(0..=1 << 30, |settings, n| settings.max_body = n),
                 default: Typed("1M"),
                 run: None,
                 help: "body of one request",
             },
             Flag {
                 name: "--max-requests-per-connection",
-                value: Count(0..=1_000_000_000, |serve, n| {
-                    serve.max_requests_per_connection = NonZero::new(n);
+                value: Count(0..=1_000_000_000, |settings, n| {
+                    settings.max_requests_per_connection = NonZero::new(n);
                 }),
                 default: Typed("0"),
                 run: None,
@@ -292,8 +316,8 @@ pub(super) static SERVE: &[Section] = &[
             },
             Flag {
                 name: "--max-connections",
-                value: Count(1..=1_000_000, |serve, n| {
-                    serve.max_connections = NonZero::new(n);
+                value: Count(1..=1_000_000, |settings, n| {
+                    settings.max_connections = NonZero::new(n);
                 }),
                 default: Found("what the fd limit allows"),
                 run: None,
@@ -309,7 +333,7 @@ pub(super) static RUN: &[Section] = &[Section {
     flags: &[
         Flag {
             name: "--host",
-            value: Text("HOST", |serve, host| serve.host = Some(host)),
+            value: Text("HOST", |settings, host| settings.host = Some(host)),
             default: Found("as it asks"),
             run: Some(Found("as it asks")),
             help: "where a program that listens on every address is bound \
@@ -318,8 +342,8 @@ pub(super) static RUN: &[Section] = &[Section {
         Flag {
             name: "--wait-ready",
             value: Word(&[
-                ("on", |serve| serve.wait_ready = true),
-                ("off", |serve| serve.wait_ready = false),
+                ("on", |settings| settings.wait_ready = true),
+                ("off", |settings| settings.wait_ready = false),
             ]),
             default: Typed("off"),
             run: Some(Typed("off")),

@@ -24,7 +24,7 @@ pub(super) const TIMEOUT: RangeInclusive<Duration> =
 
 /// What `handoff serve` was asked for; `handoff serve --help` explains it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Serve {
+pub(crate) struct Settings {
     /// Where to accept. Empty: nothing was typed, and [`Address::default`]
     /// holds, unless a Node process sends connections.
     pub(crate) listen: Vec<Address>,
@@ -118,11 +118,11 @@ impl Display for Schedule {
     }
 }
 
-impl Serve {
+impl Settings {
     /// What holds when nothing is typed behind `serve`.
     pub(crate) fn with_defaults(cpus: usize) -> Self {
         match super::serve(std::iter::empty(), cpus) {
-            Ok(Command::Serve(serve)) => serve,
+            Ok(Command::Serve(settings)) => settings,
             _ => unreachable!("every default is one that could be typed"),
         }
     }

@@ -16,9 +16,9 @@ fn typed(line: &str) -> Result<Command, Usage> {
     parse(words(line), 2)
 }
 
-pub(super) fn served(line: &str) -> Serve {
+pub(super) fn served(line: &str) -> Settings {
     match typed(line) {
-        Ok(Command::Serve(serve)) => serve,
+        Ok(Command::Serve(settings)) => settings,
         other => panic!("{line}: {other:?}"),
     }
 }
@@ -26,7 +26,7 @@ pub(super) fn served(line: &str) -> Serve {
 #[test]
 fn without_options_the_defaults_hold() {
     let seconds = Duration::from_secs;
-    let expected = Serve {
+    let expected = Settings {
         listen: vec![],
         workers: 2,
         workers_counted: true,
@@ -68,7 +68,7 @@ fn every_option_reaches_its_field() {
         --body-timeout 3 --write-timeout 4 --max-head 1K --max-fields 9 \
         --max-body 0 --max-requests-per-connection 5 --max-connections 6 \
         --max-requests 8 --max-rss 10M --control ./off";
-    let expected = Serve {
+    let expected = Settings {
         listen: vec![
             "127.0.0.1:8080".parse().unwrap(),
             "unix:/a=b".parse().unwrap(),
@@ -106,10 +106,10 @@ fn every_option_reaches_its_field() {
 #[test]
 fn the_workers_default_is_cut_to_what_the_option_takes() {
     for (cpus, workers) in [(0, 1), (1, 1), (96, 96), (5000, 1024)] {
-        let Ok(Command::Serve(serve)) = parse(words("serve"), cpus) else {
+        let Ok(Command::Serve(settings)) = parse(words("serve"), cpus) else {
             panic!("{cpus}");
         };
-        assert_eq!(serve.workers, workers);
+        assert_eq!(settings.workers, workers);
     }
 }
 
@@ -129,9 +129,9 @@ fn every_word_of_an_option_is_a_value_of_its_own() {
         if let Value::Word(choices) = flag.value {
             let mut seen = Vec::new();
             for (word, _) in choices {
-                let serve = served(&format!("serve {} {word}", flag.name));
+                let settings = served(&format!("serve {} {word}", flag.name));
                 assert!(!seen.contains(&serve), "{} {word}", flag.name);
-                seen.push(serve);
+                seen.push(settings);
             }
         }
     }
@@ -140,8 +140,8 @@ fn every_word_of_an_option_is_a_value_of_its_own() {
 #[test]
 fn a_timeout_that_may_be_off_is_so_by_that_word_or_by_0() {
     for value in ["off", "0", "0.000"] {
-        let serve = served(&format!("serve --hang-timeout {value}"));
-        assert_eq!(serve.hang_timeout, None);
+        let settings = served(&format!("serve --hang-timeout {value}"));
+        assert_eq!(settings.hang_timeout, None);
     }
     let line = typed("serve --hang-timeout on").unwrap_err().to_string();
     let expected = "--hang-timeout takes off, or seconds from 0.1 to 86400, \
@@ -169,8 +169,8 @@ fn a_user_has_a_name_and_perhaps_a_group() {
 #[test]
 fn a_schedule_is_shown_as_it_is_typed() {
     for name in ["round-robin", "least-connections", "ip-hash"] {
-        let serve = served(&format!("serve --schedule {name}"));
-        assert_eq!(serve.schedule.to_string(), name);
+        let settings = served(&format!("serve --schedule {name}"));
+        assert_eq!(settings.schedule.to_string(), name);
     }
 }
 
@@ -229,8 +229,8 @@ fn help_and_version_are_no_errors() {
         ("--version", Version),
         ("version", Version),
         ("serve -V", Version),
-        ("help scale", Help(Topic::Errand("scale"))),
-        ("status --json --help", Help(Topic::Errand("status"))),
+        ("help scale", Help(Topic::Control("scale"))),
+        ("status --json --help", Help(Topic::Control("status"))),
         ("stop -V", Version),
     ] {
         assert_eq!(typed(line), Ok(command), "{line}");
@@ -400,9 +400,9 @@ fn an_error_is_one_line_that_says_what_to_type() {
 }
 
 #[test]
-fn an_errand_knows_what_for_and_where() {
-    let errand = |line: &str| match typed(line) {
-        Ok(Command::Errand(errand)) => (errand.request, errand.control),
+fn a_control_command_knows_what_for_and_where() {
+    let command = |line: &str| match typed(line) {
+        Ok(Command::Control(command)) => (command.request, command.control),
         other => panic!("{line}: {other:?}"),
     };
     let at = |path: &str| Some(PathBuf::from(path));
@@ -418,7 +418,7 @@ fn an_errand_knows_what_for_and_where() {
         ("scale --control a 1024", (Request::Scale(1024), at("a"))),
         ("stop --control off", (Request::Stop, at("off"))),
     ] {
-        assert_eq!(errand(line), expected, "{line}");
+        assert_eq!(command(line), expected, "{line}");
     }
 }
 
@@ -448,12 +448,12 @@ fn every_command_of_the_table_is_one() {
 
 #[test]
 fn what_the_library_is_given_is_bounded_as_what_is_typed() {
-    let with = |change: fn(&mut Serve)| {
-        let mut serve = Serve::with_defaults(1);
-        change(&mut serve);
-        serve.check()
+    let with = |change: fn(&mut Settings)| {
+        let mut settings = Settings::with_defaults(1);
+        change(&mut settings);
+        settings.check()
     };
     with(|_| {}).unwrap();
-    with(|serve| serve.grace = Duration::MAX).unwrap_err();
-    with(|serve| serve.idle_grace = Duration::MAX).unwrap_err();
+    with(|settings| settings.grace = Duration::MAX).unwrap_err();
+    with(|settings| settings.idle_grace = Duration::MAX).unwrap_err();
 }

@@ -9,7 +9,7 @@ use std::{
 };
 
 use super::{
-    self as config, Serve, User, address,
+    self as config, Settings, User, address,
     usage::{did_you_mean, quoted},
 };
 use crate::control::path;
@@ -20,73 +20,76 @@ use crate::control::path;
 #[derive(Debug)]
 pub(super) enum Value {
     /// May be given more than once, each time another.
-    Address(fn(&mut Serve) -> &mut Vec<address::Address>),
+    Address(fn(&mut Settings) -> &mut Vec<address::Address>),
     /// Decimal digits alone.
-    Count(RangeInclusive<usize>, fn(&mut Serve, usize)),
+    Count(RangeInclusive<usize>, fn(&mut Settings, usize)),
     /// Bytes, or with K, M or G at the end that power of 1024.
-    Size(RangeInclusive<usize>, fn(&mut Serve, usize)),
+    Size(RangeInclusive<usize>, fn(&mut Settings, usize)),
     /// Decimal, to the millisecond.
-    Seconds(RangeInclusive<Duration>, fn(&mut Serve, Duration)),
+    Seconds(RangeInclusive<Duration>, fn(&mut Settings, Duration)),
     /// The same, or `off` or 0 for none.
-    SecondsOrOff(RangeInclusive<Duration>, fn(&mut Serve, Option<Duration>)),
+    SecondsOrOff(
+        RangeInclusive<Duration>,
+        fn(&mut Settings, Option<Duration>),
+    ),
     /// The path of a control socket, or none.
-    Control(fn(&mut Serve, config::Control)),
+    Control(fn(&mut Settings, config::Control)),
     /// Any text but none, by this name in a synopsis.
-    Text(&'static str, fn(&mut Serve, String)),
+    Text(&'static str, fn(&mut Settings, String)),
     /// A user and perhaps a group, which are looked up later.
-    User(fn(&mut Serve, User)),
+    User(fn(&mut Settings, User)),
     /// One of these words, and what each does.
     Word(&'static [Choice]),
     /// Nothing: the option itself says it.
-    Switch(fn(&mut Serve)),
+    Switch(fn(&mut Settings)),
 }
 
-type Choice = (&'static str, fn(&mut Serve));
+type Choice = (&'static str, fn(&mut Settings));
 
 impl Value {
     /// Puts what was typed where it belongs, or says what it should be, in
     /// a sentence that goes on from the option's name.
     pub(super) fn store(
         &self,
-        serve: &mut Serve,
+        settings: &mut Settings,
         typed: &OsStr,
     ) -> Result<(), String> {
         let text = typed.to_str();
         let stored = match self {
-            Self::Address(list) => return add(list(serve), typed),
+            Self::Address(list) => return add(list(settings), typed),
             Self::Control(put) if typed == "off" => {
-                put(serve, config::Control::Off);
+                put(settings, config::Control::Off);
                 return Ok(());
             }
             Self::Control(put) => {
                 let path = path::checked(typed)
                     .map_err(|why| format!(" {}{why}", quoted(typed)))?;
-                put(serve, config::Control::At(path));
+                put(settings, config::Control::At(path));
                 return Ok(());
             }
             Self::Count(range, put) => {
-                within(range, text.and_then(count)).map(|n| put(serve, n))
+                within(range, text.and_then(count)).map(|n| put(settings, n))
             }
             Self::Size(range, put) => {
-                within(range, text.and_then(size)).map(|n| put(serve, n))
+                within(range, text.and_then(size)).map(|n| put(settings, n))
             }
             Self::Seconds(range, put) => {
-                within(range, text.and_then(seconds)).map(|n| put(serve, n))
+                within(range, text.and_then(seconds)).map(|n| put(settings, n))
             }
             Self::SecondsOrOff(range, put) => text
                 .and_then(|text| seconds_or_off(range, text))
-                .map(|n| put(serve, n)),
+                .map(|n| put(settings, n)),
             Self::Text(_, put) => text
                 .filter(|text| !text.is_empty())
-                .map(|text| put(serve, text.to_owned())),
-            Self::User(put) => {
-                text.and_then(|text| text.parse().ok()).map(|n| put(serve, n))
-            }
+                .map(|text| put(settings, text.to_owned())),
+            Self::User(put) => text
+                .and_then(|text| text.parse().ok())
+                .map(|n| put(settings, n)),
             Self::Word(words) => words
                 .iter()
                 .find(|(word, _)| text == Some(word))
-                .map(|(_, put)| put(serve)),
-            Self::Switch(put) => typed.is_empty().then(|| put(serve)),
+                .map(|(_, put)| put(settings)),
+            Self::Switch(put) => typed.is_empty().then(|| put(settings)),
         };
         stored.ok_or_else(|| {
             let near = match self {

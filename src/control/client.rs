@@ -34,7 +34,7 @@ const MAX_REPLY: u64 = 1 << 20;
 
 /// What to ask a running master for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Errand {
+pub(crate) struct ControlCommand {
     /// What for.
     pub(crate) request: Request,
     /// Which master, by its socket; `None`: the only one there is.
@@ -44,8 +44,8 @@ pub(crate) struct Errand {
 /// Runs one such command, and says how it went: 0 if it was done, 1 if not,
 /// 2 if it is not clear which master is meant.
 #[must_use]
-pub(crate) fn run(errand: &Errand) -> ExitCode {
-    match fulfil(errand) {
+pub(crate) fn run(command: &ControlCommand) -> ExitCode {
+    match execute(command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             // Standard error may be closed: the exit code says it as well.
@@ -58,12 +58,12 @@ pub(crate) fn run(errand: &Errand) -> ExitCode {
     }
 }
 
-fn fulfil(errand: &Errand) -> Result<(), Failure> {
-    let stream = match &errand.control {
+fn execute(command: &ControlCommand) -> Result<(), Failure> {
+    let stream = match &command.control {
         Some(path) => connect(path)?,
         None => find()?,
     };
-    let until_it_is_gone = match errand.request {
+    let until_it_is_gone = match command.request {
         // One in a namespace that cannot be seen from here has no number.
         Request::Stop => match unix::peer(stream.as_fd())?.pid {
             0 => None,
@@ -71,7 +71,7 @@ fn fulfil(errand: &Errand) -> Result<(), Failure> {
         },
         Request::Status(_) | Request::Reload | Request::Scale(_) => None,
     };
-    match ask(&stream, errand.request)? {
+    match ask(&stream, command.request)? {
         Reply::Status(json) => print(&format!("{json}\n"))?,
         Reply::Table(text) => print(&text)?,
         Reply::Done(words) => print(&format!("{words}\n"))?,

@@ -67,7 +67,7 @@ use self::traffic::{Faulty, Traffic};
 use self::upgrade::{Progress, Upgrade};
 use self::workers::{Death, Workers};
 use crate::WorkerId;
-use crate::config::Serve;
+use crate::config::Settings;
 use crate::error::Error;
 use crate::event::{ClusterEvent, Observer};
 use crate::ipc::Message;
@@ -101,7 +101,7 @@ pub(crate) enum Mode {
 /// the counters tell (`Traffic::turn`). The loop may sleep only when all
 /// three have come to rest: no event tells of what was left undone.
 pub(crate) fn run(
-    settings: &Serve,
+    settings: &Settings,
     mode: Mode,
     scheduler: Box<dyn Scheduler>,
     observer: Option<Observer>,

@@ -17,7 +17,7 @@ use std::fs;
 
 use log::{debug, warn};
 
-use crate::config::Serve;
+use crate::config::Settings;
 use crate::sys::{close, limit, memory, tcp};
 
 /// How many descriptors this process may have; and what of those is refused.
@@ -37,7 +37,7 @@ pub(super) fn descriptors() -> usize {
 
 /// Says how many workers there are, and why, if they were counted by CPUs and
 /// a quota (`docker run --cpus`) could not be seen.
-pub(super) fn tell_of_cpus(settings: &Serve) {
+pub(super) fn tell_of_cpus(settings: &Settings) {
     let mounts = fs::read_to_string("/proc/self/mountinfo");
     if settings.workers_counted && !has_cgroups(&mounts.unwrap_or_default()) {
         warn!(

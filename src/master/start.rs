@@ -24,7 +24,7 @@ use super::traffic::{Listeners, Traffic, find_host};
 use super::upgrade::Upgrade;
 use super::workers::{Launcher, Recycling, Workers};
 use super::{Master, Mode, Shutdown, activation, bind, refusals};
-use crate::config::Serve;
+use crate::config::Settings;
 use crate::error::Error;
 use crate::sys::epoll::Interest;
 use crate::sys::lock;
@@ -45,7 +45,7 @@ const TERMINATE_FIRST: Duration = Duration::from_secs(2);
 
 impl Master {
     pub(super) fn new(
-        settings: &Serve,
+        settings: &Settings,
         mode: Mode,
         scheduler: Box<dyn Scheduler>,
     ) -> Result<Master, Error> {
@@ -149,7 +149,7 @@ impl Master {
 /// Listens where `serve` is to: on the sockets that this process was given,
 /// or where the options say.
 fn listen(
-    settings: &Serve,
+    settings: &Settings,
     guarded: bool,
     passed: Vec<OwnedFd>,
     upgrade: &mut Upgrade,
@@ -176,7 +176,7 @@ fn listen(
 
 /// What the supervisor is to hold to; `foreign`: the workers are another
 /// program.
-fn policy(settings: &Serve, workers: usize, foreign: bool) -> Policy {
+fn policy(settings: &Settings, workers: usize, foreign: bool) -> Policy {
     Policy {
         workers,
         grace: settings.grace,

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::config::Serve;
+use crate::config::Settings;
 use crate::error::Error;
 use crate::sys::limit;
 
@@ -11,7 +11,7 @@ const RESERVE: usize = 16;
 
 /// As many as the process can have descriptors, less those that it has and a
 /// reserve, and no more than `--max-connections`.
-pub(super) fn of(settings: &Serve) -> Result<usize, Error> {
+pub(super) fn of(settings: &Settings) -> Result<usize, Error> {
     let (limit, refused) = limit::raise_descriptors();
     if let Some(error) = refused {
         // The master has said so, if there is one of ours.

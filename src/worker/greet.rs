@@ -6,14 +6,14 @@ use super::contract::{Contract, Parent as Kind};
 use super::master::Master;
 use super::node::Node;
 use super::parent::Parent;
-use crate::config::Serve;
+use crate::config::Settings;
 use crate::error::Error;
 use crate::sys::epoll::Epoll;
 
 /// Says hello to the parent that the contract names.
 pub(super) fn greet(
     contract: &Contract,
-    settings: &Serve,
+    settings: &Settings,
     epoll: &Epoll,
 ) -> Result<Box<dyn Parent>, Error> {
     let channel = contract.take_channel()?;

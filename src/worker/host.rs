@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::config::Serve;
+use crate::config::Settings;
 use crate::http::{Handler, Limits, Mailbox, Preamble, Reply};
 use crate::scoreboard::Requests;
 
@@ -71,7 +71,7 @@ impl Timeouts {
 impl Host {
     pub(super) fn new(
         handler: Box<dyn Handler>,
-        settings: &Serve,
+        settings: &Settings,
         mailbox: Arc<Mailbox>,
         unix_seconds: u64,
     ) -> Host {

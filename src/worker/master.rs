@@ -12,7 +12,7 @@ use super::parent::{Arrival, Dismissal, Leave, News, Parent};
 use super::slot::Slot;
 use super::wire::Wire;
 use crate::channel::Heard;
-use crate::config::Serve;
+use crate::config::Settings;
 use crate::error::Error;
 use crate::ipc::message::{Act, Cluster, Listen, Message, Seat};
 use crate::salvage::recovery::{Place, Position};
@@ -55,7 +55,7 @@ impl Master {
     pub(super) fn greet(
         channel: OwnedFd,
         scoreboard: Arc<Scoreboard>,
-        settings: &Serve,
+        settings: &Settings,
         epoll: &Epoll,
     ) -> Result<Master, Error> {
         let mut master = Master {

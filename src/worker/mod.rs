@@ -55,7 +55,7 @@ use self::contract::Contract;
 use self::host::{Host, Parting};
 use self::parent::{Arrival, Leave, News, Parent};
 use self::pool::Pool;
-use crate::config::Serve;
+use crate::config::Settings;
 use crate::error::Error;
 use crate::event::MessageHandler;
 use crate::http::{Handler, Mailbox};
@@ -84,7 +84,7 @@ const SWEEP: Duration = Duration::from_millis(100);
 
 /// The life of a worker: until it is told to go, or its master is gone.
 pub(crate) fn run(
-    settings: &Serve,
+    settings: &Settings,
     contract: &'static Contract,
     handler: Box<dyn Handler>,
     message_handler: Option<MessageHandler>,
@@ -160,7 +160,7 @@ enum Phase {
 
 impl Worker {
     fn new(
-        settings: &Serve,
+        settings: &Settings,
         contract: &'static Contract,
         handler: Box<dyn Handler>,
     ) -> Result<Worker, Error> {

@@ -28,7 +28,7 @@ use super::capacity;
 use super::parent::{Arrival, Dismissal, Leave, News, Parent};
 use super::wire::Wire;
 use crate::channel::Heard;
-use crate::config::Serve;
+use crate::config::Settings;
 use crate::error::Error;
 use crate::ipc::message::{Malformed, Message};
 use crate::scoreboard::{Requests, Return, Scoreboard};
@@ -63,7 +63,7 @@ impl Node {
     pub(super) fn join_cluster(
         channel: OwnedFd,
         scoreboard: Arc<Scoreboard>,
-        settings: &Serve,
+        settings: &Settings,
         epoll: &Epoll,
     ) -> Result<Node, Error> {
         let primary = unix::peer(channel.as_fd())?.pid;
@@ -80,7 +80,7 @@ impl Node {
     pub(super) fn join_process(
         channel: OwnedFd,
         scoreboard: Arc<Scoreboard>,
-        settings: &Serve,
+        settings: &Settings,
         epoll: &Epoll,
     ) -> Result<Node, Error> {
         let parent = unix::peer(channel.as_fd())?.pid;
@@ -92,7 +92,7 @@ impl Node {
         channel: OwnedFd,
         scoreboard: Arc<Scoreboard>,
         servers: Vec<Server>,
-        settings: &Serve,
+        settings: &Settings,
         epoll: &Epoll,
     ) -> Result<Node, Error> {
         socket::set_nonblocking(channel.as_fd())?;
@@ -375,7 +375,7 @@ mod tests {
     /// A worker's end, and the other.
     fn child(max_connections: usize) -> (Node, OwnedFd, Epoll) {
         let (theirs, ours) = unix::pair().unwrap();
-        let mut settings = Serve::with_defaults(1);
+        let mut settings = Settings::with_defaults(1);
         settings.max_connections = std::num::NonZero::new(max_connections);
         let (board, epoll) =
             (Scoreboard::create(false).unwrap().0, Epoll::new());

@@ -12,7 +12,7 @@ use std::num::NonZero;
 use std::time::{Duration, Instant};
 
 use crate::WorkerId;
-use crate::config::Serve;
+use crate::config::Settings;
 use crate::control::Usage;
 use crate::scoreboard::Requests;
 
@@ -28,8 +28,8 @@ pub(crate) struct Recycling {
 }
 
 impl Recycling {
-    pub(crate) fn new(settings: &Serve, now: Instant) -> Recycling {
-        let Serve { max_requests, max_rss, .. } = *settings;
+    pub(crate) fn new(settings: &Settings, now: Instant) -> Recycling {
+        let Settings { max_requests, max_rss, .. } = *settings;
         let wanted = max_requests.is_some() || max_rss.is_some();
         let next = wanted.then(|| now + LOOK);
         Recycling { max_requests, max_rss, next }

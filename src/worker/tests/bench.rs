@@ -11,7 +11,7 @@ use std::time::{Duration, Instant as Moment};
 
 use super::script::{Ask, Course, Last, Method, pattern};
 use super::stage::{Dice, Seen, State, Tally, World};
-use crate::config::Serve;
+use crate::config::Settings;
 use crate::http::{Chunk, Mailbox, Produce, Reply, Request, Response};
 use crate::ipc::message::Seat;
 use crate::salvage::recovery::{INPUT, OUTPUT, Position, Stretch, Verdict};
@@ -85,7 +85,7 @@ impl Bench {
         let state = State::new(&[], 0, Position::default());
         let state = RefCell::new(state);
         let world = Rc::new(World { master, state });
-        let settings = Serve::with_defaults(1);
+        let settings = Settings::with_defaults(1);
         let mailbox = Arc::new(Mailbox::new(|| {}));
         let seen = Rc::clone(&world);
         let handler = move |request: &Request<'_>, to: &mut Response<'_>| {

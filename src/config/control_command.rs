@@ -10,17 +10,18 @@ use super::{
     usage::{did_you_mean, quoted},
     value::count,
 };
-use crate::control::client::Errand;
+use crate::control::client::ControlCommand;
 use crate::control::{Format, Request, WORKERS, path};
 
 /// Their names, as typed.
-pub(super) const ERRANDS: [&str; 4] = ["status", "reload", "scale", "stop"];
+pub(super) const CONTROL_COMMANDS: [&str; 4] =
+    ["status", "reload", "scale", "stop"];
 
 /// Where to find a control socket.
 const CONTROL: &str = "--control";
 
-/// Understands what stands behind one of [`ERRANDS`].
-pub(super) fn errand(
+/// Understands what stands behind one of [`CONTROL_COMMANDS`].
+pub(super) fn control_command(
     name: &'static str,
     mut words: impl Iterator<Item = OsString>,
 ) -> Result<Command, Usage> {
@@ -28,7 +29,7 @@ pub(super) fn errand(
     let mut json = false;
     let mut number = None;
     while let Some(word) = words.next() {
-        if let Some(command) = special(&word, Topic::Errand(name)) {
+        if let Some(command) = special(&word, Topic::Control(name)) {
             return Ok(command);
         }
         let (option, value) = split(&word);
@@ -67,7 +68,7 @@ pub(super) fn errand(
         })?),
         _ => Request::Stop,
     };
-    Ok(Command::Errand(Errand { request, control }))
+    Ok(Command::Control(ControlCommand { request, control }))
 }
 
 fn workers(word: &OsStr) -> Result<usize, Usage> {
