@@ -1,4 +1,4 @@
-//! The library's front door: how many workers, where, and who answers.
+//! The library's entry point: how many workers, where, and who answers.
 
 use std::ffi::OsString;
 use std::fmt;

@@ -375,6 +375,6 @@ fn unknown(kind: &str, word: &OsStr, names: &[&str]) -> Usage {
 }
 
 #[cfg(test)]
-mod noise;
+mod fuzz;
 #[cfg(test)]
 mod tests;

@@ -153,7 +153,7 @@ fn a_child_whose_channel_is_closed_finishes_and_exits_with_0() {
 }
 
 #[test]
-fn who_waits_at_a_childs_own_door_when_it_is_to_go_is_served() {
+fn who_waits_at_a_childs_own_listener_when_it_is_to_go_is_served() {
     if !has_tool("node") {
         return;
     }

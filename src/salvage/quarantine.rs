@@ -1,9 +1,9 @@
-//! Where requests are heard that may have killed a worker: one at a time, by
+//! Where requests are tried that may have killed a worker: one at a time, by
 //! a worker that has nothing else, so that it is known who does it and no
 //! neighbour suffers from it.
 //!
 //! ```text
-//!   a guilty death ─▶ suspects ─▶ waiting ─▶ heard by the probe ─▶ cleared
+//!   a guilty death ─▶ suspects ─▶ waiting ─▶ tried by the probe ─▶ cleared
 //!                                    ▲            │
 //!                                    └── it dies: the only suspect
 //! ```
@@ -20,7 +20,7 @@ use crate::WorkerId;
 /// waited long enough.
 const TRIAL: Duration = Duration::from_secs(1);
 
-/// Suspects that nobody comes to hear are nobody's concern any more.
+/// Suspects that nobody comes to try are nobody's concern any more.
 const DESERTED: Duration = Duration::from_secs(10);
 
 /// How soon to look again whether a trial is over.
@@ -55,7 +55,7 @@ impl<G> Quarantine<G> {
         }
     }
 
-    /// One more is to be heard alone.
+    /// One more is to be tried alone.
     pub(crate) fn add(&mut self, suspect: G) {
         self.waiting.push_back(suspect);
     }
@@ -70,12 +70,12 @@ impl<G> Quarantine<G> {
         needed
     }
 
-    /// Who hears, if anybody waits or is heard.
+    /// Who tries, if anybody waits or is tried.
     pub(crate) fn probe(&self) -> Option<WorkerId> {
         self.probe
     }
 
-    /// The next to be heard, if none is. `progress` counts what the probe has
+    /// The next to be tried, if none is. `progress` counts what the probe has
     /// done.
     pub(crate) fn next(&mut self, now: Duration, progress: u64) -> Option<G> {
         if self.probe.is_none() || self.trial.is_some() {
@@ -112,7 +112,7 @@ impl<G> Quarantine<G> {
         }
     }
 
-    /// Nobody will come to hear them: all that wait.
+    /// Nobody will come to try them: all that wait.
     pub(crate) fn dissolve(&mut self) -> Vec<G> {
         self.deserted = None;
         self.waiting.drain(..).collect()
@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn suspects_are_heard_one_at_a_time() {
+    fn suspects_are_tried_one_at_a_time() {
         let mut quarantine = Quarantine::new();
         quarantine.add('a');
         quarantine.add('b');

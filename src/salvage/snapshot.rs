@@ -14,7 +14,7 @@ const BAD_GATEWAY: &[u8] = b"HTTP/1.1 502 Bad Gateway\r\n\
 /// to have been the only one, ...
 const MOST_REPLAYS: u8 = 10;
 
-/// ... for which it is heard alone from this time on. Those that are in hand
+/// ... for which it is tried alone from this time on. Those that are in hand
 /// beside it are begun anew as often as it is.
 const MANY_REPLAYS: u8 = 5;
 
@@ -57,7 +57,7 @@ impl Record {
             || self.replays >= FAR_TOO_MANY_REPLAYS
     }
 
-    /// Whether it is to be heard alone although none of its workers died by
+    /// Whether it is to be tried alone although none of its workers died by
     /// its own fault.
     pub(crate) fn is_suspicious(self) -> bool {
         self.replays >= MANY_REPLAYS
@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn a_neighbour_is_not_convicted_before_it_was_heard_alone() {
+    fn a_neighbour_is_not_convicted_before_it_was_tried_alone() {
         let beside = Record { replays: MOST_REPLAYS, tries: 0 };
         assert!(!beside.is_convicted(false) && beside.is_suspicious());
         assert!(beside.is_convicted(true));

@@ -331,7 +331,7 @@ impl SharedBuffers {
 }
 
 #[cfg(test)]
-mod mad;
+mod hostile;
 
 #[cfg(test)]
 mod tests {

@@ -1,7 +1,7 @@
 //! memfd_create(2): memory that two processes share.
 //!
 //! The region is sealed against resizing before anybody else sees it, so a
-//! worker that went mad cannot shrink it and have the master killed by
+//! worker that turned hostile cannot shrink it and have the master killed by
 //! SIGBUS. It is reached through atomics and checked copies: to each side the
 //! other is a stranger, and a reference to plain memory would promise the
 //! compiler that nobody else writes. The one exception is an [`Arena`]'s: the
@@ -160,7 +160,8 @@ impl Region {
 
 const MEMFD: &str = "memfd_create";
 
-/// Whether there is memory that a mad worker cannot resize, and of any size.
+/// Whether there is memory that a hostile worker cannot resize, and of any
+/// size.
 pub(crate) fn ask() -> Result<()> {
     sealed(WORD).map(drop)
 }

@@ -70,7 +70,7 @@ use crate::sys::signal::{Signal, SignalFd};
 const CHANNEL: u64 = u64::MAX;
 const SIGNALS: u64 = u64::MAX - 1;
 const MAILBOX: u64 = u64::MAX - 2;
-const DOORS: u64 = u64::MAX - 3;
+const LISTENERS: u64 = u64::MAX - 3;
 
 /// Events taken at once.
 const EVENTS: usize = 256;
@@ -100,7 +100,7 @@ pub(crate) fn run(
             let event = events.get(index);
             match event.data {
                 CHANNEL => worker.hear(event)?,
-                DOORS => worker.answer_doors()?,
+                LISTENERS => worker.answer_listeners()?,
                 SIGNALS => worker.obey()?,
                 MAILBOX => worker.deliver()?,
                 bits => worker.serve(Key::from_bits(bits), event),
@@ -239,9 +239,9 @@ impl Worker {
         self.heed(news)
     }
 
-    /// Somebody waits at a door of our own.
-    fn answer_doors(&mut self) -> Result<(), Error> {
-        let news = self.parent.answer_doors()?;
+    /// Somebody waits in the queue of a listener of our own.
+    fn answer_listeners(&mut self) -> Result<(), Error> {
+        let news = self.parent.answer_listeners()?;
         self.heed(news)
     }
 

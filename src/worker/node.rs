@@ -3,14 +3,14 @@
 //!
 //! ```text
 //!   channel ──▶ Dialogue ──▶ connections, the word to go
-//!           ◀── (pure)  ───▶ Doors: sockets to accept from
+//!           ◀── (pure)  ───▶ Listeners: sockets to accept from
 //! ```
 //!
 //! Connections come one at a time, each with an answer. Whoever wants to know
 //! why, and in which words, reads [`dialogue`].
 
 mod dialogue;
-mod doors;
+mod listeners;
 mod lists;
 mod wanted;
 
@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 use log::{info, warn};
 
 use self::dialogue::{Dialogue, Event, Refused, Server};
-use self::doors::Doors;
+use self::listeners::Listeners;
 use self::lists::List;
 use super::capacity;
 use super::parent::{Arrival, Dismissal, Leave, News, Parent};
@@ -47,7 +47,7 @@ const LAST_READS: usize = 32;
 pub(super) struct Node {
     wire: Wire,
     dialogue: Dialogue,
-    doors: Doors,
+    listeners: Listeners,
     in_cluster: bool,
     /// Nobody watches how long we take to go.
     grace: Duration,
@@ -100,7 +100,7 @@ impl Node {
             wire: Wire::new(channel, epoll)?,
             in_cluster: !servers.is_empty(),
             dialogue: Dialogue::new(servers, capacity::of(settings)?),
-            doors: Doors::new(),
+            listeners: Listeners::new(),
             grace: settings.grace,
             idle_grace: settings.idle_grace,
             taken: 0,
@@ -183,7 +183,7 @@ impl Node {
             Event::Listener(socket) => self.open(socket, epoll),
             Event::Shared(socket, server) => {
                 let port = socket::local_address(socket.as_fd())?;
-                self.doors.open(socket, epoll)?;
+                self.listeners.open(socket, epoll)?;
                 let port = port.map(|address| address.port());
                 let place = self.dialogue.listening(server, port);
                 info!("accepting at {place} beside the cluster's others");
@@ -200,7 +200,7 @@ impl Node {
     }
 
     fn open(&mut self, listener: OwnedFd, epoll: &Epoll) {
-        match self.doors.open(listener, epoll) {
+        match self.listeners.open(listener, epoll) {
             Ok(()) => info!("accepting at a socket that the parent has sent"),
             Err(error) => warn!("cannot accept at what was sent: {error}"),
         }
@@ -224,13 +224,13 @@ impl Node {
         news.arrivals.push(Arrival { tag, ..Arrival::from(socket) });
     }
 
-    /// Takes who waits at the doors, and closes them.
-    fn close_doors(
+    /// Takes who waits in the listeners' queues, and closes them.
+    fn close_listeners(
         &mut self,
         news: &mut News,
         epoll: &Epoll,
     ) -> Result<(), Error> {
-        let last = self.doors.close(self.dialogue.room(), epoll)?;
+        let last = self.listeners.close(self.dialogue.room(), epoll)?;
         self.seat_all(last, news);
         Ok(())
     }
@@ -245,7 +245,7 @@ impl Node {
 
     /// Nothing more comes, or is to come.
     fn part(&mut self, news: &mut News, epoll: &Epoll) -> Result<(), Error> {
-        self.close_doors(news, epoll)?;
+        self.close_listeners(news, epoll)?;
         self.speak(epoll)?;
         match self.wire.hang_up(epoll) {
             Err(error) if !error.is_peer_gone() => return Err(error.into()),
@@ -282,9 +282,9 @@ impl Parent for Node {
         Ok(news)
     }
 
-    fn answer_doors(&mut self) -> Result<News, Error> {
+    fn answer_listeners(&mut self) -> Result<News, Error> {
         let mut news = News::default();
-        let arrived = self.doors.accept(self.dialogue.room());
+        let arrived = self.listeners.accept(self.dialogue.room());
         self.seat_all(arrived, &mut news);
         Ok(news)
     }
@@ -311,26 +311,26 @@ impl Parent for Node {
         now: Instant,
         epoll: &Epoll,
     ) -> Result<(), Error> {
-        self.doors.arm(self.dialogue.room() > 0, now, epoll)?;
+        self.listeners.arm(self.dialogue.room() > 0, now, epoll)?;
         self.speak(epoll)
     }
 
     fn deadline(&self) -> Option<Instant> {
-        self.doors.deadline()
+        self.listeners.deadline()
     }
 
     fn leave(&mut self, why: Leave, epoll: &Epoll) -> Result<News, Error> {
         let mut news = News::default();
         match (self.in_cluster, why) {
             (true, Leave::Asked) => {
-                self.close_doors(&mut news, epoll)?;
+                self.close_listeners(&mut news, epoll)?;
                 self.dialogue.announce();
                 self.speak(epoll)?;
             }
             // A primary that is told so takes it for our own wish, and starts
             // no successor. The channel stays: something may be on its way.
             (true, Leave::Panicked) => {
-                self.close_doors(&mut news, epoll)?;
+                self.close_listeners(&mut news, epoll)?;
                 self.dialogue.close();
                 self.speak(epoll)?;
                 news.dismissal = Some(self.dismissal());

@@ -23,8 +23,8 @@ pub(super) trait Parent {
     /// Something about the channel.
     fn hear(&mut self, event: Event, epoll: &Epoll) -> Result<News, Error>;
 
-    /// Somebody waits at one of this process's own doors.
-    fn answer_doors(&mut self) -> Result<News, Error> {
+    /// Somebody waits in the queue of one of this process's own listeners.
+    fn answer_listeners(&mut self) -> Result<News, Error> {
         Ok(News::default())
     }
 

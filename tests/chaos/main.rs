@@ -28,8 +28,8 @@ mod client;
 #[path = "../common/mod.rs"]
 mod common;
 mod faults;
+mod faulty;
 mod ledger;
-mod liar;
 mod load;
 mod row;
 mod scene;

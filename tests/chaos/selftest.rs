@@ -9,8 +9,8 @@ use super::bars::{Losses, judge};
 use super::client::{Connection, Idle, Manner, Question};
 use super::common::{wait_until, within};
 use super::faults::{Fault, Leaves, all};
+use super::faulty::{Deed, FaultyServer};
 use super::ledger::{End, Hit, Ledger, Span};
-use super::liar::{Deed, Liar};
 use super::load::Load;
 use super::row::Row;
 use super::server::HANDOFF;
@@ -51,15 +51,15 @@ fn patience() -> Instant {
     Instant::now() + PATIENCE
 }
 
-fn connect(liar: &Liar) -> Connection {
-    Connection::open(liar.address, patience()).unwrap()
+fn connect(faulty: &FaultyServer) -> Connection {
+    Connection::open(faulty.address, patience()).unwrap()
 }
 
 #[test]
 fn a_client_with_one_request_calls_every_deed_by_its_name() {
     for (deed, verdict, _, _) in VERDICTS {
-        let liar = Liar::start(move |_| deed);
-        let end = connect(&liar).ask(FIRST, Manner::OneRequest, patience());
+        let faulty = FaultyServer::start(move |_| deed);
+        let end = connect(&faulty).ask(FIRST, Manner::OneRequest, patience());
         let end = end.map(|kept| assert!(kept.is_none())).err();
         assert_eq!(end.unwrap_or(End::Ok), verdict, "{deed:?}");
     }
@@ -69,12 +69,12 @@ fn a_client_with_one_request_calls_every_deed_by_its_name() {
 fn a_keep_alive_client_calls_every_deed_by_its_name() {
     for (deed, _, verdict, later) in VERDICTS {
         let ask = || {
-            let liar = Liar::start(move |number| match number {
+            let faulty = FaultyServer::start(move |number| match number {
                 0 => Deed::Answers,
                 _ => deed,
             });
             let keep = Manner::KeepAlive;
-            let kept = connect(&liar).ask(FIRST, keep, patience()).unwrap();
+            let kept = connect(&faulty).ask(FIRST, keep, patience()).unwrap();
             let kept = kept.unwrap().ask(SECOND, keep, patience());
             let look = |connection: Connection| {
                 within(PATIENCE, || Some(connection.look()) == later);
@@ -118,26 +118,26 @@ fn out_of_step(number: usize) -> Deed {
 
 #[test]
 fn the_books_of_a_load_are_exact() {
-    let liar = Liar::start(out_of_step);
-    let load = Load::start(liar.address, PATIENCE);
+    let faulty = FaultyServer::start(out_of_step);
+    let load = Load::start(faulty.address, PATIENCE);
     let all = VERDICTS.map(|(deed, ..)| deed);
-    wait_until("every deed is done", || liar.did(&all, &EITHER) > 400);
+    wait_until("every deed is done", || faulty.did(&all, &EITHER) > 400);
     let (ledger, _) = load.finish();
     let mut ends = ledger.first;
     ends += ledger.again;
 
-    let did = |deeds: &[Deed]| liar.did(deeds, &EITHER);
+    let did = |deeds: &[Deed]| faulty.did(deeds, &EITHER);
     let wrong = [Deed::MixesUp, Deed::Declines, Deed::Babbles, Deed::Stutters];
     let dropped = [Deed::DropsAtOnce, Deed::Drops, Deed::Resets];
     let hung = [Deed::Hangs, Deed::HangsHalfway, Deed::Clings];
-    let repeated = |last| liar.did(&[Deed::Repeats], &[last]);
+    let repeated = |last| faulty.did(&[Deed::Repeats], &[last]);
     assert_eq!(ends[End::Reset] + ends[End::Crossed], did(&dropped));
     let cut = did(&[Deed::CutsHead, Deed::CutsBody]);
     assert_eq!(ends[End::Truncated], cut);
     assert_eq!(ends[End::Wrong], did(&wrong) + repeated(true));
     assert_eq!(ends[End::TimedOut], did(&hung));
     assert_eq!(ledger.unasked, repeated(false));
-    let left = liar.did(&[Deed::LeavesIdle], &[false]);
+    let left = faulty.did(&[Deed::LeavesIdle], &[false]);
     assert_eq!(ledger.idle_closes, left);
     assert_eq!(ends.sum(), did(&all));
     assert_eq!(ends[End::Refused] + ends[End::RefusedAfterStop], 0);

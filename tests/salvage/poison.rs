@@ -62,7 +62,7 @@ fn poison_alone_costs_three_workers_and_is_refused() {
 
 /// A master that has nothing to do looks at its counters once a second.
 #[test]
-fn suspects_are_heard_at_once_after_a_quiet_time() {
+fn suspects_are_tried_at_once_after_a_quiet_time() {
     let mortals = Mortals::start("quiet", "");
     mortals.load("poison", BULLETS);
     let mut client = mortals.client();

@@ -355,7 +355,8 @@ impl<C> Dispatcher<C> {
     /// `worker` has closed `total` connections of those that it received.
     ///
     /// A worker counts what it received first. So *read* this counter before
-    /// that one, and hand it in after, or an honest worker looks like a liar.
+    /// that one, and hand it in after, or an honest worker looks like a faulty
+    /// one.
     ///
     /// # Errors
     /// `total` is less than before or more than it received.

@@ -66,7 +66,7 @@ pub(super) struct Traffic {
     limits: Limits,
     /// Copies of connections that we hold.
     held: usize,
-    /// Suspects of a death, heard one by one.
+    /// Suspects of a death, tried one by one.
     quarantine: Quarantine<Connection>,
     admission: Admission,
     onward: Onward,

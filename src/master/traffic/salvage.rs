@@ -103,7 +103,7 @@ impl Traffic {
         }
     }
 
-    /// Suspects may wait for this new worker, which hears them first: the
+    /// Suspects may wait for this new worker, which tries them first: the
     /// dispatcher has it, and gives it nothing.
     pub(super) fn try_suspects_with(
         &mut self,
@@ -154,7 +154,7 @@ impl Traffic {
     }
 }
 
-/// It is to be heard alone: its worker died by its own fault, or too many
+/// It is to be tried alone: its worker died by its own fault, or too many
 /// have died of whatever it was. One that was refused is no suspect any more.
 fn is_suspect(connection: &Connection, guilty: bool) -> bool {
     connection.snapshot.as_ref().is_some_and(|left| {

@@ -1,5 +1,5 @@
 //! Random walks: suspects that come, probes that die of them or not, time
-//! that passes. Whatever happens, each is heard alone, and heard or let go in
+//! that passes. Whatever happens, each is tried alone, and tried or let go in
 //! the end.
 
 use std::collections::BTreeSet;
@@ -154,7 +154,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(300))]
 
     #[test]
-    fn each_suspect_is_heard_alone_and_none_waits_for_ever(
+    fn each_suspect_is_tried_alone_and_none_waits_for_ever(
         steps in steps(),
         probes in any::<bool>(),
     ) {

@@ -1,5 +1,5 @@
 //! The rows of the table in [`ledger`](super), one test each, and the words
-//! of a worker that has gone mad.
+//! of a worker that has turned hostile.
 
 use proptest::prelude::*;
 
@@ -381,8 +381,8 @@ fn words() -> impl Strategy<Value = Words> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(10_000))]
 
-    /// What a worker writes that has gone mad: whatever is done with it stays
-    /// within what there is, and goes on where the kernel has stopped.
+    /// What a worker writes that has turned hostile: whatever is done with it
+    /// stays within what there is, and goes on where the kernel has stopped.
     #[test]
     fn no_words_lead_out_of_a_shared_buffer(
         words in words(),

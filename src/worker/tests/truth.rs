@@ -120,14 +120,14 @@ impl World {
         if state.over || unseen {
             return;
         }
-        for lie in [-9_000, -40, -2, -1, 1, 2, 40, 9_000] {
-            let taken = input.wrapping_add_signed(lie);
+        for fault in [-9_000, -40, -2, -1, 1, 2, 40, 9_000] {
+            let taken = input.wrapping_add_signed(fault);
             let kernel = Kernel::Open { given, taken };
             let verdict = judge(words, read, kernel, true);
             let Verdict::Moves(transfer) = verdict else { continue };
             let snapshot = self.master.pack(buffer, &transfer);
             let believed = snapshot.is_some_and(|snapshot| !snapshot.closing);
-            assert!(!believed, "a lie of {lie}: {transfer:?}");
+            assert!(!believed, "wrong by {fault}: {transfer:?}");
         }
     }
 

@@ -1,5 +1,5 @@
-//! A worker that has gone mad writes anything anywhere: the master reads it,
-//! in bounds and to an end.
+//! A worker that has turned hostile writes anything anywhere: the master reads
+//! it, in bounds and to an end.
 
 use std::os::fd::AsFd;
 use std::sync::atomic::Ordering::SeqCst;

@@ -20,14 +20,14 @@ const BATCH: usize = 16;
 
 /// See the [module](self).
 #[derive(Debug)]
-pub(super) struct Doors {
+pub(super) struct Listeners {
     listeners: Vec<OwnedFd>,
     gate: Gate,
 }
 
-impl Doors {
-    pub(super) fn new() -> Doors {
-        Doors { listeners: Vec::new(), gate: Gate::new() }
+impl Listeners {
+    pub(super) fn new() -> Listeners {
+        Listeners { listeners: Vec::new(), gate: Gate::new() }
     }
 
     /// Opens one more.
@@ -39,7 +39,7 @@ impl Doors {
         socket::set_nonblocking(listener.as_fd())?;
         socket::listen(listener.as_fd(), BACKLOG)?;
         let interest = self.gate.interest();
-        epoll.add(listener.as_fd(), interest, crate::worker::DOORS)?;
+        epoll.add(listener.as_fd(), interest, crate::worker::LISTENERS)?;
         self.listeners.push(listener);
         Ok(())
     }
@@ -49,7 +49,7 @@ impl Doors {
         self.take(room.min(BATCH))
     }
 
-    /// Opens or shuts the doors, as there is room for more or not.
+    /// Opens or shuts the listeners, as there is room for more or not.
     pub(super) fn arm(
         &mut self,
         wanted: bool,
@@ -59,7 +59,7 @@ impl Doors {
         if let Some(interest) = self.gate.set(wanted, now) {
             for listener in &self.listeners {
                 let fd = listener.as_fd();
-                epoll.modify(fd, interest, crate::worker::DOORS)?;
+                epoll.modify(fd, interest, crate::worker::LISTENERS)?;
             }
         }
         Ok(())

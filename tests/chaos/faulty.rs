@@ -51,7 +51,7 @@ pub(crate) enum Deed {
 const WHILE: Duration = Duration::from_millis(20);
 
 /// It listens until this is dropped.
-pub(crate) struct Liar {
+pub(crate) struct FaultyServer {
     pub(crate) address: SocketAddr,
     shared: Arc<Shared>,
 }
@@ -64,11 +64,11 @@ struct Shared {
     over: AtomicBool,
 }
 
-impl Liar {
+impl FaultyServer {
     /// One that decides by the number of the request, from 0.
     pub(crate) fn start(
         plan: impl Fn(usize) -> Deed + Send + Sync + 'static,
-    ) -> Liar {
+    ) -> FaultyServer {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let shared = Arc::new(Shared {
@@ -77,7 +77,7 @@ impl Liar {
             done: Mutex::default(),
             over: AtomicBool::new(false),
         });
-        let liar = Liar { address, shared: Arc::clone(&shared) };
+        let faulty = FaultyServer { address, shared: Arc::clone(&shared) };
         thread::spawn(move || {
             for stream in listener.incoming() {
                 if shared.over.load(Relaxed) {
@@ -87,7 +87,7 @@ impl Liar {
                 thread::spawn(move || shared.converse(stream.unwrap()));
             }
         });
-        liar
+        faulty
     }
 
     /// How often it did one of these, to requests that asked for the close
@@ -101,7 +101,7 @@ impl Liar {
     }
 }
 
-impl Drop for Liar {
+impl Drop for FaultyServer {
     fn drop(&mut self) {
         self.shared.over.store(true, Relaxed);
         let _ = TcpStream::connect(self.address);
