@@ -130,7 +130,7 @@ fn every_word_of_an_option_is_a_value_of_its_own() {
             let mut seen = Vec::new();
             for (word, _) in choices {
                 let settings = served(&format!("serve {} {word}", flag.name));
-                assert!(!seen.contains(&serve), "{} {word}", flag.name);
+                assert!(!seen.contains(&settings), "{} {word}", flag.name);
                 seen.push(settings);
             }
         }
