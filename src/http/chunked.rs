@@ -44,13 +44,13 @@ enum Phase {
     LabelBlank,
     /// Behind its `=`.
     Equals,
-    /// In its value, a token, ...
+    /// In an extension's value that is a token.
     Word,
-    /// ... or a quoted string (RFC 9110 §5.6.4), ...
+    /// In one that is a quoted string (RFC 9110 §5.6.4).
     Quoted,
-    /// ... behind a backslash in it, ...
+    /// Behind a backslash in a quoted string.
     Escaped,
-    /// ... or behind its end.
+    /// Behind the end of a quoted string.
     Closed,
     SizeLf,
     /// So many bytes of the chunk are still to come, at least one.

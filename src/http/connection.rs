@@ -54,7 +54,8 @@ pub struct Connection {
     unanswered: usize,
     /// The last request was turned away before the handler has seen it.
     refused: bool,
-    /// What was answered last must not be asked twice.
+    /// The last answer was to a request that must not be asked twice: that
+    /// answer is written before the next request is handled.
     alone: bool,
     /// Each answer is written before the next request is handled.
     singly: bool,

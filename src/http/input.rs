@@ -31,9 +31,9 @@ pub struct Input {
     consumed: usize,
     /// Bytes of the present request that were sent and have been cut out.
     cut: usize,
-    /// The body so far, if what it is decoded from is kept, ...
+    /// The body so far, if the bytes that it is decoded from are kept.
     decoded: Vec<u8>,
-    /// ... where that begins, and how much of it is decoded.
+    /// Which of the bytes that are kept `decoded` was made of.
     coded: std::ops::Range<usize>,
 }
 

@@ -55,7 +55,7 @@ impl<G> Quarantine<G> {
         }
     }
 
-    /// One more is to be tried alone.
+    /// One more connection is to be tried alone.
     pub(crate) fn add(&mut self, suspect: G) {
         self.waiting.push_back(suspect);
     }

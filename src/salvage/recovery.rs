@@ -101,7 +101,7 @@ impl Begun {
 /// Where the bytes of a connection are, and what is special about them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Place {
-    /// Of this worker's shared buffers.
+    /// Which of this worker's shared buffers the connection has.
     pub(crate) buffer: Option<u32>,
     /// Where in the stream the first byte of the shared buffer's input stands;
     /// if there is no shared buffer, up to where the worker has read.
@@ -109,11 +109,11 @@ pub(crate) struct Place {
     /// The request outgrew the shared buffer: what was read is in no shared
     /// memory.
     pub(crate) spilled: bool,
-    /// The same of the answer; its length is in `next` all the same.
+    /// The answer is in no shared memory either; its length is in `next`.
     pub(crate) unbacked: bool,
     /// The answer is the last of the connection.
     pub(crate) closing: bool,
-    /// It is the rest of one that another worker has begun to write.
+    /// The answer is the rest of one that another worker has begun to write.
     pub(crate) rest: bool,
 }
 
@@ -208,11 +208,11 @@ pub(crate) struct Transfer {
     pub(crate) next: Position,
     /// What was read and is not answered, in the input of the shared buffer.
     pub(crate) input: Stretch,
-    /// The last of it is the kernel's word alone.
+    /// Only the kernel says that the last bytes of `input` were read.
     pub(crate) doubtful: bool,
     /// What is to be written first, in the output of the shared buffer.
     pub(crate) output: Stretch,
-    /// After that the connection ends.
+    /// The connection ends when `output` is written.
     pub(crate) closing: bool,
     /// A handler has seen some of what was read.
     pub(crate) begun: bool,

@@ -9,20 +9,20 @@ use crate::ipc::message;
 const BAD_GATEWAY: &[u8] = b"HTTP/1.1 502 Bad Gateway\r\n\
     Content-Length: 0\r\nConnection: close\r\n\r\n";
 
-/// How often a request may be begun anew, whatever its workers died of: a
-/// request that draws the OOM killer is killed each time. The last time it is
-/// to have been the only one, ...
-const MOST_REPLAYS: u8 = 10;
-
-/// ... for which it is tried alone from this time on. Those that are in hand
-/// beside it are begun anew as often as it is.
-const MANY_REPLAYS: u8 = 5;
-
-/// With so many it was never the only one, and there is an end to patience.
-const FAR_TOO_MANY_REPLAYS: u8 = 2 * MOST_REPLAYS;
-
-/// How many workers one request may kill.
+// The limits of a replay. A *replay* is a request begun anew after its worker
+// died, of whatever (a request that draws the OOM killer is killed each time);
+// a *try* is a death of which the request was the only suspect.
+//
+// | limit | then |
+// |---|---|
+// | 3 tries | 502 |
+// | 5 replays | tried alone from now on: neighbours are replayed as often |
+// | 10 replays, the last of them alone | 502 |
+// | 20 replays | 502: the request was never alone, and that is enough |
 const MOST_TRIES: u8 = 3;
+const MANY_REPLAYS: u8 = 5;
+const MOST_REPLAYS: u8 = 10;
+const FAR_TOO_MANY_REPLAYS: u8 = 2 * MOST_REPLAYS;
 
 /// See the [module](self).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -34,7 +34,7 @@ pub(crate) struct Snapshot {
     pub(crate) input: Vec<u8>,
     /// What is to be written before anything else.
     pub(crate) output: Vec<u8>,
-    /// After that the connection ends.
+    /// The connection ends when `output` is written.
     pub(crate) closing: bool,
     pub(crate) record: Record,
 }
@@ -42,9 +42,9 @@ pub(crate) struct Snapshot {
 /// What is held against the request that is in hand.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Record {
-    /// How often it was begun and not finished.
+    /// How often the request was begun and not finished.
     pub(crate) replays: u8,
-    /// How often it was the only one that can have killed its worker.
+    /// How often no other request can have killed its worker.
     pub(crate) tries: u8,
 }
 

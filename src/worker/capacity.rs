@@ -6,7 +6,8 @@ use crate::config::Settings;
 use crate::error::Error;
 use crate::sys::limit;
 
-/// Descriptors that a handler may use beside the clients'.
+/// Descriptors left to the handler beside the clients': enough for a log, a
+/// database and a few files; whoever needs more sets `max_connections`.
 const RESERVE: usize = 16;
 
 /// As many as the process can have descriptors, less those that it has and a

@@ -58,7 +58,7 @@ pub(super) struct Client {
     since: Tick,
     /// Requests answered before the work in hand was taken.
     served: u32,
-    /// Where the master looks what there is to know of it.
+    /// Where the master finds what there is to know of the connection.
     slot: Option<Slot>,
     registered: Registered,
     work: Option<Box<Work>>,
@@ -67,7 +67,7 @@ pub(super) struct Client {
 /// What epoll watches for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Registered {
-    /// It does not know of the socket: most clients with one request never
+    /// Epoll does not know of the socket: most clients with one request never
     /// get further.
     Not,
     For(Interest),

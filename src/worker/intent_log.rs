@@ -18,10 +18,10 @@
 //! it closes, and the next would take it for an idle one.
 //!
 //! What is special about an answer, that it is the last or in no shared
-//! buffer, is said in `place` before `next` tells of the answer. Between the
-//! two, `next` tells of the one before, if that is not settled, of which it is
-//! not so. Therefore such an answer is not written down before the others are
-//! settled.
+//! buffer, is said by flags in `place` before `next` tells of the answer.
+//! Between the two stores the flags also hold for the answer before, if that
+//! is not settled, and would be wrong of it. Therefore the answer before is
+//! settled first.
 
 use crate::http::{Closing, RequestLog};
 use crate::salvage::recovery::{Begun, OUTPUT, Place, Position};
@@ -36,15 +36,15 @@ pub(super) struct IntentLog {
     place: Place,
     /// Bytes that were read since the first one of the shared buffer.
     read: usize,
-    /// Bytes of answers since `done`, ...
+    /// Bytes of answers since `done`.
     made: usize,
-    /// ... and how many of them are written.
+    /// How many bytes of those answers are written.
     written: usize,
-    /// Bytes of requests that those answer, and `next` says so; `None`: there
-    /// are none, or the last is not whole yet.
+    /// Bytes of the requests that those answers belong to, as `next` says;
+    /// `None`: there is no answer, or the last is not whole yet.
     answered: Option<usize>,
-    /// Some were written down before their answer was whole: in no shared
-    /// buffer.
+    /// Some bytes of an answer were written down before the answer was whole:
+    /// they are in no shared buffer.
     partial: bool,
 }
 

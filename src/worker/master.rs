@@ -36,9 +36,9 @@ pub(super) struct Master {
     discarding: bool,
     /// The first of those, if the master is yet to hear of it.
     missing: Option<u64>,
-    /// The master has said its last word, ...
+    /// The master has said its last word.
     dismissed: bool,
-    /// ... and we are to say no more either.
+    /// This worker is to say no more either.
     hangs_up: bool,
     closed: u64,
     published: u64,

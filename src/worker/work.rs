@@ -37,7 +37,7 @@ pub(super) struct Work {
     /// The kernel keeps little of what this client does not take.
     held: bool,
     pub(super) next: Next,
-    /// When the conversation goes on by itself. It goes with the client.
+    /// When the conversation goes on by itself.
     pub(super) alarm: Option<Alarm>,
     /// Buffers that the master can read, in as far as there are any.
     binding: Option<Binding>,
@@ -51,7 +51,7 @@ struct Binding {
     output: &'static mut [u8],
     /// No byte behind this one was ever filled.
     used: usize,
-    /// That half, while the input is elsewhere.
+    /// The input's half, while the input is in memory of its own.
     spare: Option<&'static mut [u8]>,
 }
 
@@ -127,7 +127,7 @@ impl Work {
         self.binding.as_ref().map(|binding| binding.number)
     }
 
-    /// From now on all is written down.
+    /// From now on all that happens to the connection is written down.
     pub(super) fn log_to(&mut self, intents: IntentLog) {
         if intents.is_whole() {
             self.input.keep();
@@ -249,7 +249,7 @@ impl Work {
         self.output.pending().len()
     }
 
-    /// It was not at its end.
+    /// The client's last step stopped before its end, so that others run.
     pub(super) fn goes_on(&self) -> bool {
         self.next == Next::GoOn
     }

@@ -21,13 +21,13 @@ use crate::common::{
 };
 use crate::peer::{Client, End, get, post};
 
-/// Places between two system calls, of a sample: at most so many, ...
+/// Most places between two system calls that are in a sample.
 const PLACES: usize = 4;
 
-/// ... no more than can be reached with about so many instructions, ...
+/// A sample takes no place that is more instructions away than about these.
 const REACH: usize = 8_000;
 
-/// ... and about so many of a whole way.
+/// About how many places of a whole way are in a sample.
 const SAMPLE: usize = 16;
 
 /// The way may be longer in another round than in the one that was measured:

@@ -24,10 +24,10 @@ use crate::WorkerId;
 /// replaced at once, and a generation that has one such worker is trusted.
 pub(super) const LIVED: Duration = Duration::from_secs(1);
 
-/// The pause before the second attempt; it doubles with each failure…
+/// The pause before the second attempt; each failure doubles the pause.
 const PAUSE_FIRST: Duration = Duration::from_millis(100);
 
-/// …up to this one.
+/// The longest pause between two attempts.
 const PAUSE_LAST: Duration = Duration::from_secs(5);
 
 /// How signal(7) numbers them on every Linux.

@@ -31,9 +31,9 @@ pub(super) enum Course {
     Later,
     /// In pieces of so many bytes, the last of them empty.
     Stream(usize),
-    /// It panics before there is anything, ...
+    /// The handler panics before there is anything of an answer.
     Panics,
-    /// ... or in the middle of a stream.
+    /// The handler panics in the middle of a stream.
     Breaks,
 }
 
@@ -159,9 +159,9 @@ pub(super) fn pattern(number: usize, run: u32, length: usize) -> Vec<u8> {
 /// What stands in the stream to the client.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Reading {
-    /// Whole answers, ...
+    /// Whole answers.
     pub(super) answers: usize,
-    /// ... and where the last of them ends.
+    /// Where the last whole answer ends.
     pub(super) end: usize,
     /// More stands behind that.
     pub(super) partial: bool,

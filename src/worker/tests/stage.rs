@@ -110,9 +110,9 @@ pub(super) struct State {
     pub(super) ends: Vec<usize>,
     /// Where the kernel's counters stood when it began.
     pub(super) origin: Position,
-    /// Of that so much has come, ...
+    /// Bytes of the script that have come.
     pub(super) arrived: usize,
-    /// ... and so much was taken.
+    /// Bytes of the script that the worker has taken.
     pub(super) taken: usize,
     /// The client ends its side when it has sent all.
     pub(super) half_closes: bool,
@@ -149,9 +149,9 @@ pub(super) struct State {
     /// Of the instants of this step one, each as likely as any other.
     chosen: Option<Instant>,
     candidates: usize,
-    /// The one instant at which it is to be, ...
+    /// The one instant at which the worker dies.
     pub(super) dies_at: Option<u64>,
-    /// ... and that was in this step.
+    /// That instant was in this step.
     pub(super) dying: bool,
     pub(super) tally: Tally,
 }
