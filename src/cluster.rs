@@ -13,9 +13,7 @@ use log::LevelFilter;
 
 use crate::config::{Address, Control, Schedule, Settings};
 use crate::error::Error;
-use crate::event::{
-    self, ClusterEvent, MessageHandler, NotAMessage, Observer, Post,
-};
+use crate::event::{self, ClusterEvent, NotAMessage, Observer, Post};
 use crate::http::Handler;
 use crate::master::Mode;
 use crate::master::scheduler::{
@@ -45,7 +43,7 @@ pub struct Cluster {
     settings: Settings,
     scheduler: Box<dyn Scheduler>,
     observer: Option<Observer>,
-    message_handler: Option<MessageHandler>,
+    message_handler: Option<event::MessageHandler>,
     /// The first mistake, told when it is to serve.
     mistake: Option<Error>,
 }
@@ -67,13 +65,8 @@ impl Cluster {
             Schedule::LeastConnections => Box::new(LeastConnections),
             Schedule::IpHash => Box::new(IpHash),
         };
-        Cluster {
-            settings,
-            scheduler,
-            observer: None,
-            message_handler: None,
-            mistake: None,
-        }
+        let (observer, message_handler, mistake) = (None, None, None);
+        Cluster { settings, scheduler, observer, message_handler, mistake }
     }
 
     /// Listens on a further address. `[::]` takes IPv4 too, unless one of the
@@ -409,13 +402,8 @@ impl Default for Cluster {
         let mut settings = Settings::with_defaults(cpus);
         settings.hang_timeout = None;
         let scheduler = Box::new(RoundRobin);
-        Cluster {
-            settings,
-            scheduler,
-            observer: None,
-            message_handler: None,
-            mistake: None,
-        }
+        let (observer, message_handler, mistake) = (None, None, None);
+        Cluster { settings, scheduler, observer, message_handler, mistake }
     }
 }
 
