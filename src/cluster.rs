@@ -13,7 +13,7 @@ use log::LevelFilter;
 
 use crate::config::{Address, Control, Schedule, Settings};
 use crate::error::Error;
-use crate::event::{self, ClusterEvent, NotAMessage, Observer, Post};
+use crate::event::{self, Event, NotAMessage, Observer, Post};
 use crate::http::Handler;
 use crate::master::Mode;
 use crate::master::scheduler::{
@@ -259,15 +259,15 @@ impl Cluster {
     /// in the master's loop: it must not take long.
     ///
     /// ```no_run
-    /// use handoff::{Cluster, ClusterEvent, Request, Response};
+    /// use handoff::{Cluster, Event, Request, Response};
     ///
     /// # fn main() -> std::process::ExitCode {
     /// Cluster::new("3000")
     ///     .observe(|event, post| match event {
-    ///         ClusterEvent::Listening { worker } => {
+    ///         Event::Listening { worker } => {
     ///             post.send(worker, r#"{"hello":"worker"}"#).expect("JSON");
     ///         }
-    ///         ClusterEvent::Message { worker, json } => {
+    ///         Event::Message { worker, json } => {
     ///             eprintln!("{worker} says {json}");
     ///         }
     ///         _ => {}
@@ -283,7 +283,7 @@ impl Cluster {
     /// ```
     pub fn observe(
         mut self,
-        observer: impl FnMut(ClusterEvent<'_>, &mut Post) + 'static,
+        observer: impl FnMut(Event<'_>, &mut Post) + 'static,
     ) -> Cluster {
         self.observer = Some(Box::new(observer));
         self

@@ -17,7 +17,7 @@ use crate::ipc::Message;
 
 /// What has happened to a worker, told in the master.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ClusterEvent<'a> {
+pub enum Event<'a> {
     /// It was started.
     Fork {
         /// Which.
@@ -68,7 +68,7 @@ pub struct Post {
 
 impl Post {
     /// Sends a message to a worker. One that is gone by then gets nothing, as
-    /// [`ClusterEvent::Exit`] tells.
+    /// [`Event::Exit`] tells.
     ///
     /// # Errors
     /// The text is no JSON, one of the channel's own messages, or longer than
@@ -111,7 +111,7 @@ pub(crate) fn checked(json: String) -> Result<String, NotAMessage> {
 }
 
 /// The program's own, in the master.
-pub(crate) type Observer = Box<dyn FnMut(ClusterEvent<'_>, &mut Post)>;
+pub(crate) type Observer = Box<dyn FnMut(Event<'_>, &mut Post)>;
 
 /// The program's own, in a worker.
 pub(crate) type MessageHandler = Box<dyn FnMut(&str)>;

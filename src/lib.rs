@@ -33,7 +33,7 @@ mod worker;
 mod worker_id;
 
 pub use cluster::{Cluster, Worker, is_worker, worker};
-pub use event::{ClusterEvent, NotAMessage, Post};
+pub use event::{Event, NotAMessage, Post};
 pub use http::{Handler, Method, Reply, Request, Response};
 pub use master::scheduler::{
     self, IpHash, LeastConnections, Peer, RoundRobin, Scheduler,

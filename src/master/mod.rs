@@ -69,7 +69,7 @@ use self::workers::{Death, Workers};
 use crate::WorkerId;
 use crate::config::Settings;
 use crate::error::Error;
-use crate::event::{ClusterEvent, Observer};
+use crate::event::{Event as ClusterEvent, Observer};
 use crate::ipc::Message;
 use crate::sys::epoll::Events;
 use crate::sys::lock;

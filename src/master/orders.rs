@@ -21,7 +21,7 @@ use super::{Master, Shutdown};
 use crate::WorkerId;
 use crate::channel;
 use crate::error::Error;
-use crate::event::{ClusterEvent, Post};
+use crate::event::{Event as ClusterEvent, Post};
 use crate::ipc::Message;
 use crate::ipc::json::Reason as JsonFault;
 use crate::ipc::message::{Act, Cluster, Malformed};

@@ -4,7 +4,7 @@
 
 use std::process::ExitCode;
 
-use handoff::{Cluster, ClusterEvent, Request, Response};
+use handoff::{Cluster, Event, Request, Response};
 
 fn main() -> ExitCode {
     Cluster::new("127.0.0.1:0")
@@ -12,7 +12,7 @@ fn main() -> ExitCode {
         .control(None)
         .observe(|event, post| {
             log::info!("told: {event:?}");
-            if let ClusterEvent::Listening { worker } = event {
+            if let Event::Listening { worker } = event {
                 let greeting = r#"{"hello":"worker"}"#;
                 post.send(worker, greeting).expect("it is JSON");
             }
