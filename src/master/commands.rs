@@ -89,7 +89,13 @@ impl Master {
     pub(super) fn reap_strangers(&mut self) -> Result<(), Error> {
         while let Some(pid) = process::ended_child()? {
             match self.workers.find(pid) {
-                Some(worker) => self.reap(worker)?,
+                Some(worker) => {
+                    self.reap(worker)?;
+                    // It lingers: nobody is seen behind its zombie.
+                    if self.workers.pid(worker).is_some() {
+                        break;
+                    }
+                }
                 None if self.upgrade.is_next(pid) => self.watch_next()?,
                 None => {
                     debug!("process {pid} has ended: not one of ours");

@@ -73,6 +73,7 @@ use crate::event::{Event as ClusterEvent, Observer};
 use crate::ipc::Message;
 use crate::sys::epoll::Events;
 use crate::sys::lock;
+use crate::sys::process;
 use crate::sys::signal::{self, SignalFd};
 
 /// Events taken at once.
@@ -139,7 +140,13 @@ pub(crate) fn run(
                     master.traffic.accept(id, key, poller, now);
                 }
                 Source::Channel(worker) => master.attend(worker, event),
-                Source::Process(worker) => master.reap(worker)?,
+                Source::Process(worker) => {
+                    master.reap(worker)?;
+                    // Behind its zombie others may have been overlooked.
+                    if process::is_reaper() {
+                        master.reap_strangers()?;
+                    }
+                }
                 Source::NextMaster => master.watch_next()?,
                 Source::Handover => {
                     let poller = &mut master.poller;
@@ -191,6 +198,9 @@ enum Shutdown {
 impl Master {
     /// A worker has ended, or seems to have. What it had goes to others.
     fn reap(&mut self, worker: WorkerId) -> Result<(), Error> {
+        if self.workers.lingers(worker, &mut self.poller)? {
+            return Ok(());
+        }
         // What it said last may lie in the channel, and counts. That is read
         // before the process is waited for: should a line be worth a kill,
         // its pid is still its own.

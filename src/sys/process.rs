@@ -2,11 +2,14 @@
 //! started with.
 //!
 //! A child is held by a *pidfd*: it is readable once the process has ended,
-//! and it can never name another process that got the same number later.
+//! and it can never name another process that got the same number later. Its
+//! process group has only a number. That is safe to use until the child has
+//! been waited for: a zombie keeps it.
 
+use std::fs;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
-use super::{Error, Result, syscall};
+use super::{Error, Result, poll, syscall};
 
 /// The first descriptor that a spawned program inherits on purpose; 0, 1 and
 /// 2 lie below.
@@ -26,6 +29,13 @@ pub(crate) enum Ended {
     Code(i32),
     /// This signal killed it.
     Signal(i32),
+}
+
+impl Ended {
+    /// It did not catch a SIGTERM, or caught it and sent it to itself anew.
+    pub(crate) fn is_of_sigterm(self) -> bool {
+        self == Ended::Signal(libc::SIGTERM)
+    }
 }
 
 /// A descriptor for any process; readable once that has ended.
@@ -61,11 +71,45 @@ impl Child {
 
     /// Ends the process and everything in its group (`SIGKILL`).
     pub(crate) fn kill(&self) {
-        // The group first: its number is the process's own, and safe to use
-        // only as long as the process has not been waited for.
-        // SAFETY: no pointers are involved.
-        unsafe { libc::kill(-self.pid, libc::SIGKILL) };
+        self.signal_group(libc::SIGKILL);
         self.signal(libc::SIGKILL);
+    }
+
+    /// Asks everything in its group to end (`SIGTERM`).
+    pub(crate) fn terminate_group(&self) {
+        self.signal_group(libc::SIGTERM);
+    }
+
+    /// A descriptor for a process of its group that lives and is another;
+    /// readable once that has ended. `None`: there is none, or none that
+    /// /proc shows. One with a session of its own is in no group of ours
+    /// (setsid(2)).
+    ///
+    /// This asks about every process of the machine: one system call each.
+    pub(crate) fn kin(&self) -> Option<OwnedFd> {
+        let entries = fs::read_dir("/proc").ok()?.flatten();
+        let pids =
+            entries.filter_map(|e| e.file_name().to_str()?.parse().ok());
+        let mut others = pids.filter(|&pid| pid != self.pid);
+        others.find_map(|pid| {
+            let is_kin = || self.is_group_of(pid);
+            let found = is_kin().then(|| open(pid).ok()).flatten()?;
+            // The number may have got another process meanwhile; and a
+            // zombie stays in its group until its parent looks at it.
+            (is_kin() && !poll::any_readable([found.as_fd()].into_iter()))
+                .then_some(found)
+        })
+    }
+
+    fn is_group_of(&self, pid: i32) -> bool {
+        // SAFETY: no pointers are involved.
+        unsafe { libc::getpgid(pid) == self.pid }
+    }
+
+    /// May be called only before the process is waited for.
+    fn signal_group(&self, number: i32) {
+        // SAFETY: no pointers are involved.
+        unsafe { libc::kill(-self.pid, number) };
     }
 
     /// A process that has ended already is no error: it is what was wanted.
@@ -82,9 +126,19 @@ impl Child {
         }
     }
 
-    /// How the process ended, if it has. It is a zombie until then, and this
-    /// may not be called again after.
+    /// How the process ended, if it has. It stays a zombie.
+    pub(crate) fn ended(&self) -> Result<Option<Ended>> {
+        self.waitid(libc::WNOHANG | libc::WNOWAIT)
+    }
+
+    /// The same, and the end of it: whatever it has left in its group is
+    /// killed, and its number may be another's. This may not be called again
+    /// after.
     pub(crate) fn reap(&self) -> Result<Option<Ended>> {
+        if self.ended()?.is_none() {
+            return Ok(None);
+        }
+        self.signal_group(libc::SIGKILL);
         self.waitid(libc::WNOHANG)
     }
 

@@ -10,6 +10,7 @@
 mod common;
 
 mod dispatch;
+mod groups;
 mod listen;
 mod lives;
 mod reload;

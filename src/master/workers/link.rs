@@ -22,6 +22,14 @@ use crate::sys::process::Child;
 pub(super) struct Link {
     pub(super) child: Child,
     process_key: Key,
+    /// Who is watched in its place: it has ended, and left this one in its
+    /// group.
+    kin: Option<OwnedFd>,
+    /// It was sent SIGTERM, and what it leaves behind has as much time to
+    /// heed that as it.
+    pub(super) terminated: bool,
+    /// It was killed, and all of its group with it.
+    pub(super) killed: bool,
     /// Its requests or its memory have passed their limit, and the supervisor
     /// knows.
     pub(super) over_limit: bool,
@@ -77,6 +85,9 @@ impl Link {
         Ok(Link {
             child,
             process_key,
+            kin: None,
+            terminated: false,
+            killed: false,
             over_limit: false,
             hung: false,
             broken: false,
@@ -99,7 +110,43 @@ impl Link {
 
     /// Its end is known: it is watched no longer.
     pub(super) fn forget(&self, poller: &mut Poller) {
-        poller.remove(self.child.as_fd(), self.process_key);
+        let kin = self.kin.as_ref().map(OwnedFd::as_fd);
+        let watched = kin.unwrap_or_else(|| self.child.as_fd());
+        poller.remove(watched, self.process_key);
+    }
+
+    /// SIGKILL, to all of its group.
+    pub(super) fn kill(&mut self) {
+        self.killed = true;
+        self.child.kill();
+    }
+
+    /// Whether it has ended, and somebody in its group has not and still has
+    /// time to. That one is watched from now on, in its place.
+    ///
+    /// Those get SIGTERM only if the worker died of its own: one that caught
+    /// it (npm does) has passed it on to whom it wanted to, and many an app
+    /// takes a second one for "at once".
+    pub(super) fn lingers(
+        &mut self,
+        worker: WorkerId,
+        poller: &mut Poller,
+    ) -> sys::Result<bool> {
+        if !self.terminated || self.killed {
+            return Ok(false);
+        }
+        let Some(ended) = self.child.ended()? else { return Ok(false) };
+        if self.kin.is_none() && ended.is_of_sigterm() {
+            self.child.terminate_group();
+        }
+        let Some(kin) = self.child.kin() else { return Ok(false) };
+        let source = Source::Process(worker);
+        let Ok(key) = poller.add(kin.as_fd(), Interest::Read, source) else {
+            return Ok(false); // What cannot be watched has no time either.
+        };
+        self.forget(poller);
+        (self.kin, self.process_key) = (Some(kin), key);
+        Ok(true)
     }
 
     pub(super) fn age(&self, now: Instant) -> Duration {

@@ -6,6 +6,10 @@
 //!              └ look, over_limit: who hangs, who has grown
 //! ```
 //!
+//! A worker is a process *group*: `run` may be given a script, or npm, with
+//! the app below it. Its first process stands for it, and no other of the
+//! group outlives that; only after a SIGTERM do they have time of their own.
+//!
 //! It owns the processes and their channels. It knows nothing of connections,
 //! which go through a worker's [`Line`] and belong to the traffic, and does
 //! not judge what a worker says. What a worker does wrong costs that worker.
@@ -145,8 +149,9 @@ impl Workers {
 
     /// SIGTERM.
     pub(super) fn terminate(&mut self, worker: WorkerId, why: Reason) {
-        if let Some(link) = self.links.get(&worker) {
+        if let Some(link) = self.links.get_mut(&worker) {
             warn!("worker {worker} is sent SIGTERM: {why}");
+            link.terminated = true;
             link.child.terminate();
         }
     }
@@ -156,7 +161,7 @@ impl Workers {
         if let Some(link) = self.links.get_mut(&worker) {
             warn!("worker {worker} is killed: {why}");
             link.hung |= why == Reason::Hung;
-            link.child.kill();
+            link.kill();
         }
     }
 
@@ -164,13 +169,24 @@ impl Workers {
     pub(super) fn fail(&mut self, worker: WorkerId) {
         if let Some(link) = self.links.get_mut(&worker) {
             link.broken = true;
-            link.child.kill();
+            link.kill();
         }
     }
 
-    /// Takes note of a worker's end, once its pidfd is readable. `None`: it
-    /// has not ended, or is known to have. Its number may be another's after
-    /// this.
+    /// Whether a worker has ended, and left behind others that have time to
+    /// heed SIGTERM.
+    pub(super) fn lingers(
+        &mut self,
+        worker: WorkerId,
+        poller: &mut Poller,
+    ) -> sys::Result<bool> {
+        let link = self.links.get_mut(&worker);
+        link.map_or(Ok(false), |link| link.lingers(worker, poller))
+    }
+
+    /// Takes note of a worker's end, once its pidfd is readable, and kills
+    /// what is left of its group. `None`: it has not ended, or is known to
+    /// have. Its number may be another's after this.
     pub(super) fn reap(
         &mut self,
         worker: WorkerId,
