@@ -197,9 +197,8 @@ impl Master {
             }
             Order::Reply { worker, reply } => {
                 if let Answer::Denied { key, errno } = &reply.answer {
-                    let why = advice(sys::Error::of_listen(*errno));
-                    let place = place(key);
-                    warn!("worker {worker} cannot listen on {place}: {why}");
+                    let why = refusal(key, *errno);
+                    warn!("worker {worker} cannot listen on {why}");
                 }
                 self.workers.act(worker, reply.act(), &self.poller);
             }
@@ -214,8 +213,9 @@ impl Master {
             }
             Order::Open(query) => {
                 let opened = self.open(&query);
+                let now = self.elapsed();
                 if let Some(primary) = &mut self.primary {
-                    primary.opened(query, opened, more);
+                    primary.opened(query, opened, now, more);
                 }
             }
             Order::Close { server, key } => {
@@ -251,6 +251,10 @@ impl Master {
                     warn!("worker {worker} does not listen on {place}");
                 }
                 self.note(Event::Ready { worker });
+            }
+            Order::Refuse { worker, key, errno } => {
+                let why = refusal(&key, errno);
+                self.note(Event::Refused { worker, why });
             }
             Order::Leaving { worker } => self.leaving(worker),
             Order::User { worker, json } => {
@@ -407,6 +411,16 @@ impl Master {
             .then_some(IDLE_AT_STOP.as_millis() as u64);
         let word = Act::Disconnect { idle, give };
         self.workers.dismiss(worker, word, &self.poller);
+    }
+}
+
+/// Where a worker cannot listen, what the system says, and what to do.
+fn refusal(key: &str, errno: i32) -> String {
+    let error = sys::Error::of_listen(errno);
+    let (place, told, advice) = (place(key), error.to_string(), advice(error));
+    match advice == told {
+        true => format!("{place}: {told}"),
+        false => format!("{place}: {told}; {advice}"),
     }
 }
 

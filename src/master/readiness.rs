@@ -6,12 +6,15 @@
 //! ready with its first server.
 //!
 //! ```text
-//!   wanted     what the predecessor of its slot had when it became ready,
-//!              less what that one has closed since
+//!   wanted     what the predecessor of its slot has, as long as that serves;
+//!              of one that died, what that had when it became ready
 //!   listening  what it has itself
 //!   ready      listening ⊇ wanted, and not empty; or "ready" was said,
 //!              where that is asked for (--wait-ready)
 //! ```
+//!
+//! An app may be refused all that it asks for and go on as if nothing were
+//! wrong. It runs, but it is not one that never wanted to listen.
 
 use std::collections::BTreeSet;
 
@@ -21,6 +24,9 @@ pub(crate) struct Readiness {
     wanted: BTreeSet<String>,
     listening: BTreeSet<String>,
     online: bool,
+    /// What it has asked for last, and the system's number of why it did not
+    /// get it.
+    refused: Option<(String, i32)>,
     /// `Some(false)`: "ready" is asked for and was not said yet.
     said: Option<bool>,
 }
@@ -35,6 +41,9 @@ pub(crate) enum Verdict {
     },
     /// It is of no use.
     NotReady,
+    /// The same, since it was refused this server, for the reason with this
+    /// number.
+    Refused { key: String, errno: i32 },
 }
 
 impl Readiness {
@@ -56,6 +65,26 @@ impl Readiness {
         self.online = true;
     }
 
+    /// Its predecessor listens on the server with this key too, by now.
+    pub(crate) fn want(&mut self, key: &str) {
+        self.wanted.insert(key.to_owned());
+    }
+
+    /// Its predecessor does no more.
+    pub(crate) fn do_without(&mut self, key: &str) {
+        self.wanted.remove(key);
+    }
+
+    /// It does not get the server that it asked for.
+    pub(crate) fn refused(&mut self, key: &str, errno: i32) {
+        self.refused = Some((key.to_owned(), errno));
+    }
+
+    /// It gets one.
+    pub(crate) fn granted(&mut self) {
+        self.refused = None;
+    }
+
     /// It listens on the server with this key.
     pub(crate) fn listening(&mut self, key: &str) {
         self.listening.insert(key.to_owned());
@@ -72,8 +101,7 @@ impl Readiness {
         self.said = self.said.map(|_| true);
     }
 
-    /// Where it listens now: what its successor will be measured by, if asked
-    /// when it became ready.
+    /// Where it listens now: what its successor will be measured by.
     pub(crate) fn servers(&self) -> &BTreeSet<String> {
         &self.listening
     }
@@ -91,6 +119,12 @@ impl Readiness {
     pub(crate) fn verdict(&self) -> Verdict {
         let silent = self.said == Some(false);
         let mute = self.listening.is_empty();
+        if mute
+            && self.said != Some(true)
+            && let Some((key, errno)) = self.refused.clone()
+        {
+            return Verdict::Refused { key, errno };
+        }
         if silent || !self.online || (mute && !self.wanted.is_empty()) {
             return Verdict::NotReady;
         }
@@ -177,6 +211,40 @@ mod tests {
         assert_eq!(next.verdict(), Verdict::NotReady);
         next.listening("b");
         assert_eq!(next.verdict(), ready(&["a"]));
+    }
+
+    #[test]
+    fn a_successor_is_measured_by_what_its_predecessor_has_by_now() {
+        let mut next = Readiness::new(wanted(&["a"]), false);
+        next.listening("a");
+        next.want("b");
+        assert!(!next.is_ready());
+        next.do_without("b");
+        assert!(next.is_ready());
+    }
+
+    #[test]
+    fn who_was_refused_all_it_asked_for_is_of_no_use() {
+        let mut worker = Readiness::new(BTreeSet::new(), false);
+        worker.online();
+        worker.refused("a", 98);
+        let refused = Verdict::Refused { key: "a".to_owned(), errno: 98 };
+        assert_eq!(worker.verdict(), refused);
+        worker.granted();
+        assert_eq!(worker.verdict(), ready(&[]));
+        worker.listening("b");
+        worker.refused("a", 98);
+        assert_eq!(worker.verdict(), ready(&[]), "it has another");
+    }
+
+    #[test]
+    fn who_has_said_ready_may_have_been_refused() {
+        let mut worker = Readiness::new(BTreeSet::new(), true);
+        worker.online();
+        worker.refused("a", 98);
+        assert_ne!(worker.verdict(), ready(&[]));
+        worker.said_ready();
+        assert_eq!(worker.verdict(), ready(&[]));
     }
 
     #[test]

@@ -39,8 +39,13 @@ use crate::ipc::Message;
 use crate::ipc::message::{self, Act, Cluster, Listen};
 
 /// How long after it became ready a worker's servers are still those that it
-/// began with, which its successor is to have too.
+/// began with, which its successor is to have too, even if it has died.
 const BEGINNING: Duration = Duration::from_secs(1);
+
+/// How long a successor may take to ask once more for what it was refused,
+/// or for something else: many an app tries again after a second. Its
+/// predecessor serves meanwhile, so to give it up is no loss.
+const SECOND_THOUGHTS: Duration = Duration::from_secs(2);
 
 /// See the [module](self).
 #[derive(Debug)]
@@ -48,7 +53,8 @@ pub(super) struct Primary {
     servers: Servers,
     workers: BTreeMap<WorkerId, Worker>,
     /// Keys of the servers that the worker of each slot had when it began to
-    /// serve, and still has; its successor is measured by them.
+    /// serve, and still has. A successor is measured by them if that worker
+    /// is dead, else by all that it has.
     wanted: BTreeMap<usize, BTreeSet<String>>,
     /// A worker must say "ready".
     wait_ready: bool,
@@ -65,6 +71,9 @@ struct Worker {
     admitted: Option<Duration>,
     /// When it is judged by what it has got ready; `None` once it is ready.
     judged_at: Option<Duration>,
+    /// When it is given up before that: it was refused all it asked for, and
+    /// its predecessor serves.
+    given_up_at: Option<Duration>,
     handles: Handles,
 }
 
@@ -89,15 +98,28 @@ impl Primary {
         slot: usize,
         now: Duration,
     ) {
-        let wanted = self.wanted.get(&slot).cloned().unwrap_or_default();
+        let wanted = self.measure(slot);
         let new = Worker {
             slot,
             readiness: Readiness::new(wanted, self.wait_ready),
             admitted: None,
             judged_at: Some(now + self.boot_timeout),
+            given_up_at: None,
             handles: Handles::default(),
         };
         self.workers.insert(worker, new);
+    }
+
+    /// What a worker that begins in this slot is to have.
+    fn measure(&self, slot: usize) -> BTreeSet<String> {
+        let serving = || self.workers.values().filter(|it| it.serves(slot));
+        match serving().next() {
+            Some(_) => {
+                let servers = serving().flat_map(|it| it.readiness.servers());
+                servers.cloned().collect()
+            }
+            None => self.wanted.get(&slot).cloned().unwrap_or_default(),
+        }
     }
 
     /// A worker takes connections, of every server that it listens on.
@@ -227,7 +249,9 @@ impl Primary {
                 out.push(Order::Online { worker: id });
             }
             Act::QueryServer(listen) => {
+                let before = out.len();
                 self.servers.query(id, ack, listen, out);
+                self.heed_answer(id, now, &out[before..]);
             }
             Act::Listening { server, .. } => {
                 self.listening(id, &server, now, out);
@@ -269,6 +293,7 @@ impl Primary {
         let Some((server, key)) = self.servers.find(listen) else { return };
         let Some(worker) = self.workers.get_mut(&id) else { return };
         worker.readiness.listening(key);
+        worker.given_up_at = None;
         let Some(since) = worker.admitted else {
             return worker.look_whether_ready(id, out);
         };
@@ -276,6 +301,39 @@ impl Primary {
         out.push(Order::Join { worker: id, slot, server });
         if now < since + BEGINNING {
             self.wanted.entry(slot).or_default().insert(key.to_owned());
+        }
+        let heirs = self.workers.values_mut().filter(|it| it.is_heir(slot));
+        heirs.for_each(|heir| heir.readiness.want(key));
+    }
+
+    /// What the answer to its query means for a worker.
+    fn heed_answer(
+        &mut self,
+        id: WorkerId,
+        now: Duration,
+        answer: &[Order<'_>],
+    ) {
+        let Some(worker) = self.workers.get(&id) else { return };
+        let (slot, mute) =
+            (worker.slot, worker.readiness.servers().is_empty());
+        let relieves = self.workers.values().any(|it| it.serves(slot));
+        let is_hopeless = mute && relieves && !self.wait_ready;
+        let Some(worker) = self.workers.get_mut(&id) else { return };
+        worker.given_up_at = None;
+        match answer {
+            [Order::Reply { reply, .. }] => match &reply.answer {
+                Answer::Denied { key, errno } => {
+                    worker.readiness.refused(key, *errno);
+                    worker.given_up_at =
+                        is_hopeless.then(|| now + SECOND_THOUGHTS);
+                }
+                Answer::Granted { .. } | Answer::Done => {
+                    worker.readiness.granted();
+                }
+            },
+            [Order::Share(_)] => worker.readiness.granted(),
+            // It is still to be opened.
+            _ => {}
         }
     }
 
@@ -286,10 +344,18 @@ impl Primary {
         out.push(Order::Leave { worker: id, server });
         let Some(worker) = self.workers.get_mut(&id) else { return };
         worker.readiness.closed(key);
-        if worker.admitted.is_some()
-            && let Some(wanted) = self.wanted.get_mut(&worker.slot)
-        {
+        if worker.admitted.is_none() {
+            return;
+        }
+        let slot = worker.slot;
+        if let Some(wanted) = self.wanted.get_mut(&slot) {
             wanted.remove(key);
+        }
+        for (&id, heir) in &mut self.workers {
+            if heir.is_heir(slot) {
+                heir.readiness.do_without(key);
+                heir.look_whether_ready(id, out);
+            }
         }
     }
 }
@@ -302,9 +368,12 @@ impl Primary {
         &mut self,
         query: Query<'a>,
         opened: Result<Opened, i32>,
+        now: Duration,
         out: &mut Vec<Order<'a>>,
     ) {
+        let (id, before) = (query.worker, out.len());
         self.servers.opened(query, opened, out);
+        self.heed_answer(id, now, &out[before..]);
     }
 
     /// A socket is on its way to who shares it, or why not, in the system's
@@ -327,16 +396,20 @@ impl Primary {
 
 /// Time.
 impl Primary {
-    /// Judges the workers whose time to become ready is over.
+    /// Judges the workers whose time to become ready is over, or who have no
+    /// use for it.
     pub(super) fn judge(&mut self, now: Duration, out: &mut Vec<Order<'_>>) {
         for (&id, worker) in &mut self.workers {
-            if worker.judged_at.is_none_or(|at| at > now) {
+            if worker.deadline().is_none_or(|at| at > now) {
                 continue;
             }
             worker.judged_at = None;
             match worker.readiness.verdict() {
                 // The supervisor has a clock of its own for that.
                 Verdict::NotReady => {}
+                Verdict::Refused { key, errno } => {
+                    out.push(Order::Refuse { worker: id, key, errno });
+                }
                 Verdict::Ready { missing } => {
                     out.push(Order::Ready { worker: id, missing });
                 }
@@ -371,12 +444,28 @@ impl Primary {
     /// When the next worker is to be judged, or the next server goes.
     pub(super) fn deadline(&self) -> Option<Duration> {
         let workers = self.workers.values();
-        let judged = workers.filter_map(|worker| worker.judged_at);
+        let judged = workers.filter_map(Worker::deadline);
         judged.chain(self.servers.deadline()).min()
     }
 }
 
 impl Worker {
+    /// Whether it takes the connections of this slot.
+    fn serves(&self, slot: usize) -> bool {
+        self.slot == slot && self.admitted.is_some()
+    }
+
+    /// Whether it does not, but may be about to.
+    fn is_heir(&self, slot: usize) -> bool {
+        self.slot == slot && self.admitted.is_none()
+    }
+
+    /// When it is judged.
+    fn deadline(&self) -> Option<Duration> {
+        let at = self.judged_at?;
+        Some(self.given_up_at.map_or(at, |early| early.min(at)))
+    }
+
     fn look_whether_ready(&mut self, id: WorkerId, out: &mut Vec<Order<'_>>) {
         if self.judged_at.is_some() && self.readiness.is_ready() {
             self.judged_at = None;

@@ -40,6 +40,10 @@ pub(crate) enum Order<'a> {
     /// The worker is ready, but for the servers with these keys, which its
     /// predecessor had.
     Ready { worker: WorkerId, missing: Vec<String> },
+    /// The worker is not ready and will not be: it was refused the server
+    /// with this key, for the reason with the system's number, and has asked
+    /// for no other.
+    Refuse { worker: WorkerId, key: String, errno: i32 },
     /// The worker will end because it wants to: nothing more goes to it.
     Leaving { worker: WorkerId },
     /// The app says this to the program that the master runs in.

@@ -82,6 +82,14 @@ pub enum Event {
         /// It has taken at least one connection.
         proven: bool,
     },
+    /// It will never be ready: it was refused all that it wanted to listen
+    /// on, and runs on. One that is ready already is let be.
+    Refused {
+        /// Which.
+        worker: WorkerId,
+        /// Where, and the system's reason.
+        why: String,
+    },
     /// It has not moved for the hang timeout.
     Hung {
         /// Which.
@@ -189,6 +197,8 @@ pub enum Failure {
     NotStarted(String),
     /// It was given this long to become ready.
     NotReady(Duration),
+    /// It cannot listen where it wants to: where that is, and why.
+    Refused(String),
     /// It ended too early.
     Exited(Exit),
     /// It announced its leave too early.
@@ -206,6 +216,8 @@ pub enum Failure {
 pub enum Reason {
     /// It was not ready in time.
     NotReady,
+    /// It listens nowhere, since it was refused what it asked for.
+    Refused,
     /// It lost its channel before it had lived, and did not exit.
     ChannelEnded,
     /// It does not move.
@@ -307,6 +319,7 @@ impl fmt::Display for Failure {
             Failure::NotReady(limit) => {
                 write!(f, "was not ready within {limit:?}")
             }
+            Failure::Refused(why) => write!(f, "cannot listen on {why}"),
             Failure::Exited(how) => how.fmt(f),
             Failure::Left => f.write_str("left as soon as it had come"),
             Failure::ChannelEnded => f.write_str("closed its channel"),
@@ -320,6 +333,7 @@ impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Reason::NotReady => "it was not ready in time",
+            Reason::Refused => "it cannot listen where it wants to",
             Reason::ChannelEnded => "it closed its channel and did not exit",
             Reason::Hung => "it hangs",
             Reason::Broken => "it breaks the rules of its channel",

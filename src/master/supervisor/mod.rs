@@ -112,6 +112,7 @@ impl Supervisor {
             Event::Exited { worker, how, proven } => {
                 self.exited(worker, how, proven);
             }
+            Event::Refused { worker, why } => self.refused(worker, why),
             Event::Hung { worker } => {
                 self.fail(worker, Reason::Hung, Failure::Hung);
             }
@@ -243,6 +244,14 @@ impl Supervisor {
                 self.slots[slot].seat = Seat::Replacing { old, new };
             }
             Seat::Vacant | Seat::Ready(_) => {}
+        }
+    }
+
+    fn refused(&mut self, id: WorkerId, why: String) {
+        let mut newcomers =
+            self.slots.iter().filter_map(|slot| slot.seat.newcomer());
+        if newcomers.any(|new| new.worker.id == id) {
+            self.put_down(id, Reason::Refused, Failure::Refused(why));
         }
     }
 

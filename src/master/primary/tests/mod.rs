@@ -124,7 +124,8 @@ impl Talk {
                 let did = format!("open {}", query.key);
                 let opened = open(&query.listen, query.server);
                 let opened = self.trouble.take().map_or(Ok(opened), Err);
-                self.primary.opened(query, opened, &mut more);
+                let now = self.now;
+                self.primary.opened(query, opened, now, &mut more);
                 did
             }
             Order::Close { key, .. } => format!("close {key}"),
@@ -146,6 +147,9 @@ impl Talk {
                 all if all.is_empty() => format!("{worker} is ready"),
                 missing => format!("{worker} is ready without {missing}"),
             },
+            Order::Refuse { worker, key, errno } => {
+                format!("{worker} was refused {key}: {errno}")
+            }
             Order::Leaving { worker } => format!("{worker} leaves"),
             Order::User { worker, json } => format!("{worker} says {json}"),
         };

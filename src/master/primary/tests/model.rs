@@ -60,6 +60,8 @@ pub(super) enum Did {
     /// It was said to be ready, or is past its time.
     Settle,
     Get(ServerId),
+    /// It does not get what it asked for.
+    Lack(String, i32),
     Listen(String),
     Close(ServerId, String),
     /// The socket did not get there.
@@ -259,11 +261,45 @@ impl Model {
         false
     }
 
+    /// Who takes the connections of a slot, `n` entries on.
+    fn serving(&self, slot: usize, n: usize) -> Vec<u32> {
+        let started = self.diary[..n].iter().filter(
+            |entry| matches!(entry.did, Did::Start { slot: it } if it == slot),
+        );
+        let ids = started.map(|entry| entry.worker);
+        ids.filter(|&id| self.admitted_by(id, n).is_some()).collect()
+    }
+
+    /// Those that do not.
+    pub(super) fn heirs(&self, slot: usize) -> Vec<u32> {
+        let mut ids = self.living();
+        ids.retain(|&id| self.slot(id) == slot && self.admitted(id).is_none());
+        ids
+    }
+
     fn is_measure(&self, worker: u32, key: &str) -> bool {
         let (start, slot) = self.start(worker);
-        let mut all = self.of(worker, self.diary.len());
-        self.is_wanted(slot, key, start)
-            && !all.any(|e| matches!(&e.did, Did::Close(_, it) if it == key))
+        let serving = self.serving(slot, start);
+        let mut is = match serving.is_empty() {
+            true => self.is_wanted(slot, key, start),
+            false => serving.iter().any(|&it| self.listened(it, key, start)),
+        };
+        for (n, entry) in self.diary.iter().enumerate().skip(start) {
+            let listens = match &entry.did {
+                Did::Listen(it) if it == key => true,
+                Did::Close(_, it) if it == key => false,
+                _ => continue,
+            };
+            if entry.worker == worker {
+                is = is && listens;
+            } else if self.slot(entry.worker) == slot
+                && self.admitted_by(entry.worker, n).is_some()
+                && self.admitted_by(worker, n).is_none()
+            {
+                is = listens;
+            }
+        }
+        is
     }
 
     pub(super) fn missing(&self, worker: u32) -> Vec<String> {
@@ -277,7 +313,40 @@ impl Model {
     }
 
     fn is_mute(&self, worker: u32) -> bool {
-        !wishes().iter().any(|wish| self.listens(worker, &wish.key))
+        self.was_mute(worker, self.diary.len())
+    }
+
+    fn was_mute(&self, worker: u32, n: usize) -> bool {
+        !wishes().iter().any(|wish| self.listened(worker, &wish.key, n))
+    }
+
+    /// What a worker was refused that has nothing, and why.
+    pub(super) fn refused(&self, worker: u32) -> Option<(String, i32)> {
+        let says = |entry: &Entry| match &entry.did {
+            Did::Lack(key, errno) => Some(Some((key.clone(), *errno))),
+            Did::Get(_) => Some(None),
+            _ => None,
+        };
+        let refused = self.last(worker, self.diary.len(), says).flatten();
+        let said = self.wait_ready && self.did(worker, &Did::SayReady);
+        refused.filter(|_| self.is_mute(worker) && !said)
+    }
+
+    /// When a worker is given up that others may serve without.
+    fn end_of_patience(&self, worker: u32) -> Option<Duration> {
+        let mut all = self.diary.iter().enumerate().rev();
+        let (n, entry) = all.find(|(_, entry)| {
+            entry.worker == worker
+                && matches!(
+                    entry.did,
+                    Did::Lack(..) | Did::Get(_) | Did::Listen(_)
+                )
+        })?;
+        let hopeless = matches!(entry.did, Did::Lack(..))
+            && !self.wait_ready
+            && self.was_mute(worker, n)
+            && !self.serving(self.slot(worker), n).is_empty();
+        hopeless.then(|| entry.at + Duration::from_secs(2))
     }
 
     pub(super) fn is_settled(&self, worker: u32) -> bool {
@@ -398,7 +467,8 @@ impl Model {
     }
 
     fn judgement(&self, worker: u32) -> Duration {
-        self.diary[self.start(worker).0].at + self.boot
+        let boot = self.diary[self.start(worker).0].at + self.boot;
+        self.end_of_patience(worker).map_or(boot, |at| at.min(boot))
     }
 
     pub(super) fn deadline(&self) -> Option<Duration> {

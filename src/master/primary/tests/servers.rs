@@ -61,24 +61,109 @@ fn a_query_that_is_too_long_or_one_too_many_is_denied() {
     assert_eq!(talk.hear(ONE, &query(1, 9, &place(0))).len(), 1);
 }
 
-#[test]
-fn a_successor_is_ready_when_it_listens_where_its_predecessor_does() {
+/// Worker 1 serves on three ports; the last is not one of its beginning.
+fn serving_late() -> Talk {
     let mut talk = serving();
-    // Within a second of its beginning; the next is later.
     talk.now += Duration::from_secs(1) - MILLISECOND;
     let joins = listen_on(&mut talk, ONE, 3101);
     assert_eq!(joins, ["1 in slot 0 joins 2"]);
     talk.now += MILLISECOND;
     assert_eq!(listen_on(&mut talk, ONE, 3102), ["1 in slot 0 joins 3"]);
+    talk
+}
+
+#[test]
+fn a_successor_is_ready_when_it_listens_where_its_predecessor_does() {
+    let mut talk = serving_late();
     talk.start(TWO, 0);
     assert_eq!(listen_on(&mut talk, TWO, 3101), [""; 0]);
-    assert_eq!(listen_on(&mut talk, TWO, 3100), ["2 is ready"]);
-    listen_on(&mut talk, TWO, 3102);
+    assert_eq!(listen_on(&mut talk, TWO, 3100), [""; 0]);
+    assert_eq!(listen_on(&mut talk, TWO, 3102), ["2 is ready"]);
     let joins = [1, 2, 3].map(|id| format!("2 in slot 0 joins {id}"));
     assert_eq!(talk.admit(TWO), joins);
     // Another slot's has no predecessor.
     talk.start(WorkerId(3), 1);
     assert_eq!(listen_on(&mut talk, WorkerId(3), 3102), ["3 is ready"]);
+}
+
+#[test]
+fn what_its_predecessor_does_meanwhile_counts() {
+    let mut talk = serving();
+    talk.now += Duration::from_secs(60);
+    talk.start(TWO, 0);
+    // So late that nobody else would have to have it.
+    listen_on(&mut talk, ONE, 3101);
+    assert_eq!(listen_on(&mut talk, TWO, 3100), [""; 0]);
+    let closed = talk.hear(ONE, &close(&key(3101)));
+    assert_eq!(closed, ["1 leaves 2", "2 is ready"]);
+}
+
+#[test]
+fn who_succeeds_the_dead_is_measured_by_their_beginning() {
+    let mut talk = serving_late();
+    talk.primary.withdrawn(ONE);
+    talk.primary.lost(ONE);
+    talk.start(TWO, 0);
+    assert_eq!(listen_on(&mut talk, TWO, 3101), [""; 0]);
+    assert_eq!(listen_on(&mut talk, TWO, 3100), ["2 is ready"]);
+}
+
+/// A worker asks for a server that cannot be opened.
+fn refused(talk: &mut Talk, worker: WorkerId, port: u16) {
+    talk.trouble = Some(98);
+    let told = talk.hear(worker, &query(1, 0, &place(port))).concat();
+    assert!(told.contains(r#""errno":-98,"#), "{told}");
+}
+
+#[test]
+fn the_first_whose_only_server_was_refused_is_not_ready_when_its_time_is_up() {
+    let mut talk = Talk::new(false);
+    talk.start(ONE, 0);
+    talk.hear(ONE, ONLINE);
+    refused(&mut talk, ONE, 3100);
+    talk.now = BOOT - MILLISECOND;
+    assert_eq!(talk.judge(), [""; 0], "it may try again until then");
+    talk.now = BOOT;
+    assert_eq!(talk.judge(), [format!("1 was refused {KEY}: 98")]);
+    assert_eq!(talk.judge(), [""; 0]);
+}
+
+#[test]
+fn a_successor_that_was_refused_all_is_given_up_before_its_time() {
+    let mut talk = serving();
+    talk.start(TWO, 0);
+    talk.hear(TWO, ONLINE);
+    refused(&mut talk, TWO, 3101);
+    // It tries again after a second.
+    talk.now += Duration::from_secs(1);
+    refused(&mut talk, TWO, 3101);
+    talk.now += Duration::from_secs(2) - MILLISECOND;
+    assert_eq!(talk.judge(), [""; 0]);
+    talk.now += MILLISECOND;
+    assert_eq!(talk.primary.deadline(), Some(talk.now));
+    let words = format!("2 was refused {}: 98", key(3101));
+    assert_eq!(talk.judge(), [words]);
+    assert_eq!(talk.primary.deadline(), None);
+}
+
+#[test]
+fn a_successor_that_gets_something_else_has_all_its_time() {
+    for first in [true, false] {
+        let mut talk = serving();
+        listen_on(&mut talk, ONE, 3101);
+        talk.start(TWO, 0);
+        talk.hear(TWO, ONLINE);
+        if first {
+            listen_on(&mut talk, TWO, 3101);
+        }
+        refused(&mut talk, TWO, 3102);
+        if !first {
+            listen_on(&mut talk, TWO, 3101);
+        }
+        assert_eq!(talk.primary.deadline(), Some(BOOT));
+        talk.now = BOOT;
+        assert_eq!(talk.judge(), [format!("2 is ready without {KEY}")]);
+    }
 }
 
 #[test]

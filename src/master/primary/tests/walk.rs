@@ -67,7 +67,10 @@ impl Walk {
         let mut expected = Orders::new();
         for id in model.late() {
             model.note(id, Did::Settle);
-            if model.is_of_use(id) {
+            if let Some((key, errno)) = model.refused(id) {
+                let worker = WorkerId(id);
+                expected.push(Order::Refuse { worker, key, errno });
+            } else if model.is_of_use(id) {
                 let (worker, missing) = (WorkerId(id), model.missing(id));
                 expected.push(Order::Ready { worker, missing });
             }
@@ -189,6 +192,11 @@ impl Walk {
                 if let Some(server) = it.map(|it| it.id) {
                     model.note(id, Did::Close(server, key));
                     out.push(Order::Leave { worker, server });
+                    if model.admitted(id).is_some() {
+                        for heir in model.heirs(model.slot(id)) {
+                            self.expect_ready(heir, out);
+                        }
+                    }
                 }
             }
             Deed::SayReady => {
@@ -278,6 +286,7 @@ impl Walk {
             out.push(Order::Open(Query { worker, ack, server, key, listen }));
             if let Some(errno) = trouble {
                 let key = wish.key;
+                model.note(id, Did::Lack(key.clone(), errno));
                 out.push(reply(id, ack, Answer::Denied { key, errno }));
                 return;
             }
@@ -340,7 +349,8 @@ impl Walk {
             if let Order::Open(query) = &order {
                 let opened = open_on_few(&query.listen, query.server);
                 let opened = trouble.take().map_or(Ok(opened), Err);
-                self.primary.opened(query.clone(), opened, &mut more);
+                let (query, now) = (query.clone(), self.model.now);
+                self.primary.opened(query, opened, now, &mut more);
             }
             if let Order::Share(share) = &order {
                 let shared = trouble.take().map_or(Ok(()), Err);
