@@ -13,6 +13,7 @@ mod dispatch;
 mod groups;
 mod listen;
 mod lives;
+mod readiness;
 mod reload;
 mod words;
 
