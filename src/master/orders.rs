@@ -414,13 +414,13 @@ impl Master {
     }
 }
 
-/// Where a worker cannot listen, what the system says, and what to do.
+/// Where a worker cannot listen, why, what to do, and the system's words.
 fn refusal(key: &str, errno: i32) -> String {
     let error = sys::Error::of_listen(errno);
     let (place, told, advice) = (place(key), error.to_string(), advice(error));
     match advice == told {
         true => format!("{place}: {told}"),
-        false => format!("{place}: {told}; {advice}"),
+        false => format!("{place}: {advice} ({told})"),
     }
 }
 
