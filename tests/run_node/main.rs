@@ -14,6 +14,7 @@ mod listen;
 mod lives;
 mod reload;
 mod words;
+mod wrappers;
 
 use std::process::Command;
 

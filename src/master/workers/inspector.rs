@@ -25,7 +25,11 @@ const DEFAULT: u16 = 9229;
 const LEAST: u16 = 1024;
 
 /// Node's options whose value is a word of its own.
-const WITH_VALUE: [&str; 9] = [
+const WITH_VALUE: [&str; 13] = [
+    "-e",
+    "--eval",
+    "-p",
+    "--print",
     "-r",
     "--require",
     "--import",
@@ -50,11 +54,11 @@ impl Inspector {
     /// What these words ask for, and what `NODE_OPTIONS` does; `None`: no
     /// debugger is to listen.
     pub(super) fn of(words: &[&str], options: &str) -> Option<Inspector> {
-        if let Some((base, at)) = asked(own_options(words)) {
+        if let Some((base, at)) = asked(&own_options(words)) {
             return Some(Inspector { base, at: Some(at) });
         }
-        let options = options.split_ascii_whitespace();
-        let (base, _) = asked(options.enumerate())?;
+        let words: Vec<&str> = options.split_ascii_whitespace().collect();
+        let (base, _) = asked(&self::options(&words, 0))?;
         Some(Inspector { base, at: None })
     }
 
@@ -75,44 +79,55 @@ impl Inspector {
     }
 }
 
-/// The words between a program that is Node and its script, by their numbers.
-fn own_options<'a>(
-    words: &[&'a str],
-) -> impl Iterator<Item = (usize, &'a str)> {
+/// One option: its name, its value if it has one, and the number of the word
+/// behind it.
+type Said<'a> = (&'a str, &'a str, usize);
+
+/// The options between a program that is Node and its script.
+fn own_options<'a>(words: &[&'a str]) -> Vec<Said<'a>> {
     let name = words.first().and_then(|path| path.rsplit('/').next());
     let is_node = name.is_some_and(|name| name.starts_with("node"));
-    let words = if is_node { words } else { &[] };
-    let mut is_value = false;
-    words.iter().copied().enumerate().skip(1).take_while(move |(_, word)| {
-        let is_ours = is_value || word.starts_with('-') && *word != "--";
-        is_value = !is_value && WITH_VALUE.contains(word);
-        is_ours
-    })
+    if is_node { options(words, 1) } else { Vec::new() }
+}
+
+/// The options from the word with this number to the first that is none.
+fn options<'a>(words: &[&'a str], first: usize) -> Vec<Said<'a>> {
+    let mut all = Vec::new();
+    let mut words = words.iter().copied().enumerate().skip(first);
+    while let Some((number, word)) = words.next()
+        && word.starts_with('-')
+        && word != "--"
+    {
+        all.push(match word.split_once('=') {
+            Some((name, value)) => (name, value, number + 1),
+            None if WITH_VALUE.contains(&word) => {
+                let value = words.next().map_or("", |(_, value)| value);
+                (word, value, number + 2)
+            }
+            None => (word, "", number + 1),
+        });
+    }
+    all
 }
 
 /// The port that is asked for, and the number of the word behind that which
 /// asks.
-fn asked<'a>(
-    words: impl Iterator<Item = (usize, &'a str)>,
-) -> Option<(u16, usize)> {
-    let mut found: Option<(u16, usize)> = None;
-    for (number, word) in words {
-        let (name, value) = word.split_once('=').unwrap_or((word, ""));
-        let before = found.map_or(DEFAULT, |(port, _)| port);
-        match name {
-            "--inspect" | "--inspect-brk" | "--inspect-wait" => {
-                let port = port_in(value).unwrap_or(before);
-                found = Some((port, number + 1));
-            }
+fn asked(options: &[Said<'_>]) -> Option<(u16, usize)> {
+    let mut port = DEFAULT;
+    let mut behind = None;
+    for (name, value, end) in options {
+        let asks = match *name {
+            "--inspect" | "--inspect-brk" | "--inspect-wait" => true,
             // It says where, not that.
-            "--inspect-port" | "--debug-port" if found.is_some() => {
-                let port = port_in(value).unwrap_or(before);
-                found = Some((port, number + 1));
-            }
-            _ => {}
+            "--inspect-port" | "--debug-port" => false,
+            _ => continue,
+        };
+        port = port_in(value).unwrap_or(port);
+        if asks || behind.is_some() {
+            behind = Some(*end);
         }
     }
-    found
+    Some((port, behind?))
 }
 
 /// `PORT` or `HOST:PORT`; a host alone says nothing of a port.
@@ -140,6 +155,9 @@ mod tests {
             ("node --inspect=localhost app.js", 9229, 2),
             ("node --inspect-wait --no-warnings app.js", 9229, 2),
             ("node -r ./x.js --inspect --inspect-port=9300 a.js", 9300, 5),
+            ("node --inspect --inspect-port 9300 app.js", 9300, 4),
+            ("node --inspect-port=9300 --inspect app.js", 9300, 3),
+            ("node --inspect --env-file x app.js", 9229, 2),
             ("node --inspect=0 app.js", 0, 2),
         ] {
             let expected = Inspector { base, at: Some(at) };
@@ -154,6 +172,7 @@ mod tests {
             "node app.js --inspect",
             "node -- --inspect",
             "node -r --inspect app.js",
+            "node -e --inspect",
             "node --inspect-port=9300 app.js",
             "sh --inspect app.js",
             "",

@@ -159,7 +159,7 @@ impl Late {
         if count > 1 {
             // Two have the port: each has said SO_REUSEPORT.
             let line = format!(
-                "{count} workers listen on {port} themselves, as with \
+                "workers listen on {port} themselves, as with \
                  reusePort: true: the kernel shares connections out among \
                  them, and the master passes on none"
             );
