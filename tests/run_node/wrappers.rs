@@ -135,6 +135,7 @@ impl Drop for Typed {
 }
 
 /// One row: what is typed, and the first line that is told of it.
+#[allow(clippy::print_stdout, reason = "the table is for people to read")]
 fn row(options: &str, typed: &str, told: &str) {
     let desk = Desk::new(&format!("typed-{}", typed.replace([' ', '/'], "_")));
     let words: Vec<&str> = typed.split(' ').collect();
