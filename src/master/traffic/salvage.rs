@@ -48,7 +48,7 @@ impl Traffic {
         let guilty = death.hung || death.broken || is_guilty(death.how);
         // Nobody follows one that was leaving: its successor serves already.
         let tried =
-            matches!(self.onward, Onward::Worker) && death.leaving.is_none();
+            matches!(self.onward, Onward::Worker) && !death.is_leaving();
         let sound = !is_wild(death.how) && !death.broken;
         let mut ended = Vec::new();
         let mut moved = Vec::new();

@@ -97,6 +97,13 @@ pub(super) struct Death {
     pub(super) announced: bool,
 }
 
+impl Death {
+    /// It was told to go, or has said that it goes: another has its place.
+    pub(super) fn is_leaving(&self) -> bool {
+        self.leaving.is_some() || self.announced
+    }
+}
+
 /// Processes.
 impl Workers {
     pub(super) fn new(
