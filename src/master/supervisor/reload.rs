@@ -168,7 +168,7 @@ impl Supervisor {
             && let Awaited::Lived { ready } = new.awaited
         {
             self.admit(at, new.worker, ready);
-            let why = match old.worn {
+            let why = match old.over_limit {
                 true => Parting::Recycle,
                 false => Parting::Reload,
             };
