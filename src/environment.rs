@@ -26,6 +26,8 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 pub(crate) const CHANNEL: &str = "NODE_CHANNEL_FD";
 pub(crate) const CHANNEL_MODE: &str = "NODE_CHANNEL_SERIALIZATION_MODE";
 pub(crate) const WORKER_ID: &str = "NODE_UNIQUE_ID";
+/// Words before those that Node is started with (node(1)).
+pub(crate) const NODE_OPTIONS: &str = "NODE_OPTIONS";
 pub(crate) const WORKER_INDEX: &str = "HANDOFF_WORKER_INDEX";
 pub(crate) const WORKER_REGION: &str = "HANDOFF_WORKER_REGION";
 
@@ -45,10 +47,19 @@ pub(crate) fn of_channel(number: RawFd) -> Vec<String> {
 }
 
 /// The environment of a worker: ours, less what is for this process alone,
-/// and what it is told beside that.
+/// and what it is told beside that, or instead.
 pub(crate) fn for_worker(told: Vec<String>) -> Vec<CString> {
-    let told = told.into_iter().map(OsString::from);
-    environment(|name| !is_our_own(name), told)
+    let is_told = |name: &OsStr| {
+        let is_it = |pair: &String| {
+            let (told, _) = pair.split_once('=').unwrap_or((pair, ""));
+            name == told
+        };
+        told.iter().any(is_it)
+    };
+    environment(
+        |name| !is_our_own(name) && !is_told(name),
+        told.iter().map(OsString::from),
+    )
 }
 
 /// The same for the next master, which is the same service as this one.

@@ -8,7 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Whose decisions are values: no kernel, no clock, no file, no log.
-const PURE: [&str; 17] = [
+const PURE: [&str; 19] = [
     "src/config",
     "src/control/protocol",
     "src/control/status",
@@ -22,6 +22,8 @@ const PURE: [&str; 17] = [
     "src/master/server",
     "src/master/supervisor",
     "src/master/traffic/limits",
+    "src/master/workers/advice",
+    "src/master/workers/inspector",
     "src/master/workers/watch",
     "src/salvage",
     "src/worker/node/dialogue",

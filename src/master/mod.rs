@@ -391,12 +391,19 @@ impl Master {
             self.workers.say(worker, &message, &self.poller);
         }
         self.tick_primary();
+        self.look_at_the_late();
         self.look_for_the_hung();
         self.control.tick(&mut self.poller, now);
         self.look_for_the_overgrown();
         self.notifier.tick(now);
         self.supervisor.tick(self.elapsed(), &mut self.actions);
         Ok(())
+    }
+
+    fn look_at_the_late(&mut self) {
+        let Some(primary) = &self.primary else { return };
+        let lack = |worker| primary.lack(worker);
+        self.workers.look_at_the_late(self.now, lack);
     }
 
     fn look_for_the_hung(&mut self) {
@@ -440,8 +447,13 @@ fn log_exit(worker: WorkerId, death: &Death, others: usize) {
         0 => String::new(),
         n => format!("; {n} connections it had not received go to others"),
     };
-    let line =
-        format!("worker {worker}, pid {pid}, {words} after {age:.1} s{moved}");
+    let why = match (death.leaving, death.announced) {
+        (Some(why), _) => format!(": {why}"),
+        (None, true) => ": it wanted to".to_owned(),
+        (None, false) => String::new(),
+    };
+    let life = format!("{words} after {age:.1} s{why}");
+    let line = format!("worker {worker}, pid {pid}, {life}{moved}");
     match how {
         Exit::Code(0) => info!("{line}"),
         Exit::Code(_) | Exit::Signal(_) => warn!("{line}"),

@@ -16,7 +16,7 @@ use log::{debug, error, info, warn};
 
 use super::listener::advice;
 use super::primary::{Answer, Opened, Order, Query, place};
-use super::supervisor::{Action, Event, Report};
+use super::supervisor::{Action, Event, Parting, Report};
 use super::{Master, Shutdown};
 use crate::WorkerId;
 use crate::channel;
@@ -29,6 +29,9 @@ use crate::sys::{self, epoll};
 
 /// How long idle clients may take for one more request while we stop.
 const IDLE_AT_STOP: Duration = Duration::from_millis(500);
+
+/// With what Bun begins a line on a channel that is to carry JSON.
+const BUNS: u8 = 2;
 
 /// What workers say.
 impl Master {
@@ -85,6 +88,14 @@ impl Master {
     ) -> Result<(), Error> {
         let message = match Message::parse(line) {
             Ok(message) => message,
+            Err(_)
+                if line.first() == Some(&BUNS) && self.primary.is_some() =>
+            {
+                return Err(Error::protocol(
+                    "it speaks as Bun does, which takes no connections from \
+                     a parent: start it without handoff, or the app with node",
+                ));
+            }
             // JSON.stringify writes what no strict reader takes, such as half
             // an emoji. That is the app's, and no reason to end it.
             Err(Malformed::NotJson(error))
@@ -122,7 +133,7 @@ impl Master {
                 }
                 Act::ExitedAfterDisconnect => {
                     self.leaving(worker);
-                    self.dismiss(worker);
+                    self.dismiss(worker, None);
                 }
                 Act::Online { handoff: None }
                 | Act::QueryServer(_)
@@ -158,6 +169,7 @@ impl Master {
     /// at once: what it is answered is the last that it hears from us.
     fn leaving(&mut self, worker: WorkerId) {
         let proven = self.traffic.is_proven(worker);
+        self.workers.announced(worker);
         self.withdraw(worker);
         self.note(Event::Leaving { worker, proven });
     }
@@ -347,11 +359,16 @@ impl Master {
                 self.spawn(worker, slot);
             }
             Action::Admit { worker } => {
+                let age = self.workers.age(worker, self.now);
+                let age = age.unwrap_or_default().as_secs_f32();
+                info!("worker {worker} serves, {age:.1} s after its start");
                 self.admit(worker);
                 self.notifier.ready();
             }
             Action::Withdraw { worker } => self.withdraw(worker),
-            Action::Disconnect { worker } => self.dismiss(worker),
+            Action::Disconnect { worker, why } => {
+                self.dismiss(worker, Some(why));
+            }
             Action::Terminate { worker, why } => {
                 self.workers.terminate(worker, why);
             }
@@ -403,14 +420,14 @@ impl Master {
     /// The last word to a worker: it is to finish, and to go. If others
     /// serve on, here or at the master that follows, it gives them what it
     /// has.
-    fn dismiss(&mut self, worker: WorkerId) {
+    fn dismiss(&mut self, worker: WorkerId, why: Option<Parting>) {
         debug!("worker {worker} is asked to leave");
         let give = self.workers.is_guarded() && self.traffic.goes_on();
         let ours = self.primary.is_none();
         let idle = (self.shutdown == Shutdown::Asked && ours)
             .then_some(IDLE_AT_STOP.as_millis() as u64);
         let word = Act::Disconnect { idle, give };
-        self.workers.dismiss(worker, word, &self.poller);
+        self.workers.dismiss(worker, why, word, &self.poller);
     }
 }
 

@@ -31,6 +31,15 @@ pub(crate) struct Readiness {
     said: Option<bool>,
 }
 
+/// What a worker that is not ready lacks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Lack {
+    /// It has asked for nothing to listen on.
+    Everything,
+    /// It has asked, and this is missing still.
+    Something(String),
+}
+
 /// What to think of a worker whose time to become ready is over.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
@@ -111,6 +120,21 @@ impl Readiness {
         let something = !self.listening.is_empty();
         self.wanted.is_subset(&self.listening)
             && self.said.unwrap_or(something)
+    }
+
+    /// What it lacks, in words, if it has asked for something and is not
+    /// ready.
+    pub(crate) fn lacks(&self) -> String {
+        let missing = self.wanted.difference(&self.listening);
+        let missing: Vec<&str> = missing.map(String::as_str).collect();
+        if self.listening.is_empty() {
+            "it does not listen yet on what it has asked for".to_owned()
+        } else if missing.is_empty() {
+            "it has not said that it is".to_owned()
+        } else {
+            let missing = missing.join(", ");
+            format!("it lacks what its predecessor listens on: {missing}")
+        }
     }
 
     /// What to do with it when it has had its time: rather go on with a part

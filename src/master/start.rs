@@ -39,6 +39,9 @@ const LINGER: Duration = Duration::from_millis(100);
 /// that it is judged before it is given up.
 const JUDGEMENT: Duration = Duration::from_millis(100);
 
+/// How long a worker may be paused in a debugger before it is ready.
+const PAUSED: Duration = Duration::from_secs(86_400);
+
 /// A foreign program may know SIGTERM: how long it has between that and
 /// SIGKILL.
 const TERMINATE_FIRST: Duration = Duration::from_secs(2);
@@ -57,6 +60,7 @@ impl Master {
             }
             Mode::Run(program) => (Launcher::another(program)?, Vec::new()),
         };
+        let debugged = launcher.is_debugged();
         process::set_name("handoff: master");
         if let Some(user) = &settings.user {
             launcher.set_user(user)?;
@@ -94,7 +98,12 @@ impl Master {
         }
         let workers = upgrade.scaled().unwrap_or(settings.workers);
         traffic.make_room_for(workers);
-        let policy = policy(settings, workers, primary.is_some());
+        let mut policy = policy(settings, workers, primary.is_some());
+        let mut hang_timeout = settings.hang_timeout;
+        if debugged {
+            policy.boot_timeout = PAUSED;
+            hang_timeout = None;
+        }
         let recycling = Recycling::new(settings, start);
         let mut master = Master {
             poller,
@@ -103,7 +112,7 @@ impl Master {
             actions: Vec::new(),
             outcome: None,
             shutdown: Shutdown::No,
-            workers: Workers::new(launcher, settings.hang_timeout, recycling),
+            workers: Workers::new(launcher, hang_timeout, recycling),
             traffic,
             primary,
             upgrade,

@@ -16,6 +16,7 @@ mod lives;
 mod readiness;
 mod reload;
 mod words;
+mod wrappers;
 
 use std::process::Command;
 

@@ -54,6 +54,13 @@ fn poison_alone_costs_three_workers_and_is_refused() {
         expect_refusal(&mut client);
         assert_eq!(mortals.asked(&name), 3, "{how}");
         assert_eq!(mortals.bullets(&name), BULLETS - 3);
+        // Who it was and what, for whoever reads the log.
+        let log = mortals.server.log();
+        let refused = log.lines().rfind(|line| line.contains("(502)"));
+        let refused = refused.expect("a line of it");
+        assert!(refused.contains(": \"GET /"), "{refused}");
+        assert!(refused.contains(&name), "{refused}");
+        assert!(refused.contains("HTTP/1.1\" from 127.0.0.1:"), "{refused}");
         let mut client = mortals.client();
         expect_usable(&mut client);
     }

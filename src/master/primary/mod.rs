@@ -32,7 +32,7 @@ pub(super) use self::orders::{
     Answer, Fault, Opened, Order, Query, Reply, Share,
 };
 use self::servers::{EMFILE, Servers};
-use super::readiness::{Readiness, Verdict};
+use super::readiness::{Lack, Readiness, Verdict};
 use super::server::ServerId;
 use crate::WorkerId;
 use crate::ipc::Message;
@@ -67,6 +67,8 @@ pub(super) struct Primary {
 struct Worker {
     slot: usize,
     readiness: Readiness,
+    /// It has asked for a server.
+    asked: bool,
     /// Since when it takes connections, if it does.
     admitted: Option<Duration>,
     /// When it is judged by what it has got ready; `None` once it is ready.
@@ -102,6 +104,7 @@ impl Primary {
         let new = Worker {
             slot,
             readiness: Readiness::new(wanted, self.wait_ready),
+            asked: false,
             admitted: None,
             judged_at: Some(now + self.boot_timeout),
             given_up_at: None,
@@ -249,6 +252,7 @@ impl Primary {
                 out.push(Order::Online { worker: id });
             }
             Act::QueryServer(listen) => {
+                worker.asked = true;
                 let before = out.len();
                 self.servers.query(id, ack, listen, out);
                 self.heed_answer(id, now, &out[before..]);
@@ -396,6 +400,16 @@ impl Primary {
 
 /// Time.
 impl Primary {
+    /// What a worker lacks that is neither ready nor judged.
+    pub(super) fn lack(&self, id: WorkerId) -> Option<Lack> {
+        let worker = self.workers.get(&id)?;
+        worker.judged_at?;
+        Some(match worker.asked {
+            false => Lack::Everything,
+            true => Lack::Something(worker.readiness.lacks()),
+        })
+    }
+
     /// Judges the workers whose time to become ready is over, or who have no
     /// use for it.
     pub(super) fn judge(&mut self, now: Duration, out: &mut Vec<Order<'_>>) {

@@ -16,7 +16,7 @@
 
 use std::time::Duration;
 
-use super::{Action, Reason, Seat, Supervisor, Worker};
+use super::{Action, Parting, Reason, Seat, Supervisor, Worker};
 use crate::WorkerId;
 
 /// At most so many workers of one slot are leaving at a time. Each further
@@ -78,16 +78,21 @@ impl Supervisor {
     }
 
     /// Empties a seat: who serves may finish, who does not is ended.
-    pub(super) fn vacate(&mut self, slot: usize, grace: Termination) {
+    pub(super) fn vacate(
+        &mut self,
+        slot: usize,
+        grace: Termination,
+        why: Parting,
+    ) {
         match std::mem::take(&mut self.slots[slot].seat) {
             Seat::Vacant => {}
             Seat::Starting(new) => self.dismiss(slot, new.worker),
             Seat::Ready(old) => {
-                self.retire(slot, old.worker, grace);
+                self.retire(slot, old.worker, grace, why);
             }
             Seat::Replacing { old, new } => {
                 self.dismiss(slot, new.worker);
-                self.retire(slot, old.worker, grace);
+                self.retire(slot, old.worker, grace, why);
             }
         }
     }
@@ -98,9 +103,10 @@ impl Supervisor {
         slot: usize,
         worker: Worker,
         grace: Termination,
+        why: Parting,
     ) {
         self.out.push(Action::Withdraw { worker: worker.id });
-        self.out.push(Action::Disconnect { worker: worker.id });
+        self.out.push(Action::Disconnect { worker: worker.id, why });
         self.depart(slot, worker, grace);
     }
 

@@ -157,6 +157,8 @@ pub enum Action {
     Disconnect {
         /// Which.
         worker: WorkerId,
+        /// For the log.
+        why: Parting,
     },
     /// SIGTERM.
     Terminate {
@@ -209,6 +211,19 @@ pub enum Failure {
     Hung,
     /// It broke the rules of its channel too early.
     Broken,
+}
+
+/// Why a worker in rotation is asked to leave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Parting {
+    /// Another of a newer generation has its place.
+    Reload,
+    /// It was to be recycled, and another has its place.
+    Recycle,
+    /// There are to be fewer.
+    Resize,
+    /// All are to stop.
+    Stop,
 }
 
 /// Why a worker gets a signal.
@@ -326,6 +341,17 @@ impl fmt::Display for Failure {
             Failure::Hung => f.write_str("hung as soon as it was ready"),
             Failure::Broken => f.write_str("broke the rules of its channel"),
         }
+    }
+}
+
+impl fmt::Display for Parting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Parting::Reload => "a reload has replaced it",
+            Parting::Recycle => "it was recycled",
+            Parting::Resize => "there are to be fewer",
+            Parting::Stop => "all stop",
+        })
     }
 }
 

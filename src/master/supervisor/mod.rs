@@ -39,7 +39,8 @@ use crate::WorkerId;
 
 use departure::{Departed, Termination, kill};
 pub use interface::{
-    Abandon, Action, Event, Exit, Failure, Outcome, Policy, Reason, Report,
+    Abandon, Action, Event, Exit, Failure, Outcome, Parting, Policy, Reason,
+    Report,
 };
 use reload::Reload;
 use restart::{CrashLoop, Past};
@@ -331,7 +332,7 @@ impl Supervisor {
             return;
         }
         for slot in workers..self.slots.len() {
-            self.vacate(slot, self.grace());
+            self.vacate(slot, self.grace(), Parting::Resize);
         }
         self.slots.resize_with(workers, || Slot::new(self.now));
     }

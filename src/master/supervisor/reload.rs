@@ -27,7 +27,7 @@
 use std::time::Duration;
 
 use super::{
-    Abandon, Action, Awaited, Report, Seat, Slot, Supervisor, Worker,
+    Abandon, Action, Awaited, Parting, Report, Seat, Slot, Supervisor, Worker,
 };
 use crate::WorkerId;
 
@@ -168,7 +168,11 @@ impl Supervisor {
             && let Awaited::Lived { ready } = new.awaited
         {
             self.admit(at, new.worker, ready);
-            self.retire(at, old.worker, self.grace());
+            let why = match old.over_limit {
+                true => Parting::Recycle,
+                false => Parting::Reload,
+            };
+            self.retire(at, old.worker, self.grace(), why);
         }
     }
 

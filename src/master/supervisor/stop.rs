@@ -20,7 +20,9 @@
 
 use std::time::Duration;
 
-use super::{Abandon, Action, Outcome, Reason, Supervisor, Termination, kill};
+use super::{
+    Abandon, Action, Outcome, Parting, Reason, Supervisor, Termination, kill,
+};
 
 /// How far the master is on its way out.
 #[derive(Debug)]
@@ -123,7 +125,7 @@ impl Supervisor {
     fn drain(&mut self, deadline: Duration) {
         self.phase = Phase::Draining { deadline };
         for slot in 0..self.slots.len() {
-            self.vacate(slot, Termination::Grace { deadline });
+            self.vacate(slot, Termination::Grace { deadline }, Parting::Stop);
         }
         for gone in &mut self.departed {
             gone.termination = match gone.termination {

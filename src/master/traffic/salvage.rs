@@ -8,6 +8,7 @@
 //!                                      └─▶ the end
 //! ```
 
+use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
 use log::{debug, info, warn};
@@ -23,7 +24,10 @@ use crate::master::supervisor::Exit;
 use crate::master::workers::Death;
 use crate::salvage::snapshot::{Record, Snapshot};
 use crate::sys::close::close_all;
-use crate::sys::signal;
+use crate::sys::{signal, socket};
+
+/// Bytes of a request in a line of the log.
+const SHOWN: usize = 120;
 
 impl Traffic {
     /// Takes back what a worker gives.
@@ -43,7 +47,8 @@ impl Traffic {
     ) {
         let guilty = death.hung || death.broken || is_guilty(death.how);
         // Nobody follows one that was leaving: its successor serves already.
-        let tried = matches!(self.onward, Onward::Worker) && !death.leaving;
+        let tried =
+            matches!(self.onward, Onward::Worker) && !death.is_leaving();
         let sound = !is_wild(death.how) && !death.broken;
         let mut ended = Vec::new();
         let mut moved = Vec::new();
@@ -92,9 +97,11 @@ impl Traffic {
         }
         if snapshot.record.is_convicted(alone) {
             let Record { replays, tries } = snapshot.record;
+            let (line, peer) =
+                (shown(&snapshot.input), from(&connection.socket));
             warn!(
                 "a request is refused (502): {replays} workers died with it, \
-                 {tries} of them with nothing else"
+                 {tries} of them with nothing else: {line} from {peer}"
             );
             **snapshot = Snapshot::apology(snapshot.done);
             self.tally.refused += 1;
@@ -154,6 +161,27 @@ impl Traffic {
     }
 }
 
+/// What a request begins with, for a person: its first bytes to the end of
+/// the line, nothing of which is understood here.
+fn shown(input: &[u8]) -> String {
+    let is_end = |byte: &u8| *byte == b'\r' || *byte == b'\n';
+    let end = input.iter().position(is_end).unwrap_or(input.len());
+    let (most, rest) = match end > SHOWN {
+        true => (SHOWN, "…"),
+        false => (end, ""),
+    };
+    format!("\"{}\"{rest}", input[..most].escape_ascii())
+}
+
+/// Who a connection is from.
+fn from(socket: &OwnedFd) -> String {
+    match socket::peer_address(socket.as_fd()) {
+        Ok(Some(address)) => address.to_string(),
+        Ok(None) => "a unix socket".to_owned(),
+        Err(_) => "a client that has gone".to_owned(),
+    }
+}
+
 /// It is to be tried alone: its worker died by its own fault, or too many
 /// have died of whatever it was. One that was refused is no suspect any more.
 fn is_suspect(connection: &Connection, guilty: bool) -> bool {
@@ -175,5 +203,37 @@ fn is_wild(how: Exit) -> bool {
     match how {
         Exit::Code(_) => false,
         Exit::Signal(number) => signal::is_memory_fault(number),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_a_request_no_more_is_shown_than_a_line_and_no_byte_as_it_is() {
+        for (input, line) in [
+            ("GET /a?b HTTP/1.1\r\nCookie: c\r\n", "\"GET /a?b HTTP/1.1\""),
+            ("GET /a\nb", "\"GET /a\""),
+            ("GET /\u{1b}[31m\"é", r#""GET /\x1b[31m\"\xc3\xa9""#),
+            ("", "\"\""),
+        ] {
+            assert_eq!(shown(input.as_bytes()), line, "{input:?}");
+        }
+        let long = shown(&[b'a'; 5000]);
+        assert_eq!(long, format!("\"{}\"…", "a".repeat(SHOWN)));
+    }
+
+    #[test]
+    fn a_client_is_named_as_far_as_it_can_be() {
+        let (one, _other) = std::os::unix::net::UnixStream::pair().unwrap();
+        assert_eq!(from(&one.into()), "a unix socket");
+        let server = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = server.local_addr().unwrap();
+        let client = std::net::TcpStream::connect(address).unwrap();
+        let (socket, peer) = server.accept().unwrap();
+        assert_eq!(from(&socket.into()), peer.to_string());
+        drop(client);
+        assert_eq!(from(&server.into()), "a client that has gone");
     }
 }

@@ -87,7 +87,8 @@ const KILLED: Death = Death {
     age: Duration::ZERO,
     hung: false,
     broken: false,
-    leaving: false,
+    leaving: None,
+    announced: false,
 };
 
 #[test]

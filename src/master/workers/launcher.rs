@@ -18,9 +18,12 @@ use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
 use super::identity;
+use super::inspector::Inspector;
 use crate::WorkerId;
 use crate::config::{User, is_script};
-use crate::environment::{self, WORKER_ID, WORKER_INDEX, WORKER_REGION};
+use crate::environment::{
+    self, NODE_OPTIONS, WORKER_ID, WORKER_INDEX, WORKER_REGION,
+};
 use crate::error::Error;
 use crate::scoreboard::Scoreboard;
 use crate::sys;
@@ -36,6 +39,9 @@ pub(crate) struct Launcher {
     itself: Program,
     /// What the workers are, if that is another program.
     foreign: Option<Program>,
+    /// Node's debugger is to listen in each worker. If it is asked for among
+    /// the arguments, they have a word to spare for the port.
+    inspector: Option<Inspector>,
     /// Connections survive a worker of ours.
     guarded: bool,
     /// The program that somebody typed does not exist, or cannot be executed.
@@ -56,8 +62,8 @@ impl Launcher {
     /// Workers that are this very program with the same arguments. `guarded`:
     /// their scoreboards have a journal.
     pub(crate) fn this_program(guarded: bool) -> io::Result<Launcher> {
-        let (foreign, mistyped) = (None, false);
-        Ok(Launcher { itself: itself()?, foreign, guarded, mistyped })
+        let (itself, foreign, inspector) = (itself()?, None, None);
+        Ok(Launcher { itself, foreign, inspector, guarded, mistyped: false })
     }
 
     /// Workers that are another program, which speaks as Node does.
@@ -65,8 +71,21 @@ impl Launcher {
         let name = words.first().cloned().unwrap_or_default();
         let mut foreign = program(&candidates(&name), words)?;
         foreign.bond = Bond::Guest;
-        let (itself, foreign) = (itself()?, Some(foreign));
-        Ok(Launcher { itself, foreign, guarded: false, mistyped: false })
+        let typed: Vec<_> =
+            words.iter().map(|w| w.to_string_lossy()).collect();
+        let typed: Vec<&str> = typed.iter().map(AsRef::as_ref).collect();
+        let options = env::var(NODE_OPTIONS).unwrap_or_default();
+        let inspector = Inspector::of(&typed, &options);
+        if let Some(at) = inspector.and_then(|inspector| inspector.at) {
+            foreign.arguments.insert(at, CString::default());
+        }
+        Ok(Launcher {
+            itself: itself()?,
+            foreign: Some(foreign),
+            inspector,
+            guarded: false,
+            mistyped: false,
+        })
     }
 
     /// Whether connections survive a worker.
@@ -80,6 +99,16 @@ impl Launcher {
         self.mistyped
     }
 
+    /// Whether a debugger may hold a worker for as long as it likes.
+    pub(crate) fn is_debugged(&self) -> bool {
+        self.inspector.is_some()
+    }
+
+    /// Where a worker's debugger listens, if it has one.
+    pub(super) fn inspector_port(&self, worker: WorkerId) -> Option<u16> {
+        self.inspector.map(|inspector| inspector.port(worker))
+    }
+
     /// What the workers are called, if they are another program.
     pub(super) fn name(&self) -> String {
         let program = self.foreign.as_ref().unwrap_or(&self.itself);
@@ -87,6 +116,15 @@ impl Launcher {
         name.map_or_else(String::new, |name| {
             name.to_string_lossy().into_owned()
         })
+    }
+
+    /// What was typed, if the workers are another program.
+    pub(super) fn words(&self) -> Option<Vec<String>> {
+        let arguments = &self.foreign.as_ref()?.arguments;
+        // Without the one to spare.
+        let words = arguments.iter().filter(|word| !word.is_empty());
+        let words = words.map(|word| word.to_string_lossy().into_owned());
+        Some(words.collect())
     }
 
     /// Why a worker was not started. A program that somebody typed is named,
@@ -137,7 +175,23 @@ impl Launcher {
     ) -> sys::Result<Started> {
         let (channel, theirs) = sys::unix::pair()?;
         if let Some(program) = &mut self.foreign {
-            program.environment = workers_environment(worker, slot, None);
+            let mut told = workers_variables(worker, slot, None);
+            if let Some(inspector) = self.inspector {
+                let word = inspector.word(worker);
+                match inspector.at {
+                    Some(at) => {
+                        // No zero byte is in it.
+                        let word = CString::new(word).unwrap_or_default();
+                        program.arguments[at] = word;
+                    }
+                    None => {
+                        let before =
+                            env::var(NODE_OPTIONS).unwrap_or_default();
+                        told.push(format!("{NODE_OPTIONS}={before} {word}"));
+                    }
+                }
+            }
+            program.environment = environment::for_worker(told);
             let started = spawn::spawn(program, &[theirs.as_fd()]);
             self.mistyped = started
                 .as_ref()
@@ -147,8 +201,11 @@ impl Launcher {
         }
         let (scoreboard, region) = Scoreboard::create(self.guarded)?;
         let number = FIRST_DESCRIPTOR + 1;
-        self.itself.environment =
-            workers_environment(worker, slot, Some(number));
+        self.itself.environment = environment::for_worker(workers_variables(
+            worker,
+            slot,
+            Some(number),
+        ));
         self.itself.bond = Bond::Worker;
         let descriptors = [theirs.as_fd(), region.as_fd()];
         let child = spawn::spawn(&self.itself, &descriptors)?;
@@ -233,16 +290,16 @@ fn same_file(a: &fs::Metadata, b: &fs::Metadata) -> bool {
 }
 
 /// `region` is the scoreboard's number, for a worker of ours.
-fn workers_environment(
+fn workers_variables(
     worker: WorkerId,
     slot: usize,
     region: Option<RawFd>,
-) -> Vec<CString> {
+) -> Vec<String> {
     let mut told = environment::of_channel(FIRST_DESCRIPTOR);
     told.push(format!("{WORKER_ID}={worker}"));
     told.push(format!("{WORKER_INDEX}={slot}"));
     told.extend(region.map(|fd| format!("{WORKER_REGION}={fd}")));
-    environment::for_worker(told)
+    told
 }
 
 /// The system's words, and before them what they are about.
@@ -269,10 +326,8 @@ mod tests {
 
     #[test]
     fn a_worker_is_told_what_it_is() {
-        let environment = workers_environment(WorkerId(7), 2, Some(4));
-        let has = |pair: &str| {
-            environment.iter().any(|text| text.as_bytes() == pair.as_bytes())
-        };
+        let told = workers_variables(WorkerId(7), 2, Some(4));
+        let has = |pair: &str| told.iter().any(|text| text == pair);
         assert!(has("NODE_CHANNEL_FD=3"));
         assert!(has("NODE_CHANNEL_SERIALIZATION_MODE=json"));
         assert!(has("NODE_UNIQUE_ID=7"));

@@ -12,6 +12,7 @@ use crate::error::Error;
 use crate::ipc::Message;
 use crate::ipc::message::{Act, Cluster, HandleKind, Inner};
 use crate::master::poller::{Poller, Source};
+use crate::master::supervisor::Parting;
 use crate::slab::Key;
 use crate::sys;
 use crate::sys::epoll::Interest;
@@ -37,8 +38,10 @@ pub(super) struct Link {
     pub(super) hung: bool,
     /// It was killed because it broke the rules.
     pub(super) broken: bool,
-    /// It was told to go.
-    pub(super) leaving: bool,
+    /// It was told to go, and why.
+    pub(super) leaving: Option<Parting>,
+    /// It has said that it goes.
+    pub(super) announced: bool,
     started: Instant,
     line: Option<Line>,
 }
@@ -91,7 +94,8 @@ impl Link {
             over_limit: false,
             hung: false,
             broken: false,
-            leaving: false,
+            leaving: None,
+            announced: false,
             started: now,
             line: Some(line),
         })

@@ -14,7 +14,11 @@
 //! which go through a worker's [`Line`] and belong to the traffic, and does
 //! not judge what a worker says. What a worker does wrong costs that worker.
 
+mod advice;
+mod family;
 mod identity;
+mod inspector;
+mod late;
 mod launcher;
 mod link;
 mod recycling;
@@ -28,13 +32,15 @@ use std::time::{Duration, Instant};
 
 use log::warn;
 
+use self::late::{Facts, Late};
 pub(super) use self::launcher::Launcher;
 pub(super) use self::link::Line;
 use self::link::Link;
 pub(super) use self::recycling::Recycling;
 pub(super) use self::watch::{Sample, Watch};
 use super::poller::Poller;
-use super::supervisor::{Exit, Reason};
+use super::readiness::Lack;
+use super::supervisor::{Exit, Parting, Reason};
 use crate::WorkerId;
 use crate::channel;
 use crate::control::Usage;
@@ -57,6 +63,8 @@ pub(super) struct Workers {
     /// Its next look; `None` without workers.
     next_look: Option<Instant>,
     recycling: Recycling,
+    /// Of another program's workers: those that are not ready yet.
+    late: Option<Late>,
 }
 
 /// A worker that has just been started.
@@ -87,8 +95,17 @@ pub(super) struct Death {
     /// It broke the rules: nothing that it has written down is to be relied
     /// on more than must be.
     pub(super) broken: bool,
-    /// It was told to go, and another has its place.
-    pub(super) leaving: bool,
+    /// It was told to go, and why.
+    pub(super) leaving: Option<Parting>,
+    /// It has said that it goes.
+    pub(super) announced: bool,
+}
+
+impl Death {
+    /// It was told to go, or has said that it goes: another has its place.
+    pub(super) fn is_leaving(&self) -> bool {
+        self.leaving.is_some() || self.announced
+    }
 }
 
 /// Processes.
@@ -101,6 +118,7 @@ impl Workers {
         let watch = |timeout| Watch::new(timeout, clock::boottime());
         Workers {
             links: BTreeMap::new(),
+            late: launcher.words().map(Late::new),
             launcher,
             watch: hang_timeout.map(watch),
             next_look: None,
@@ -134,6 +152,9 @@ impl Workers {
             .map_err(|why| format!("it cannot be watched: {why}"))?;
         let pid = link.child.pid();
         self.links.insert(worker, link);
+        if let Some(late) = &mut self.late {
+            late.started(worker, now);
+        }
         Ok(Spawned { pid, scoreboard })
     }
 
@@ -207,7 +228,11 @@ impl Workers {
             hung: link.hung,
             broken: link.broken,
             leaving: link.leaving,
+            announced: link.announced,
         };
+        if let Some(late) = &mut self.late {
+            late.ended(worker, how);
+        }
         self.links.remove(&worker);
         Ok(Some(death))
     }
@@ -284,13 +309,21 @@ impl Workers {
     pub(super) fn dismiss(
         &mut self,
         worker: WorkerId,
+        why: Option<Parting>,
         word: Act<'_>,
         poller: &Poller,
     ) {
         if let Some(link) = self.links.get_mut(&worker) {
-            link.leaving = true;
+            link.leaving = why;
         }
         self.act(worker, word, poller);
+    }
+
+    /// A worker has said that it goes.
+    pub(super) fn announced(&mut self, worker: WorkerId) {
+        if let Some(link) = self.links.get_mut(&worker) {
+            link.announced = true;
+        }
     }
 
     /// Something about a worker's channel. Whether it is to be read.
@@ -357,6 +390,21 @@ impl Workers {
         hung
     }
 
+    /// Says what there is to say of workers that are not ready after a while,
+    /// if it is time to. `lack` is what such a one lacks.
+    pub(super) fn look_at_the_late(
+        &mut self,
+        now: Instant,
+        lack: impl Fn(WorkerId) -> Option<Lack>,
+    ) {
+        let Some(late) = &mut self.late else { return };
+        late.look(now, lack, |worker| {
+            let pid = self.links.get(&worker)?.child.pid();
+            let inspector = self.launcher.inspector_port(worker);
+            Some(Facts { pid, inspector })
+        });
+    }
+
     /// Whether it is time to look who has done or grown enough.
     pub(super) fn is_check_due(&mut self, now: Instant) -> bool {
         self.recycling.is_due(now)
@@ -379,7 +427,9 @@ impl Workers {
     }
 
     pub(super) fn deadline(&self) -> Option<Instant> {
-        self.next_look.into_iter().chain(self.recycling.deadline()).min()
+        let late = self.late.as_ref().and_then(Late::deadline);
+        let others = self.next_look.into_iter().chain(late);
+        others.chain(self.recycling.deadline()).min()
     }
 
     pub(super) fn pid(&self, worker: WorkerId) -> Option<i32> {

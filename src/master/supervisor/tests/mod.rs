@@ -131,7 +131,7 @@ fn words(action: &Action) -> String {
         }
         Action::Admit { worker } => format!("admit {worker}"),
         Action::Withdraw { worker } => format!("withdraw {worker}"),
-        Action::Disconnect { worker } => format!("disconnect {worker}"),
+        Action::Disconnect { worker, .. } => format!("disconnect {worker}"),
         Action::Terminate { worker, why } => {
             format!("terminate {worker}: {why}")
         }

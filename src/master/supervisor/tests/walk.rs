@@ -211,7 +211,7 @@ impl World {
                 assert!(process.in_rotation);
                 process.in_rotation = false;
             }
-            Action::Disconnect { worker } => {
+            Action::Disconnect { worker, .. } => {
                 let process = self.living(worker);
                 assert!(process.is_current() && process.was_in_rotation);
                 assert!(!process.in_rotation);
