@@ -20,11 +20,14 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::path::{folders, is_named_so};
-use super::{Malformed, Reply, Request};
+use super::{Format, Malformed, Reply, Request};
 use crate::sys::{self, poll, process, unix};
 
 /// How long a master may take for an answer that it has at hand.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How often a master that takes its time is asked whether it lives.
+const KNOCK: Duration = Duration::from_secs(2);
 
 /// How often a full queue is tried.
 const GLANCE: Duration = Duration::from_millis(20);
@@ -78,9 +81,22 @@ fn execute(command: &ControlCommand) -> Result<(), Failure> {
         Reply::Error(words) => return Err(Failure::Refused(words)),
     }
     if let Some(master) = until_it_is_gone {
-        poll::until_readable(master.as_fd())?;
+        // At its very end it lives, and does not answer any more.
+        let mut answered = Ok(());
+        while !poll::is_readable_within(master.as_fd(), KNOCK)? {
+            answered?;
+            answered = knock(&stream);
+        }
     }
     Ok(())
+}
+
+/// Fails unless the master at the other end answers somebody else meanwhile:
+/// one that was stopped does not.
+fn knock(stream: &UnixStream) -> Result<(), Failure> {
+    let address = stream.peer_addr()?;
+    let path = address.as_pathname().ok_or(Failure::Silent)?;
+    ask(&connect(path)?, Request::Status(Format::Json)).map(drop)
 }
 
 /// To wait for a master's end. A filter may refuse that, and then the end is
@@ -158,13 +174,12 @@ fn find() -> Result<UnixStream, Failure> {
 fn ask(stream: &UnixStream, request: Request) -> Result<Reply, Failure> {
     let patience = match request {
         // It takes as long as the new workers do.
-        Request::Reload => None,
-        Request::Status(_) | Request::Scale(_) | Request::Stop => {
-            Some(PATIENCE)
-        }
+        Request::Reload => KNOCK,
+        Request::Status(_) | Request::Scale(_) | Request::Stop => PATIENCE,
     };
-    stream.set_read_timeout(patience)?;
+    stream.set_read_timeout(Some(patience))?;
     stream.set_write_timeout(Some(PATIENCE))?;
+    let master = stream;
     let mut stream = stream;
     match stream.write_all(&request.encode()) {
         // It may have said why before it closed.
@@ -173,12 +188,24 @@ fn ask(stream: &UnixStream, request: Request) -> Result<Reply, Failure> {
     }
     let mut line = Vec::new();
     let mut reader = BufReader::new(stream.take(MAX_REPLY));
-    match reader.read_until(b'\n', &mut line) {
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-            return Err(Failure::Silent);
+    loop {
+        match reader.read_until(b'\n', &mut line) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                match request {
+                    Request::Reload => knock(master)?,
+                    Request::Status(_) | Request::Scale(_) | Request::Stop => {
+                        return Err(Failure::Silent);
+                    }
+                }
+            }
+            Err(error) if error.kind() == io::ErrorKind::ConnectionReset => {
+                break;
+            }
+            result => {
+                result?;
+                break;
+            }
         }
-        Err(error) if error.kind() == io::ErrorKind::ConnectionReset => {}
-        result => drop(result?),
     }
     if !line.ends_with(b"\n") {
         return Err(Failure::Ended);

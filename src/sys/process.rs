@@ -5,8 +5,9 @@
 //! and it can never name another process that got the same number later.
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::time::Duration;
 
-use super::{Error, Result, syscall};
+use super::{Error, Result, poll, syscall};
 
 /// The first descriptor that a spawned program inherits on purpose; 0, 1 and
 /// 2 lie below.
@@ -45,6 +46,7 @@ impl Child {
         open(pid).map(|pidfd| Child { pid, pidfd }).inspect_err(|_| {
             // SAFETY: `pid` is our child and has not been waited for.
             unsafe { libc::kill(pid, libc::SIGKILL) };
+            // What it can be held up by so early obeys this signal.
             // SAFETY: a null pointer asks for no status.
             unsafe { libc::waitpid(pid, std::ptr::null_mut(), 0) };
         })
@@ -86,6 +88,18 @@ impl Child {
     /// may not be called again after.
     pub(crate) fn reap(&self) -> Result<Option<Ended>> {
         self.waitid(libc::WNOHANG)
+    }
+
+    /// The same, waited for for so long: a process that is ending gets there
+    /// at once, or is held up by a file system that does not answer.
+    pub(crate) fn wait_for(
+        &self,
+        patience: Duration,
+    ) -> Result<Option<Ended>> {
+        match poll::is_readable_within(self.as_fd(), patience)? {
+            true => self.reap(),
+            false => Ok(None),
+        }
     }
 
     /// Waits for the end of a process that is known to be ending.
