@@ -139,12 +139,15 @@ fn a_reload_that_lasts_is_waited_for_and_a_master_that_is_stopped_is_not() {
     let stopped = Controlled::waiting("stopped");
     let stopping = Controlled::serve("stopping", "--workers 1");
     stopping.wait_for_ready(1);
+    let _in_hand = Crowd::upload(stopping.server.place(), 1);
+    wait_until("it is in a worker's hands", || {
+        stopping.of_each("open") == [json!(1)]
+    });
     let orders = [
         start(lasting.command("reload")),
         start(stopped.command("reload")),
         start(stopping.command("stop")),
     ];
-    let _in_hand = Crowd::upload(stopping.server.place(), 1);
     for (controlled, phase) in [
         (&lasting, "reloading"),
         (&stopped, "reloading"),
@@ -157,7 +160,8 @@ fn a_reload_that_lasts_is_waited_for_and_a_master_that_is_stopped_is_not() {
     let masters = [stopped.server.pid(), stopping.server.pid()];
     process::signal("STOP", &masters);
     let [lasting_order, stopped_order, stop_order] = orders;
-    for order in [stopped_order, stop_order] {
+    for mut order in [stopped_order, stop_order] {
+        wait_until("it is given up", || order.try_wait().unwrap().is_some());
         let ended = end(order);
         assert_eq!(ended.code, Some(1), "{ended:?}");
         assert!(ended.err.contains("has not answered"), "{ended:?}");

@@ -378,7 +378,7 @@ mod tests {
                     let _ = fs::remove_file(&path);
                 }
             });
-            for _ in 0..2000 {
+            for _ in 0..200 {
                 drop(open(true, true));
                 let _ = fs::remove_file(&path);
             }
