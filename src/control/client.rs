@@ -62,8 +62,8 @@ pub(crate) fn run(command: &ControlCommand) -> ExitCode {
 }
 
 fn execute(command: &ControlCommand) -> Result<(), Failure> {
-    let stream = match &command.control {
-        Some(path) => connect(path)?,
+    let (stream, path) = match &command.control {
+        Some(path) => (connect(path)?, path.clone()),
         None => find()?,
     };
     let until_it_is_gone = match command.request {
@@ -74,7 +74,8 @@ fn execute(command: &ControlCommand) -> Result<(), Failure> {
         },
         Request::Status(_) | Request::Reload | Request::Scale(_) => None,
     };
-    match ask(&stream, command.request)? {
+    let knock = || knock(&path);
+    match ask(&stream, command.request, knock)? {
         Reply::Status(json) => print(&format!("{json}\n"))?,
         Reply::Table(text) => print(&text)?,
         Reply::Done(words) => print(&format!("{words}\n"))?,
@@ -85,18 +86,18 @@ fn execute(command: &ControlCommand) -> Result<(), Failure> {
         let mut answered = Ok(());
         while !poll::is_readable_within(master.as_fd(), KNOCK)? {
             answered?;
-            answered = knock(&stream);
+            answered = knock();
         }
     }
     Ok(())
 }
 
-/// Fails unless the master at the other end answers somebody else meanwhile:
-/// one that was stopped does not.
-fn knock(stream: &UnixStream) -> Result<(), Failure> {
-    let address = stream.peer_addr()?;
-    let path = address.as_pathname().ok_or(Failure::Silent)?;
-    ask(&connect(path)?, Request::Status(Format::Json)).map(drop)
+/// Fails unless the master there answers somebody else meanwhile: one that was
+/// stopped does not.
+fn knock(path: &Path) -> Result<(), Failure> {
+    let silent = || Err(Failure::Silent);
+    let request = Request::Status(Format::Json);
+    ask(&connect(path)?, request, silent).map(drop)
 }
 
 /// To wait for a master's end. A filter may refuse that, and then the end is
@@ -146,7 +147,7 @@ fn try_connect(path: &Path) -> Result<Option<UnixStream>, Failure> {
 }
 
 /// The only master of this machine that may be asked by us.
-fn find() -> Result<UnixStream, Failure> {
+fn find() -> Result<(UnixStream, PathBuf), Failure> {
     let mut found: Vec<(PathBuf, Option<UnixStream>)> = folders()
         .filter_map(|folder| fs::read_dir(folder).ok())
         .flat_map(|entries| entries.flatten())
@@ -159,8 +160,8 @@ fn find() -> Result<UnixStream, Failure> {
     match found.len() {
         0 => Err(Failure::Nobody(folders().collect())),
         1 => match found.remove(0) {
-            (_, Some(stream)) => Ok(stream),
-            (path, None) => connect(&path),
+            (path, Some(stream)) => Ok((stream, path)),
+            (path, None) => Ok((connect(&path)?, path)),
         },
         _ => {
             found.sort_by(|(a, _), (b, _)| a.cmp(b));
@@ -170,8 +171,13 @@ fn find() -> Result<UnixStream, Failure> {
     }
 }
 
-/// One line there, one line back.
-fn ask(stream: &UnixStream, request: Request) -> Result<Reply, Failure> {
+/// One line there, one line back. While what takes its time is waited for,
+/// `knock` is called again and again, until it fails.
+fn ask(
+    stream: &UnixStream,
+    request: Request,
+    knock: impl Fn() -> Result<(), Failure>,
+) -> Result<Reply, Failure> {
     let patience = match request {
         // It takes as long as the new workers do.
         Request::Reload => KNOCK,
@@ -179,7 +185,6 @@ fn ask(stream: &UnixStream, request: Request) -> Result<Reply, Failure> {
     };
     stream.set_read_timeout(Some(patience))?;
     stream.set_write_timeout(Some(PATIENCE))?;
-    let master = stream;
     let mut stream = stream;
     match stream.write_all(&request.encode()) {
         // It may have said why before it closed.
@@ -192,7 +197,7 @@ fn ask(stream: &UnixStream, request: Request) -> Result<Reply, Failure> {
         match reader.read_until(b'\n', &mut line) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 match request {
-                    Request::Reload => knock(master)?,
+                    Request::Reload => knock()?,
                     Request::Status(_) | Request::Scale(_) | Request::Stop => {
                         return Err(Failure::Silent);
                     }
