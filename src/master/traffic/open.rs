@@ -236,7 +236,7 @@ mod tests {
     use super::*;
     use std::fs;
     use std::io;
-    use std::os::unix::fs::{PermissionsExt, symlink};
+    use std::os::unix::fs::{FileTypeExt, PermissionsExt, symlink};
     use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
     use std::thread;
 
@@ -371,14 +371,16 @@ mod tests {
         let over = AtomicBool::new(false);
         thread::scope(|scope| {
             scope.spawn(|| {
+                let link = at("link");
                 while !over.load(Relaxed) {
-                    let link = at("link");
-                    symlink(&secret, &link).unwrap();
-                    fs::rename(&link, &path).unwrap();
-                    let _ = fs::remove_file(&path);
+                    let there = fs::symlink_metadata(&path);
+                    if there.is_ok_and(|there| there.file_type().is_socket()) {
+                        symlink(&secret, &link).unwrap();
+                        fs::rename(&link, &path).unwrap();
+                    }
                 }
             });
-            for _ in 0..200 {
+            for _ in 0..1000 {
                 drop(open(true, true));
                 let _ = fs::remove_file(&path);
             }
