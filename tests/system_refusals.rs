@@ -14,7 +14,7 @@ use std::sync::OnceLock;
 use common::http::Connection;
 use common::load::Crowd;
 use common::server::{Ended, Server, handoff, run};
-use common::{has_tool, process, skipped, wait_until};
+use common::{Scratch, has_tool, process, skipped, wait_until};
 
 const EPERM: i32 = 1;
 const EINVAL: i32 = 22;
@@ -62,6 +62,16 @@ fn refused(call: &str, errno: i32, command: &Command) -> Option<Command> {
 
 fn serve() -> Command {
     handoff("serve --listen 127.0.0.1:0 --workers 1")
+}
+
+/// The same command where that call does not return, in whoever calls it.
+fn held_up(call: &str, command: &Command) -> Option<Command> {
+    let mut filtered = Command::new(refuser()?);
+    filtered
+        .args([call, "wait"])
+        .arg(command.get_program())
+        .args(command.get_args());
+    Some(filtered)
 }
 
 /// Fails unless a server serves where that is refused, replaces a worker that
@@ -185,6 +195,37 @@ fn who_cannot_be_sent_a_signal_in_one_way_is_sent_it_in_another() {
     assert_eq!(server.wait().code(), Some(0), "{}", server.log());
     let log = server.log();
     assert!(log.contains("was killed by SIGTERM"), "{log}");
+}
+
+/// Every worker on its way to its program: it looks its folder up.
+#[test]
+fn workers_on_a_file_system_that_is_dead_do_not_hold_up_the_master() {
+    let folder = Scratch::new("held-up");
+    let control = folder.path("control");
+    let control = control.display();
+    for words in ["serve --listen 127.0.0.1:0", "run"] {
+        let mut command = handoff(&format!(
+            "{words} --workers 8 --boot-timeout 3 --control {control}"
+        ));
+        if words == "run" {
+            command.args(["--", "sleep", "60"]);
+        }
+        let Some(command) = held_up("chdir", &command) else { return };
+        let mut server = Server::start_said(command, "worker 1: pid");
+        // It answers while none of them has got any further, and they are
+        // given up like all that are not ready in time.
+        let status = run(handoff(&format!("status --control {control}")));
+        let log = server.log();
+        assert_eq!(status.code, Some(0), "{status:?}\n{log}");
+        assert_eq!(log.matches("is not executed yet").count(), 8, "{log}");
+        assert!(!log.contains("is killed"), "{log}");
+        wait_until("it is given up", || {
+            server.log().contains("worker 8 is killed")
+        });
+        server.signal("TERM");
+        server.wait();
+        wait_until("nobody is left", || server.processes().is_empty());
+    }
 }
 
 /// Whoever asked again and again would be deaf to everything else.

@@ -20,11 +20,14 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::path::{folders, is_named_so};
-use super::{Malformed, Reply, Request};
+use super::{Format, Malformed, Reply, Request};
 use crate::sys::{self, poll, process, unix};
 
 /// How long a master may take for an answer that it has at hand.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How often a master that takes its time is asked whether it lives.
+const KNOCK: Duration = Duration::from_secs(2);
 
 /// How often a full queue is tried.
 const GLANCE: Duration = Duration::from_millis(20);
@@ -59,8 +62,8 @@ pub(crate) fn run(command: &ControlCommand) -> ExitCode {
 }
 
 fn execute(command: &ControlCommand) -> Result<(), Failure> {
-    let stream = match &command.control {
-        Some(path) => connect(path)?,
+    let (stream, path) = match &command.control {
+        Some(path) => (connect(path)?, path.clone()),
         None => find()?,
     };
     let until_it_is_gone = match command.request {
@@ -71,16 +74,30 @@ fn execute(command: &ControlCommand) -> Result<(), Failure> {
         },
         Request::Status(_) | Request::Reload | Request::Scale(_) => None,
     };
-    match ask(&stream, command.request)? {
+    let knock = || knock(&path);
+    match ask(&stream, command.request, knock)? {
         Reply::Status(json) => print(&format!("{json}\n"))?,
         Reply::Table(text) => print(&text)?,
         Reply::Done(words) => print(&format!("{words}\n"))?,
         Reply::Error(words) => return Err(Failure::Refused(words)),
     }
     if let Some(master) = until_it_is_gone {
-        poll::until_readable(master.as_fd())?;
+        // At its very end it lives, and does not answer any more.
+        let mut answered = Ok(());
+        while !poll::is_readable_within(master.as_fd(), KNOCK)? {
+            answered?;
+            answered = knock();
+        }
     }
     Ok(())
+}
+
+/// Fails unless the master there answers somebody else meanwhile: one that was
+/// stopped does not.
+fn knock(path: &Path) -> Result<(), Failure> {
+    let silent = || Err(Failure::Silent);
+    let request = Request::Status(Format::Json);
+    ask(&connect(path)?, request, silent).map(drop)
 }
 
 /// To wait for a master's end. A filter may refuse that, and then the end is
@@ -130,7 +147,7 @@ fn try_connect(path: &Path) -> Result<Option<UnixStream>, Failure> {
 }
 
 /// The only master of this machine that may be asked by us.
-fn find() -> Result<UnixStream, Failure> {
+fn find() -> Result<(UnixStream, PathBuf), Failure> {
     let mut found: Vec<(PathBuf, Option<UnixStream>)> = folders()
         .filter_map(|folder| fs::read_dir(folder).ok())
         .flat_map(|entries| entries.flatten())
@@ -143,8 +160,8 @@ fn find() -> Result<UnixStream, Failure> {
     match found.len() {
         0 => Err(Failure::Nobody(folders().collect())),
         1 => match found.remove(0) {
-            (_, Some(stream)) => Ok(stream),
-            (path, None) => connect(&path),
+            (path, Some(stream)) => Ok((stream, path)),
+            (path, None) => Ok((connect(&path)?, path)),
         },
         _ => {
             found.sort_by(|(a, _), (b, _)| a.cmp(b));
@@ -154,16 +171,19 @@ fn find() -> Result<UnixStream, Failure> {
     }
 }
 
-/// One line there, one line back.
-fn ask(stream: &UnixStream, request: Request) -> Result<Reply, Failure> {
+/// One line there, one line back. While what takes its time is waited for,
+/// `knock` is called again and again, until it fails.
+fn ask(
+    stream: &UnixStream,
+    request: Request,
+    knock: impl Fn() -> Result<(), Failure>,
+) -> Result<Reply, Failure> {
     let patience = match request {
         // It takes as long as the new workers do.
-        Request::Reload => None,
-        Request::Status(_) | Request::Scale(_) | Request::Stop => {
-            Some(PATIENCE)
-        }
+        Request::Reload => KNOCK,
+        Request::Status(_) | Request::Scale(_) | Request::Stop => PATIENCE,
     };
-    stream.set_read_timeout(patience)?;
+    stream.set_read_timeout(Some(patience))?;
     stream.set_write_timeout(Some(PATIENCE))?;
     let mut stream = stream;
     match stream.write_all(&request.encode()) {
@@ -173,12 +193,24 @@ fn ask(stream: &UnixStream, request: Request) -> Result<Reply, Failure> {
     }
     let mut line = Vec::new();
     let mut reader = BufReader::new(stream.take(MAX_REPLY));
-    match reader.read_until(b'\n', &mut line) {
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-            return Err(Failure::Silent);
+    loop {
+        match reader.read_until(b'\n', &mut line) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                match request {
+                    Request::Reload => knock()?,
+                    Request::Status(_) | Request::Scale(_) | Request::Stop => {
+                        return Err(Failure::Silent);
+                    }
+                }
+            }
+            Err(error) if error.kind() == io::ErrorKind::ConnectionReset => {
+                break;
+            }
+            result => {
+                result?;
+                break;
+            }
         }
-        Err(error) if error.kind() == io::ErrorKind::ConnectionReset => {}
-        result => drop(result?),
     }
     if !line.ends_with(b"\n") {
         return Err(Failure::Ended);

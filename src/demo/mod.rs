@@ -34,6 +34,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::ffi::OsStringExt;
 use std::os::unix::net::UnixStream;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use crate::channel::{Channel, Heard};
 use crate::config::Demo;
@@ -42,6 +43,10 @@ use crate::ipc::Message;
 use crate::sys::poll;
 use crate::sys::process::{self, Child, Ended, FIRST_DESCRIPTOR};
 use crate::sys::spawn::{self, Bond, Program};
+
+/// How long a start is waited for; whoever is later shows it by saying
+/// nothing.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A demo ends at the first thing that goes wrong, and says what it was.
 pub(crate) type Result<T = ()> = std::result::Result<T, Box<dyn Error>>;
@@ -147,7 +152,8 @@ fn spawn(
         bond: Bond::Worker,
         user: None,
     };
-    Ok(spawn::spawn(&program, &[end])?)
+    let (child, _) = spawn::spawn(&program, &[end], PATIENCE)?;
+    Ok(child)
 }
 
 fn c_strings(

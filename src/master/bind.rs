@@ -111,7 +111,7 @@ fn bind_path(
     others: &[Listener],
 ) -> Result<Listener, BindError> {
     let (name, turn) = (address.typed(), lock::folder_of(path));
-    Listener::bind_unix(name, path, BACKLOG, turn).map_err(|error| {
+    Listener::bind_unix(name, path, BACKLOG, 0, turn).map_err(|error| {
         let ours = others.iter().find(|other| other.is_at(path));
         match ours.filter(|_| error.is_address_in_use()) {
             Some(other) => BindError::twice(address, other),

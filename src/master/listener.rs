@@ -113,13 +113,18 @@ impl Listener {
     /// One at a time, whose `turn` is a lock: between bind and listen of
     /// another master its file would look as if nobody did. Whoever could not
     /// have the lock takes a file for left behind if it is older than that.
+    /// `more`: bits of the file's mode beyond what the umask leaves.
+    ///
+    /// Every call on the path takes as long as its file system does, which is
+    /// not bounded where that is dead (a network's): see `defended`.
     pub(crate) fn bind_unix(
         name: OsString,
         path: &Path,
         backlog: i32,
+        more: u32,
         turn: Option<OwnedFd>,
     ) -> Result<Listener, BindError> {
-        let result = match socket::listen_unix(path, backlog) {
+        let result = match socket::listen_unix(path, backlog, more) {
             Err(error) if error.is_address_in_use() => {
                 let kind = fs::symlink_metadata(path)
                     .map_err(|error| unusable(path, &error))?
@@ -140,7 +145,7 @@ impl Listener {
                     Ok(false) if turn.is_some() || lock::is_settled(path) => {
                         fs::remove_file(path)
                             .map_err(|error| unusable(path, &error))?;
-                        socket::listen_unix(path, backlog)
+                        socket::listen_unix(path, backlog, more)
                     }
                     Ok(_) | Err(_) => Err(error),
                 }
@@ -384,7 +389,8 @@ mod tests {
     }
 
     fn bind(path: &Path) -> Result<Listener, BindError> {
-        Listener::bind_unix(OsString::new(), path, 8, lock::folder_of(path))
+        let turn = lock::folder_of(path);
+        Listener::bind_unix(OsString::new(), path, 8, 0, turn)
     }
 
     #[test]
@@ -402,7 +408,7 @@ mod tests {
     fn who_is_not_at_turn_leaves_a_file_that_may_be_about_to_be_listened_on() {
         let path = scratch("turn");
         drop(bind(&path).unwrap());
-        let bind = || Listener::bind_unix(OsString::new(), &path, 8, None);
+        let bind = || Listener::bind_unix(OsString::new(), &path, 8, 0, None);
         assert!(bind().is_err());
         let touched = std::process::Command::new("touch")
             .args(["-d", "2 seconds ago"])
@@ -425,7 +431,7 @@ mod tests {
     fn whoever_listens_and_takes_nobody_is_not_waited_for() {
         let path = scratch("stuck");
         let first =
-            Listener::bind_unix(OsString::new(), &path, 0, None).unwrap();
+            Listener::bind_unix(OsString::new(), &path, 0, 0, None).unwrap();
         let _client = UnixStream::connect(&path).unwrap();
         let error = bind(&path).unwrap_err().to_string();
         assert!(error.contains("listens there already"), "{error}");

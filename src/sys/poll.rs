@@ -1,6 +1,7 @@
 //! poll(2): the questions about descriptors that need no loop.
 
 use std::os::fd::{AsRawFd, BorrowedFd};
+use std::time::Duration;
 
 use super::{Result, syscall};
 
@@ -39,11 +40,25 @@ fn now(fd: BorrowedFd<'_>, events: libc::c_short) -> libc::c_short {
 /// Waits until there is something to read: bytes, a connection, the end, or
 /// an error to be told of by the read itself.
 pub(crate) fn until_readable(fd: BorrowedFd<'_>) -> Result<()> {
+    wait(fd, -1).map(drop)
+}
+
+/// The same, but for so long only, to the millisecond above. Whether there is
+/// something.
+pub(crate) fn is_readable_within(
+    fd: BorrowedFd<'_>,
+    time: Duration,
+) -> Result<bool> {
+    let time = time.as_micros().div_ceil(1000);
+    wait(fd, i32::try_from(time).unwrap_or(i32::MAX))
+}
+
+/// `time`: in milliseconds; below 0, for ever.
+fn wait(fd: BorrowedFd<'_>, time: i32) -> Result<bool> {
     let mut poll =
         libc::pollfd { fd: fd.as_raw_fd(), events: libc::POLLIN, revents: 0 };
-    // SAFETY: one entry, writable, through the call; no timeout.
-    unsafe { syscall!(poll(&mut poll, 1, -1)) }?;
-    Ok(())
+    // SAFETY: one entry, writable, through the call.
+    Ok(unsafe { syscall!(poll(&mut poll, 1, time)) }? > 0)
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@
 
 use std::fs;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::time::Duration;
 
 use super::{Error, Result, poll, syscall};
 
@@ -55,6 +56,7 @@ impl Child {
         open(pid).map(|pidfd| Child { pid, pidfd }).inspect_err(|_| {
             // SAFETY: `pid` is our child and has not been waited for.
             unsafe { libc::kill(pid, libc::SIGKILL) };
+            // What it can be held up by so early obeys this signal.
             // SAFETY: a null pointer asks for no status.
             unsafe { libc::waitpid(pid, std::ptr::null_mut(), 0) };
         })
@@ -140,6 +142,18 @@ impl Child {
         }
         self.signal_group(libc::SIGKILL);
         self.waitid(libc::WNOHANG)
+    }
+
+    /// The same, waited for for so long: a process that is ending gets there
+    /// at once, or is held up by a file system that does not answer.
+    pub(crate) fn wait_for(
+        &self,
+        patience: Duration,
+    ) -> Result<Option<Ended>> {
+        match poll::is_readable_within(self.as_fd(), patience)? {
+            true => self.reap(),
+            false => Ok(None),
+        }
     }
 
     /// Waits for the end of a process that is known to be ending.

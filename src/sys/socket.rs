@@ -69,14 +69,44 @@ pub(crate) fn listen(socket: BorrowedFd<'_>, backlog: i32) -> Result<()> {
     Ok(())
 }
 
+/// Does something under a umask without these bits (umask(2)).
+fn with_umask_less<T>(bits: libc::mode_t, act: impl FnOnce() -> T) -> T {
+    // It can only be asked for by setting another.
+    // SAFETY: here and below, no pointers are involved; it cannot fail.
+    let umask = unsafe { libc::umask(0o022) };
+    // SAFETY: as above.
+    unsafe { libc::umask(umask & !bits) };
+    let done = act();
+    // SAFETY: as above.
+    unsafe { libc::umask(umask) };
+    done
+}
+
 /// A listening unix-domain socket, bound to a path that must not exist yet.
-pub(crate) fn listen_unix(path: &Path, backlog: i32) -> Result<OwnedFd> {
+///
+/// The file may be written and read by whom the umask lets, and by those of
+/// `more`, bits of its mode. They are there from the first instant: whoever
+/// changed the mode behind that, by name, would change what somebody else has
+/// put in its place.
+///
+/// Only for a process with one thread: the umask is all threads'.
+pub(crate) fn listen_unix(
+    path: &Path,
+    backlog: i32,
+    more: libc::mode_t,
+) -> Result<OwnedFd> {
     let socket = socket(libc::AF_UNIX, libc::SOCK_STREAM)?;
     let address = unix_address(path, "bind")?;
     let length = size_of::<libc::sockaddr_un>() as libc::socklen_t;
     let pointer = (&raw const address).cast();
-    // SAFETY: `address` holds `length` bytes of an address.
-    unsafe { syscall!(bind(socket.as_raw_fd(), pointer, length)) }?;
+    let bind = || {
+        // SAFETY: `address` holds `length` bytes of an address.
+        unsafe { syscall!(bind(socket.as_raw_fd(), pointer, length)) }
+    };
+    match more {
+        0 => bind()?,
+        more => with_umask_less(more, bind)?,
+    };
     listen(socket.as_fd(), backlog)?;
     Ok(socket)
 }
@@ -433,7 +463,7 @@ mod tests {
     #[test]
     fn a_path_too_long_for_a_unix_address_is_refused() {
         let path = format!("/tmp/{}", "x".repeat(103));
-        let error = listen_unix(Path::new(&path), 8).unwrap_err();
+        let error = listen_unix(Path::new(&path), 8, 0).unwrap_err();
         assert_eq!(error.errno(), libc::ENAMETOOLONG);
     }
 }

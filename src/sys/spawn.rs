@@ -6,14 +6,20 @@
 //!   read the pipe ◀── a failure: which step, errno ──┤
 //!        ◀── its end: executed ────────────────────── exec
 //! ```
+//!
+//! On its way the child asks file systems, of which one may be dead: the
+//! parent reads the pipe for a while only, and leaves the child to itself.
+
+mod failure;
 
 use std::ffi::{CStr, CString};
-use std::mem::size_of;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::time::Duration;
 
+use self::failure::{Failure, Step, check, last_errno};
 use super::process::{Child, FIRST_DESCRIPTOR};
 use super::user::Credentials;
-use super::{Error, Result, close, stderr, syscall};
+use super::{Result, close, poll, stderr, syscall};
 
 /// What to execute.
 #[derive(Debug)]
@@ -45,9 +51,21 @@ pub(crate) enum Bond {
     Successor,
 }
 
+/// How far a child has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Begun {
+    /// It is the program.
+    Executed,
+    /// It is on its way still, or fails and does not get to its end. What
+    /// becomes of it shows by its end: status 127 if it cannot execute the
+    /// program after all.
+    Late,
+}
+
 /// Starts `program` with `descriptors` as its numbers 3, 4, … and nothing
 /// else above 2. Returns when the program has been executed, or with what
-/// failed on the way there.
+/// failed on the way there, or when each of the two steps, the failure and
+/// the child's end behind it, has taken `patience`.
 ///
 /// Only for a process with one thread: between fork and exec the child may
 /// otherwise meet a lock that nobody will ever open.
@@ -57,7 +75,8 @@ pub(crate) enum Bond {
 pub(crate) fn spawn(
     program: &Program,
     descriptors: &[BorrowedFd<'_>],
-) -> Result<Child> {
+    patience: Duration,
+) -> Result<(Child, Begun)> {
     let candidates = pointers(&program.candidates);
     let arguments = pointers(&program.arguments);
     let environment = pointers(&program.environment);
@@ -93,12 +112,16 @@ pub(crate) fn spawn(
     }
     drop(reporter);
     let child = Child::of(pid)?;
+    if !poll::is_readable_within(report.as_fd(), patience)? {
+        return Ok((child, Begun::Late));
+    }
     match Failure::read(&report)? {
-        None => Ok(child),
-        Some(failure) => {
-            child.wait()?;
-            Err(failure.into_error())
-        }
+        None => Ok((child, Begun::Executed)),
+        // To close its files may take as long as to open one.
+        Some(failure) => match child.wait_for(patience)? {
+            Some(_) => Err(failure.into_error()),
+            None => Ok((child, Begun::Late)),
+        },
     }
 }
 
@@ -171,6 +194,10 @@ impl Start<'_> {
             check(Step::Descriptors, copied)?;
         }
         self.leave_the_rest(above)?;
+        if self.bond != Bond::Successor {
+            // Also where it is held up from here on.
+            self.die_with_parent()?;
+        }
         if let Some(directory) = self.directory {
             // A name that leads nowhere now (a release being swapped) leaves
             // us where our parent is.
@@ -282,96 +309,10 @@ fn reset_signals() {
     unsafe { libc::sigprocmask(libc::SIG_SETMASK, &empty, old) };
 }
 
-fn last_errno() -> i32 {
-    std::io::Error::last_os_error().raw_os_error().unwrap_or(0)
-}
-
 fn gain_no_privileges() -> std::result::Result<(), Failure> {
     // SAFETY: no pointers are involved.
     let set = unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) };
     check(Step::NoNewPrivileges, set)
-}
-
-fn check(step: Step, result: i32) -> std::result::Result<(), Failure> {
-    if result >= 0 {
-        return Ok(());
-    }
-    Err(Failure { step, errno: last_errno() })
-}
-
-/// What the child was doing when it failed.
-#[derive(Clone, Copy, Debug)]
-enum Step {
-    ProcessGroup,
-    Input,
-    Copy,
-    Descriptors,
-    Rest,
-    Errors,
-    Groups,
-    PrimaryGroup,
-    User,
-    ParentDeath,
-    NoNewPrivileges,
-    Execute,
-}
-
-const STEPS: [(Step, &str); 12] = [
-    (Step::ProcessGroup, "setpgid"),
-    (Step::Input, "open /dev/null"),
-    (Step::Copy, "fcntl F_DUPFD_CLOEXEC"),
-    (Step::Descriptors, "dup2"),
-    (Step::Rest, "close_range"),
-    (Step::Errors, "dup2"),
-    (Step::Groups, "setgroups"),
-    (Step::PrimaryGroup, "setgid"),
-    (Step::User, "setuid"),
-    (Step::ParentDeath, "prctl PR_SET_PDEATHSIG"),
-    (Step::NoNewPrivileges, "prctl PR_SET_NO_NEW_PRIVS"),
-    (Step::Execute, "exec"),
-];
-
-/// A failure between fork and exec, as it goes through the pipe.
-struct Failure {
-    step: Step,
-    errno: i32,
-}
-
-impl Failure {
-    const SIZE: usize = 1 + size_of::<i32>();
-
-    fn report_and_exit(self, reporter: RawFd) -> ! {
-        let mut bytes = [0; Failure::SIZE];
-        bytes[0] = self.step as u8;
-        bytes[1..].copy_from_slice(&self.errno.to_ne_bytes());
-        let from = bytes.as_ptr().cast();
-        // SAFETY: `from` is readable for `SIZE` bytes. Nothing can be done
-        // about an error.
-        unsafe { libc::write(reporter, from, Failure::SIZE) };
-        // SAFETY: ends the process without running anything of the parent's.
-        unsafe { libc::_exit(127) }
-    }
-
-    /// Waits for the exec, which closes the pipe, or for a report.
-    fn read(report: &OwnedFd) -> Result<Option<Failure>> {
-        let mut bytes = [0; Failure::SIZE];
-        let (fd, to) = (report.as_raw_fd(), bytes.as_mut_ptr());
-        // SAFETY: `to` is writable for `SIZE` bytes. A write this short to a
-        // pipe is atomic (pipe(7)), so a read gets all of it or nothing.
-        let count = unsafe { syscall!(read(fd, to.cast(), Failure::SIZE)) }?;
-        if count == 0 {
-            return Ok(None);
-        }
-        let errno =
-            i32::from_ne_bytes([bytes[1], bytes[2], bytes[3], bytes[4]]);
-        let (step, _) = STEPS[usize::from(bytes[0])];
-        Ok(Some(Failure { step, errno }))
-    }
-
-    fn into_error(self) -> Error {
-        let (_, call) = STEPS[self.step as usize];
-        Error { call, errno: self.errno }
-    }
 }
 
 /// A blocking, close-on-exec pipe: the reading and the writing end.
@@ -399,7 +340,6 @@ fn duplicate(fd: OwnedFd, least: RawFd) -> Result<OwnedFd> {
 mod tests {
     use super::*;
     use crate::sys::process::Ended;
-    use std::os::fd::AsFd;
 
     fn program(script: &str) -> Program {
         let c = |text: &str| CString::new(text).unwrap();
@@ -413,8 +353,17 @@ mod tests {
         }
     }
 
+    /// As long as nobody waits in vain.
+    const PATIENCE: Duration = Duration::from_secs(20);
+
+    fn start(program: &Program, descriptors: &[BorrowedFd<'_>]) -> Child {
+        let (child, begun) = spawn(program, descriptors, PATIENCE).unwrap();
+        assert_eq!(begun, Begun::Executed);
+        child
+    }
+
     fn ended(script: &str) -> Option<Ended> {
-        spawn(&program(script), &[]).unwrap().wait().unwrap()
+        start(&program(script), &[]).wait().unwrap()
     }
 
     #[test]
@@ -430,7 +379,7 @@ mod tests {
         let script = "for n in 5 6 7 8 9 11 12 13 14 15 16 17 18 19; do \
              test ! -L /proc/$$/fd/$n || exit $n; done; \
              test -L /proc/$$/fd/3 && test -L /proc/$$/fd/4";
-        let child = spawn(&program(script), &[b.as_fd(), a.as_fd()]).unwrap();
+        let child = start(&program(script), &[b.as_fd(), a.as_fd()]);
         assert_eq!(child.wait().unwrap(), Some(Ended::Code(0)));
     }
 
@@ -438,7 +387,7 @@ mod tests {
     fn a_directory_that_is_gone_leaves_it_in_the_parents() {
         let mut lost = program("exit 7");
         lost.directory = Some(c"/nowhere".into());
-        let child = spawn(&lost, &[]).unwrap();
+        let child = start(&lost, &[]);
         assert_eq!(child.wait().unwrap(), Some(Ended::Code(7)));
     }
 
@@ -446,18 +395,18 @@ mod tests {
     fn a_failed_exec_comes_back_with_its_reason() {
         let mut missing = program("");
         missing.candidates.truncate(1);
-        let error = spawn(&missing, &[]).unwrap_err();
+        let error = spawn(&missing, &[], PATIENCE).unwrap_err();
         assert_eq!(error.to_string(), "exec: No such file or directory");
         let mut denied = program("");
         denied.candidates = vec![c"/etc/passwd".into()];
-        let error = spawn(&denied, &[]).unwrap_err();
+        let error = spawn(&denied, &[], PATIENCE).unwrap_err();
         assert_eq!(error.to_string(), "exec: Permission denied");
     }
 
     #[test]
     fn a_kill_takes_the_whole_group() {
         let (a, b) = crate::sys::unix::pair().unwrap();
-        let child = spawn(&program("sleep 60 & wait"), &[b.as_fd()]).unwrap();
+        let child = start(&program("sleep 60 & wait"), &[b.as_fd()]);
         drop(b);
         child.kill();
         let ended = child.wait().unwrap();
@@ -468,15 +417,17 @@ mod tests {
         let mut events = crate::sys::epoll::Events::with_capacity(1);
         let interest = crate::sys::epoll::Interest::Read;
         epoll.add(a.as_fd(), interest, 0).unwrap();
-        let timeout = std::time::Duration::from_secs(5);
+        let timeout = Duration::from_secs(5);
         epoll.wait(&mut events, Some(timeout)).unwrap();
         assert!(events.len() == 1 && events.get(0).is_gone());
     }
 
     #[test]
     fn a_process_that_lives_is_not_reaped() {
-        let child = spawn(&program("sleep 60"), &[]).unwrap();
+        let child = start(&program("sleep 60"), &[]);
         assert_eq!(child.reap().unwrap(), None);
+        let moment = Duration::from_millis(1);
+        assert_eq!(child.wait_for(moment).unwrap(), None);
         child.terminate();
         let ended = child.wait().unwrap();
         assert_eq!(ended, Some(Ended::Signal(libc::SIGTERM)));

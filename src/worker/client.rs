@@ -275,7 +275,7 @@ impl Client {
             if let Some(step) = step {
                 self.converse(&mut work, step, turn);
             }
-            if round > 0 && work.next == Next::GoOn {
+            if (round > 0 && work.next == Next::GoOn) || work.is_streaming() {
                 work.hold(self.socket.as_fd());
             }
             let waiting = work.waiting();
@@ -315,12 +315,16 @@ impl Client {
     /// One step of the conversation.
     fn converse(&mut self, work: &mut Work, step: Step, turn: &mut Turn<'_>) {
         let before = work.expects();
+        let is_behind = work.waiting() > 0;
         let socket = self.socket.as_fd();
         let flow = work.go_on(step, turn.host, turn.key, socket);
         let Some(flow) = flow else { return };
         // A head has its time from its first byte on; of everything else it
-        // is progress that counts.
-        if before != Expects::Head || work.expects() != Expects::Head {
+        // is progress that counts, and of a client that is behind its own: not
+        // that there is more to take.
+        let is_in_head =
+            before == Expects::Head && work.expects() == Expects::Head;
+        if !is_in_head && !is_behind {
             self.since = turn.now;
         }
         // Counted from when the handler returned, which may have been busy

@@ -260,6 +260,11 @@ impl Work {
         self.waiting() > 0 || self.next == Next::GoOn
     }
 
+    /// More of an answer is to come than was made so far.
+    pub(super) fn is_streaming(&self) -> bool {
+        self.expects() == Expects::Stream
+    }
+
     /// Reads once. `None`: nothing was there. `Some(0)`: the client's end.
     pub(super) fn read(
         &mut self,
@@ -331,8 +336,7 @@ impl Work {
     /// The connection is to end with a reset: any other end would make what
     /// the client has of an answer look like all of it.
     pub(super) fn must_break_off(&self) -> bool {
-        let is_whole =
-            self.expects() != Expects::Stream && self.output.is_empty();
+        let is_whole = !self.is_streaming() && self.output.is_empty();
         self.next == Next::Close(Closing::Reset)
             || (self.http.is_open_ended() && !is_whole)
     }

@@ -134,6 +134,46 @@ fn a_stop_ends_a_wait_for_a_reload() {
 }
 
 #[test]
+fn a_reload_that_lasts_is_waited_for_and_a_master_that_is_stopped_is_not() {
+    let lasting = Controlled::waiting("lasting");
+    let stopped = Controlled::waiting("stopped");
+    let stopping = Controlled::serve("stopping", "--workers 1");
+    stopping.wait_for_ready(1);
+    let _in_hand = Crowd::upload(stopping.server.place(), 1);
+    wait_until("it is in a worker's hands", || {
+        stopping.of_each("open") == [json!(1)]
+    });
+    let orders = [
+        start(lasting.command("reload")),
+        start(stopped.command("reload")),
+        start(stopping.command("stop")),
+    ];
+    for (controlled, phase) in [
+        (&lasting, "reloading"),
+        (&stopped, "reloading"),
+        (&stopping, "stopping"),
+    ] {
+        wait_until("it is under way", || {
+            controlled.status()["master"]["phase"] == phase
+        });
+    }
+    let masters = [stopped.server.pid(), stopping.server.pid()];
+    process::signal("STOP", &masters);
+    let [lasting_order, stopped_order, stop_order] = orders;
+    for mut order in [stopped_order, stop_order] {
+        wait_until("it is given up", || order.try_wait().unwrap().is_some());
+        let ended = end(order);
+        assert_eq!(ended.code, Some(1), "{ended:?}");
+        assert!(ended.err.contains("has not answered"), "{ended:?}");
+    }
+    process::signal("CONT", &masters);
+    // By then it has been asked more than once whether it lives.
+    fs::remove_file(lasting.folder.path("wait")).unwrap();
+    let ended = end(lasting_order);
+    assert_eq!(ended.out, "reload to generation 2 finished\n", "{ended:?}");
+}
+
+#[test]
 fn scaling_up_and_down_under_load_loses_nothing() {
     let controlled = Controlled::serve("scale", "--workers 2");
     let server = &controlled.server;

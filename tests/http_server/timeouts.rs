@@ -3,7 +3,7 @@
 use std::thread;
 use std::time::Duration;
 
-use crate::common::server::Server;
+use crate::common::server::{Server, program};
 use crate::common::{at_some_pace, process, wait_until};
 use crate::kernel::server_end;
 use crate::peer::{Client, End, get, post, timed};
@@ -147,6 +147,22 @@ fn a_client_that_takes_nothing_is_given_up() {
     assert!(taken.len() < body.len() / 2, "{}", taken.len());
     // The rest, in the server's kernel, is not to keep a socket either.
     assert_eq!(end, End::Clean);
+    server.ask("/");
+}
+
+/// However often its stream pauses, and has another byte for it.
+#[test]
+fn a_client_that_takes_nothing_of_a_stream_is_given_up_as_soon() {
+    let server = Server::start(program("answers", "127.0.0.1:0 500"));
+    let mut client = Client::open_narrow(server.place());
+    let ((), took) = timed(|| {
+        client.send(get("/drip"));
+        wait_until("it is given up", || {
+            let end = server_end(server.place(), &client);
+            end.is_none_or(|end| !end.is_established)
+        });
+    });
+    expect_about(500, took);
     server.ask("/");
 }
 

@@ -3,8 +3,9 @@
  *
  *   refuse CALL ERRNO PROGRAM [ARGUMENT...]
  *
- * ERRNO is a number; 0 has the call do nothing, and succeed. Exit status 77:
- * no filter may be installed here.
+ * ERRNO is a number; 0 has the call do nothing, and succeed. It may also be
+ * "wait": the call does not return, as on a file system that does not answer.
+ * Exit status 77: no filter may be installed here.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -53,6 +54,7 @@ static const struct rule {
 	{ "signalfd", SYS_signalfd4, { ANY, ANY } },
 	{ "accept4", SYS_accept4, { ANY, ANY } },
 	{ "setgroups", SYS_setgroups, { ANY, ANY } },
+	{ "chdir", SYS_chdir, { ANY, ANY } },
 	{ "TCP_INFO", SYS_getsockopt,
 	  { { 1, IPPROTO_TCP, 1 }, { 2, TCP_INFO, 1 } } },
 };
@@ -66,7 +68,7 @@ static unsigned at(int argument)
 	return offsetof(struct seccomp_data, args) + 8 * argument;
 }
 
-static int refuse(const struct rule *rule, unsigned error)
+static int refuse(const struct rule *rule, unsigned action)
 {
 	struct sock_filter code[16];
 	int length = 0, jumps[4], count = 0;
@@ -87,7 +89,7 @@ static int refuse(const struct rule *rule, unsigned error)
 		    BPF_JMP | BPF_JEQ | BPF_K, is->value, 0, 0);
 	}
 	code[length++] = (struct sock_filter)BPF_STMT(
-	    BPF_RET | BPF_K, SECCOMP_RET_ERRNO | error);
+	    BPF_RET | BPF_K, action);
 	code[length] = (struct sock_filter)BPF_STMT(
 	    BPF_RET | BPF_K, SECCOMP_RET_ALLOW);
 	/* Whatever does not fit goes to the last line; the first test is of the
@@ -105,7 +107,13 @@ static int refuse(const struct rule *rule, unsigned error)
 	struct sock_fprog program = { length + 1, code };
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
 		return -1;
-	return prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program);
+	if (action != SECCOMP_RET_USER_NOTIF)
+		return prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program);
+	/* Whoever calls waits for whoever holds this, who never answers: the
+	 * copy outlives exec. */
+	int listener = syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER,
+			       SECCOMP_FILTER_FLAG_NEW_LISTENER, &program);
+	return listener < 0 ? -1 : dup(listener);
 }
 
 int main(int count, char **words)
@@ -123,7 +131,10 @@ int main(int count, char **words)
 		fprintf(stderr, "refuse: no rule for %s\n", words[1]);
 		return 2;
 	}
-	if (refuse(rule, atoi(words[2])) < 0) {
+	unsigned action = strcmp(words[2], "wait") == 0
+			      ? SECCOMP_RET_USER_NOTIF
+			      : SECCOMP_RET_ERRNO | (unsigned)atoi(words[2]);
+	if (refuse(rule, action) < 0) {
 		perror("refuse: no filter");
 		return 77;
 	}

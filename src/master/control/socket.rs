@@ -112,7 +112,7 @@ impl Socket {
         let beside = PathBuf::from(beside);
         // Of a process that had our number, and was killed in between.
         let _ = fs::remove_file(&beside);
-        let socket = socket::listen_unix(&beside, BACKLOG)?;
+        let socket = socket::listen_unix(&beside, BACKLOG, 0)?;
         let finish = || {
             fs::set_permissions(&beside, Permissions::from_mode(0o600))?;
             let made = identity(&beside)?;

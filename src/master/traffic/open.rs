@@ -11,12 +11,10 @@
 //! Which servers are the same, and who has them, is a matter of `primary`.
 
 use std::ffi::OsString;
-use std::io;
 use std::net::{
     IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6, ToSocketAddrs,
 };
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use crate::error::Error;
@@ -129,24 +127,16 @@ fn open_path(
     backlog: i32,
     listen: &Listen<'_>,
 ) -> Result<Socket, i32> {
-    // The lock may be anybody's, and the loop waits for nobody.
-    let turn = lock::folder_if_free(path);
-    let listener = Listener::bind_unix(name, path, backlog, turn)
-        .map_err(|error| error.errno())?;
     // As uv_pipe_chmod does: the other bits stay.
     let more = [(listen.readable_all, 0o444), (listen.writable_all, 0o222)]
         .into_iter()
         .filter(|(wanted, _)| *wanted)
         .fold(0, |bits, (_, more)| bits | more);
-    if more != 0 {
-        let chmod = || -> io::Result<()> {
-            let mut permissions = std::fs::metadata(path)?.permissions();
-            permissions.set_mode(permissions.mode() | more);
-            std::fs::set_permissions(path, permissions)
-        };
-        chmod().map_err(|error| error.raw_os_error().unwrap_or_default())?;
-    }
-    Ok(Socket::Accepting(listener))
+    // The lock may be anybody's, and the loop waits for nobody.
+    let turn = lock::folder_if_free(path);
+    Listener::bind_unix(name, path, backlog, more, turn)
+        .map(Socket::Accepting)
+        .map_err(|error| error.errno())
 }
 
 /// The addresses that may be meant, the better ones first. A worker names one
@@ -244,6 +234,11 @@ fn invalid() -> i32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
+    use std::io;
+    use std::os::unix::fs::{FileTypeExt, PermissionsExt, symlink};
+    use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+    use std::thread;
 
     const LOCAL: SocketAddr =
         SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
@@ -332,6 +327,67 @@ mod tests {
         let errno = errno.unwrap_err();
         let error = io::Error::from_raw_os_error(errno);
         assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
+    }
+
+    fn mode(path: &Path) -> u32 {
+        fs::metadata(path).unwrap().permissions().mode() & 0o7777
+    }
+
+    /// Who may write to the folder could have a master that is root open
+    /// anybody's file to all.
+    #[test]
+    fn a_socket_is_open_to_whom_the_worker_said_and_no_other_file_ever_is() {
+        let process = std::process::id();
+        let folder = format!("handoff-{process}-open");
+        let folder = std::env::temp_dir().join(folder);
+        fs::create_dir(&folder).unwrap();
+        let at = |name: &str| folder.join(name);
+        let (path, secret) = (at("socket"), at("secret"));
+        fs::write(&secret, "").unwrap();
+        fs::set_permissions(&secret, fs::Permissions::from_mode(0o600))
+            .unwrap();
+        let open = |readable_all, writable_all| {
+            let listen =
+                Listen { readable_all, writable_all, ..Listen::default() };
+            open_path(OsString::new(), &path, 8, &listen)
+        };
+        let close = |socket| match socket {
+            Ok(Socket::Accepting(listener)) => listener.close().unwrap(),
+            other => panic!("{other:?}"),
+        };
+        let plain = open(false, false);
+        let usual = mode(&path);
+        close(plain);
+        for (readable, writable, more) in [
+            (true, false, 0o444),
+            (false, true, 0o222),
+            (true, true, 0o666),
+            (false, false, 0),
+        ] {
+            let socket = open(readable, writable);
+            assert_eq!(mode(&path), usual | more);
+            close(socket);
+        }
+        let over = AtomicBool::new(false);
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                let link = at("link");
+                while !over.load(Relaxed) {
+                    let there = fs::symlink_metadata(&path);
+                    if there.is_ok_and(|there| there.file_type().is_socket()) {
+                        symlink(&secret, &link).unwrap();
+                        fs::rename(&link, &path).unwrap();
+                    }
+                }
+            });
+            for _ in 0..1000 {
+                drop(open(true, true));
+                let _ = fs::remove_file(&path);
+            }
+            over.store(true, Relaxed);
+        });
+        assert_eq!(mode(&secret), 0o600);
+        fs::remove_dir_all(&folder).unwrap();
     }
 
     #[test]

@@ -44,6 +44,10 @@ use crate::sys::{socket, unix};
 /// What the new master says; that it says something is all that counts.
 const WORD: &[u8] = b"ready\n";
 
+/// How long one may take to its end that is killed: longer only in a call
+/// that no signal ends, and then it is not waited for.
+const TO_BE_KILLED: Duration = Duration::from_secs(1);
+
 /// See the [module](self).
 #[derive(Debug)]
 pub(super) struct Upgrade {
@@ -154,7 +158,7 @@ impl Upgrade {
                 Err(error) => {
                     // It must not become a second master that nobody knows.
                     child.kill();
-                    child.wait()?;
+                    child.wait_for(TO_BE_KILLED)?;
                     return Err(error);
                 }
             };

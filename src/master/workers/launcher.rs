@@ -16,6 +16,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use super::identity;
 use super::inspector::Inspector;
@@ -28,10 +29,19 @@ use crate::error::Error;
 use crate::scoreboard::Scoreboard;
 use crate::sys;
 use crate::sys::process::{Child, FIRST_DESCRIPTOR};
-use crate::sys::spawn::{self, Bond, Program};
+use crate::sys::spawn::{self, Begun, Bond, Program};
 
 /// Where execvp(3) looks when there is no `PATH`.
 const DEFAULT_PATH: &str = "/bin:/usr/bin";
+
+/// How long a start may keep the master from its clients: it takes about a
+/// millisecond, or longer for a program that is read from a cold disk. Whoever
+/// is later still is a worker that is not ready yet, with its boot timeout.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// The same behind one that was late: a file system that does not answer does
+/// so for every worker, and there may be a thousand.
+const LITTLE_PATIENCE: Duration = Duration::from_millis(10);
 
 /// Starts workers, one like the other.
 #[derive(Debug)]
@@ -46,12 +56,14 @@ pub(crate) struct Launcher {
     guarded: bool,
     /// The program that somebody typed does not exist, or cannot be executed.
     mistyped: bool,
+    patience: Duration,
 }
 
 /// A worker that has just been started.
 #[derive(Debug)]
 pub(super) struct Started {
     pub(super) child: Child,
+    pub(super) begun: Begun,
     /// The master's end.
     pub(super) channel: OwnedFd,
     /// Of a worker that is on this library.
@@ -62,8 +74,14 @@ impl Launcher {
     /// Workers that are this very program with the same arguments. `guarded`:
     /// their scoreboards have a journal.
     pub(crate) fn this_program(guarded: bool) -> io::Result<Launcher> {
-        let (itself, foreign, inspector) = (itself()?, None, None);
-        Ok(Launcher { itself, foreign, inspector, guarded, mistyped: false })
+        Ok(Launcher {
+            itself: itself()?,
+            foreign: None,
+            inspector: None,
+            guarded,
+            mistyped: false,
+            patience: PATIENCE,
+        })
     }
 
     /// Workers that are another program, which speaks as Node does.
@@ -79,13 +97,8 @@ impl Launcher {
         if let Some(at) = inspector.and_then(|inspector| inspector.at) {
             foreign.arguments.insert(at, CString::default());
         }
-        Ok(Launcher {
-            itself: itself()?,
-            foreign: Some(foreign),
-            inspector,
-            guarded: false,
-            mistyped: false,
-        })
+        let ours = Launcher::this_program(false)?;
+        Ok(Launcher { foreign: Some(foreign), inspector, ..ours })
     }
 
     /// Whether connections survive a worker.
@@ -167,7 +180,8 @@ impl Launcher {
         Ok(())
     }
 
-    /// Starts one. It has executed its program when this returns.
+    /// Starts one. Where it has not executed its program when this returns,
+    /// it lets us wait.
     pub(super) fn spawn(
         &mut self,
         worker: WorkerId,
@@ -192,12 +206,13 @@ impl Launcher {
                 }
             }
             program.environment = environment::for_worker(told);
-            let started = spawn::spawn(program, &[theirs.as_fd()]);
+            let started =
+                start(program, &[theirs.as_fd()], &mut self.patience);
             self.mistyped = started
                 .as_ref()
                 .is_err_and(|error| error.is_of("exec") && error.is_of_name());
-            let child = started?;
-            return Ok(Started { child, channel, scoreboard: None });
+            let (child, begun) = started?;
+            return Ok(Started { child, begun, channel, scoreboard: None });
         }
         let (scoreboard, region) = Scoreboard::create(self.guarded)?;
         let number = FIRST_DESCRIPTOR + 1;
@@ -208,8 +223,10 @@ impl Launcher {
         ));
         self.itself.bond = Bond::Worker;
         let descriptors = [theirs.as_fd(), region.as_fd()];
-        let child = spawn::spawn(&self.itself, &descriptors)?;
-        Ok(Started { child, channel, scoreboard: Some(scoreboard) })
+        let (child, begun) =
+            start(&self.itself, &descriptors, &mut self.patience)?;
+        let scoreboard = Some(scoreboard);
+        Ok(Started { child, begun, channel, scoreboard })
     }
 
     /// Starts the master that is to follow this one (`upgrade`), with what
@@ -218,11 +235,26 @@ impl Launcher {
         &mut self,
         contract: Vec<OsString>,
         descriptors: &[BorrowedFd<'_>],
-    ) -> sys::Result<Child> {
+    ) -> sys::Result<(Child, Begun)> {
         self.itself.environment = environment::for_next_master(contract);
         self.itself.bond = Bond::Successor;
-        spawn::spawn(&self.itself, descriptors)
+        start(&self.itself, descriptors, &mut self.patience)
     }
+}
+
+/// Waits for the start of a program for as long as the one before it makes
+/// seem worth it: whoever is in time has the next one waited for in full.
+fn start(
+    program: &Program,
+    descriptors: &[BorrowedFd<'_>],
+    patience: &mut Duration,
+) -> sys::Result<(Child, Begun)> {
+    let (child, begun) = spawn::spawn(program, descriptors, *patience)?;
+    *patience = match begun {
+        Begun::Executed => PATIENCE,
+        Begun::Late => LITTLE_PATIENCE,
+    };
+    Ok((child, begun))
 }
 
 /// This program, by the name that it was started by.

@@ -52,6 +52,11 @@ use crate::sys;
 use crate::sys::clock;
 use crate::sys::epoll::Event;
 use crate::sys::process::{Child, Ended};
+use crate::sys::spawn::Begun;
+
+/// What is said of a process that is not its program yet.
+const HELD_UP: &str = "is not executed yet: does the file system answer that \
+                       its program and the working directory are on?";
 
 /// See the [module](self).
 #[derive(Debug)]
@@ -148,6 +153,9 @@ impl Workers {
             .spawn(worker, slot)
             .map_err(|error| self.launcher.explain(error))?;
         let scoreboard = started.scoreboard.take();
+        if started.begun == Begun::Late {
+            warn!("worker {worker} {HELD_UP}");
+        }
         let link = Link::new(worker, started, poller, now)
             .map_err(|why| format!("it cannot be watched: {why}"))?;
         let pid = link.child.pid();
@@ -165,7 +173,12 @@ impl Workers {
         contract: Vec<OsString>,
         descriptors: &[BorrowedFd<'_>],
     ) -> sys::Result<Child> {
-        self.launcher.spawn_successor(contract, descriptors)
+        let (child, begun) =
+            self.launcher.spawn_successor(contract, descriptors)?;
+        if begun == Begun::Late {
+            warn!("the new master {HELD_UP}");
+        }
+        Ok(child)
     }
 
     /// SIGTERM.

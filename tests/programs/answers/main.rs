@@ -17,6 +17,7 @@
 //! | `/delay/N`  | the handler blocks for N ms, and answers N ms later     |
 //! | `/never`    | after the longest time there is                         |
 //! | `/rest`     | a stream that pauses for as long                        |
+//! | `/drip`     | much, until the client is behind; then a byte each 5 ms |
 //! | `/eager`    | a stream without end that pauses for no time            |
 //! | `/broken`   | a stream that panics behind its first piece             |
 //! | any other   | the request                                             |
@@ -97,6 +98,7 @@ fn handler() -> impl Handler {
                 chunk.push("r");
                 Produce::Pause(Duration::MAX)
             }),
+            "/drip" => drip(response),
             "/eager" => response.stream(|_| Produce::Pause(Duration::ZERO)),
             "/broken" => {
                 let mut pieces = 0;
@@ -143,6 +145,16 @@ fn stream(response: &mut Response<'_>, mut left: usize) {
         left -= 1;
         chunk.push([b's'; 1000]);
         Produce::More
+    });
+}
+
+fn drip(response: &mut Response<'_>) {
+    let mut most = 0;
+    response.stream(move |chunk| {
+        most = most.max(chunk.room());
+        let is_behind = chunk.room() < most;
+        chunk.push(vec![b'd'; if is_behind { 1 } else { most / 2 }]);
+        Produce::Pause(Duration::from_millis(if is_behind { 5 } else { 0 }))
     });
 }
 
