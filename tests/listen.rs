@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use common::http::{Place, ask};
 use common::server::{Server, handoff, run};
-use common::{Scratch, has_tool, skipped, wait_until, within};
+use common::{Scratch, free_ports, has_tool, skipped, wait_until, within};
 
 #[test]
 fn it_listens_at_several_places_at_once() {
@@ -103,8 +103,7 @@ fn the_port_is_free_as_soon_as_the_master_is_gone() {
 /// Addresses of both families on a port that was free a moment ago, in this
 /// order, as options.
 fn at_one_port(hosts: [&str; 2]) -> String {
-    let any = TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = any.local_addr().unwrap().port();
+    let port = free_ports(1);
     hosts.map(|host| format!("--listen {host}:{port}")).join(" ")
 }
 

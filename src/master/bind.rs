@@ -171,8 +171,9 @@ mod tests {
     use super::*;
     use crate::sys::tcp::doubt;
     use std::io::Write;
-    use std::net::{TcpListener, TcpStream};
+    use std::net::{Ipv4Addr, Ipv6Addr, TcpListener, TcpStream};
     use std::os::fd::AsFd;
+    use std::sync::atomic::{AtomicU16, Ordering::SeqCst};
 
     fn typed(host: &str, port: u16) -> Address {
         Address::Tcp { host: host.to_owned(), port }
@@ -183,9 +184,18 @@ mod tests {
         Ok(bound.iter().filter_map(Listener::bound).collect())
     }
 
+    /// One that nobody gets who asks for any (ip_local_port_range).
     fn free_port() -> u16 {
-        let any = TcpListener::bind("127.0.0.1:0").unwrap();
-        any.local_addr().unwrap().port()
+        static NEXT: AtomicU16 = AtomicU16::new(0);
+        let first = 30_000 + (std::process::id() % 20) as u16 * 100;
+        loop {
+            let port = first + NEXT.fetch_add(1, SeqCst) % 100;
+            if TcpListener::bind((Ipv6Addr::UNSPECIFIED, port)).is_ok()
+                && TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).is_ok()
+            {
+                return port;
+            }
+        }
     }
 
     #[test]

@@ -25,9 +25,11 @@ pub(crate) mod process;
 pub(crate) mod server;
 pub(crate) mod users;
 
+use std::net::TcpListener;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering::SeqCst};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -152,4 +154,22 @@ pub(crate) fn has_tool(name: &str) -> bool {
         eprintln!("SKIPPED: there is no {name} here; make deps gets it");
     }
     !missing
+}
+
+/// The first of so many ports in a row that nobody has. Below those that the
+/// kernel gives to whoever asks for any (ip_local_port_range), so that nobody
+/// gets them meanwhile but who asks for just these.
+pub(crate) fn free_ports(count: u16) -> u16 {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let any = |host, port| TcpListener::bind((host, port)).is_ok();
+    let hosts = ["0.0.0.0", "::"].into_iter().filter(|host| any(host, 0));
+    let is_free = |port| hosts.clone().all(|host| any(host, port));
+    // Each test program has a stretch of its own.
+    let first = 10_000 + (std::process::id() % 200) as u16 * 100;
+    loop {
+        let port = first + NEXT.fetch_add(count, SeqCst) % 100;
+        if (port..port + count).all(is_free) {
+            return port;
+        }
+    }
 }

@@ -8,7 +8,9 @@ use std::time::{Duration, Instant};
 
 use crate::common::http::{Place, ask};
 use crate::common::server::{Server, handoff, mark};
-use crate::common::{Scratch, has_tool, process, skipped, wait_until, within};
+use crate::common::{
+    Scratch, free_ports, has_tool, process, skipped, wait_until, within,
+};
 use crate::{app, need_node};
 
 /// An app that listens where the environment says.
@@ -57,7 +59,7 @@ impl Desk {
         ] {
             fs::write(folder.path(file), text).unwrap();
         }
-        Desk { folder, port: free_ports() }
+        Desk { folder, port: free_ports(4) }
     }
 
     /// Types that, behind `handoff run`.
@@ -84,18 +86,6 @@ impl Desk {
 
     fn place(&self) -> Place {
         Place::parse(&format!("http://127.0.0.1:{}", self.port)).unwrap()
-    }
-}
-
-/// The first of four ports in a row that nobody has.
-fn free_ports() -> u16 {
-    loop {
-        let first = TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = first.local_addr().unwrap().port();
-        let is_free = |port| TcpListener::bind(("127.0.0.1", port)).is_ok();
-        if port < 65_000 && (port + 1..port + 4).all(is_free) {
-            return port;
-        }
     }
 }
 
@@ -264,7 +254,7 @@ fn each_worker_has_a_debugger_of_its_own() {
     need_node!();
     for by_words in [true, false] {
         let desk = Desk::new(&format!("inspect-{by_words}"));
-        let first = free_ports();
+        let first = free_ports(4);
         let option = format!("--inspect={first}");
         let it = match by_words {
             true => desk.run("--workers 2", &["node", &option, "app.js"]),
@@ -282,7 +272,7 @@ fn each_worker_has_a_debugger_of_its_own() {
 fn who_is_paused_in_a_debugger_is_not_killed_for_that() {
     need_node!();
     let desk = Desk::new("paused");
-    let first = free_ports();
+    let first = free_ports(4);
     let option = format!("--inspect-brk={first}");
     let options = "--workers 2 --boot-timeout 1.2";
     let it = desk.run(options, &["node", &option, "app.js"]);

@@ -144,10 +144,12 @@ fn stepper() -> Option<&'static PathBuf> {
     BUILT.get_or_init(build).as_ref()
 }
 
-/// One worker, and a client that stays.
+/// One worker, a client that stays, and another that had the same buffer
+/// just before.
 struct Stage {
     server: Server,
     client: Client,
+    neighbour: Client,
     /// Makes each request another.
     count: usize,
 }
@@ -156,7 +158,8 @@ impl Stage {
     fn set() -> Stage {
         let server = Server::serve("--workers 1 --hang-timeout off");
         let client = Client::open(server.place());
-        Stage { server, client, count: 0 }
+        let neighbour = Client::open(server.place());
+        Stage { server, client, neighbour, count: 0 }
     }
 
     /// The worker that has the client; the proof that it is had by one.
@@ -166,6 +169,13 @@ impl Stage {
         assert_eq!(answer.status, 200);
         let told: serde_json::Value =
             serde_json::from_slice(&answer.body).unwrap();
+        // What comes next is longer than what is read behind it: a byte that
+        // was left would show in an answer.
+        let secret = b"a secret of the neighbour's ".repeat(100);
+        self.neighbour.send(post("/echo", secret.len() as u64));
+        self.neighbour.send(&secret);
+        let answer = self.neighbour.answer();
+        assert_eq!((answer.status, answer.body), (200, secret));
         told["pid"].as_u64().unwrap() as u32
     }
 
