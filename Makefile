@@ -57,7 +57,7 @@ lint: ## check the format, lints, documentation and dependencies
 doc: ## build the documentation, private items included, for reading
 	@$(CARGO) doc --no-deps --document-private-items
 
-bench: bench-deps bench-nodes ## measure us and others, 40 min (QUICK=1, ARGS=close64)
+bench: bench-deps bench-nodes ## measure us and others, some 40 min (QUICK=1, ARGS=close64)
 	@$(CARGO) bench --bench compare -- $(ARGS)
 	[ -z '$(ARGS)' ] || exit 0
 	micro=benches/results/$(if $(filter-out 0,$(QUICK)),quick/)micro.txt

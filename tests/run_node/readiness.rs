@@ -9,18 +9,8 @@ use std::time::{Duration, Instant};
 use crate::common::http::{Place, ask};
 use crate::common::server::Server;
 use crate::common::{Scratch, process, wait_until};
+use crate::reload::{release, write};
 use crate::{need_node, node};
-
-/// An app that is what stands in a file at its start.
-fn release(folder: &Scratch, options: &str, source: &str) -> Server {
-    write(folder, source);
-    let word = folder.path("release.js").display().to_string();
-    Server::start(node(options, "release.js", &word))
-}
-
-fn write(folder: &Scratch, source: &str) {
-    fs::write(folder.path("release.js"), source).unwrap();
-}
 
 /// A port that is somebody else's, and who that is.
 fn taken() -> (TcpListener, u16) {

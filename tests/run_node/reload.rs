@@ -17,13 +17,17 @@ fn wait_for_others(server: &Server, old: &[u32]) {
 }
 
 /// An app that is what stands in a folder at its start.
-fn release(folder: &Scratch, options: &str, source: &str) -> Server {
+pub(crate) fn release(
+    folder: &Scratch,
+    options: &str,
+    source: &str,
+) -> Server {
     write(folder, source);
     let word = folder.path("release.js").display().to_string();
     Server::start(node(options, "release.js", &word))
 }
 
-fn write(folder: &Scratch, source: &str) {
+pub(crate) fn write(folder: &Scratch, source: &str) {
     fs::write(folder.path("release.js"), source).unwrap();
 }
 
